@@ -1,0 +1,1 @@
+"""Multi-task SAC: losses, update, replay, gradient surgery."""

@@ -1,0 +1,1 @@
+"""Speed, each figure beside its limit and its peers, measured in one run."""

@@ -1,0 +1,296 @@
+"""The only place that reads YAML: methods, protocols and scales, and how they resolve to a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from d2r.config.paths import project_root
+from d2r.config.schema import BENCHMARKS, Budget, Method, Protocol, RunConfig, SacConfig, Scale
+from d2r.errors import UserError, nearest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class RunKey(NamedTuple):
+    """The name of a run: what identifies its folder."""
+
+    scale: str
+    benchmark: str
+    method: str
+    seed: int
+
+    def folder(self, results: Path) -> Path:
+        """Folder of the run's published outputs below ``results`` (such as ``results/smoke``)."""
+        return results / "runs" / self.benchmark / self.method / f"seed{self.seed}"
+
+    def state_folder(self, results: Path) -> Path:
+        """Folder of the run's resumable training state, which no workflow tool owns."""
+        return results / "state" / self.benchmark / self.method / f"seed{self.seed}"
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a mapping from a YAML file.
+
+    Raises:
+        UserError: if the file is missing, not YAML, holds a key twice, or is not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({_first_line(error)})") from None
+    try:
+        data = yaml.load(text, Loader=_UniqueKeyLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark is not None else f"{path}"
+        problem = getattr(error, "problem", None) or _first_line(error)
+        raise UserError(f"{where}: not valid YAML ({problem}); mend the file") from None
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+        raise UserError(f"{path}: expected a mapping of names to values at the top")
+    return data
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML's safe loader silently keeps the last of two equal keys; here that is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            try:
+                repeated = key in seen
+            except TypeError:
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a plain name", key_node.start_mark
+                ) from None
+            if repeated:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key}' is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def parse(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
+    """Validate ``data`` against ``model``, turning the first problem into one line.
+
+    Raises:
+        UserError: naming the place, and for an unknown key the nearest valid one.
+    """
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        raise UserError(f"{where}: {_describe(error, model)}") from None
+
+
+def _describe(error: ValidationError, model: type[BaseModel]) -> str:
+    problems = error.errors(include_url=False)
+    first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    location = [str(part) for part in first["loc"]]
+    place = ".".join(location) or "the whole"
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{place}'; {nearest(location[-1], _fields_at(model, location[:-1]))}"
+    if first["type"] == "missing":
+        return f"key '{place}' is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    given = first.get("input")
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return f"'{place}': {message[0].lower()}{message[1:]}{shown}"
+
+
+def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    """Names valid at a place in ``model``, found by walking its JSON schema."""
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+
+    def follow(node: dict[str, Any]) -> dict[str, Any]:
+        while "$ref" in node:
+            node = definitions[node["$ref"].rsplit("/", 1)[1]]
+        return node
+
+    node = follow(schema)
+    for part in location:
+        mapping = node.get("discriminator", {}).get("mapping", {})
+        if part in mapping:
+            node = follow({"$ref": mapping[part]})
+        elif part in node.get("properties", {}):
+            node = follow(node["properties"][part])
+        elif isinstance(node.get("additionalProperties"), dict):
+            node = follow(node["additionalProperties"])
+        elif "items" in node:
+            node = follow(node["items"])
+    return list(node.get("properties", {}))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def config_folder(kind: str) -> Path:
+    """Return ``config/<kind>`` of the project (``methods``, ``protocols`` or ``scales``)."""
+    return project_root() / "config" / kind
+
+
+def _ids(kind: str) -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in config_folder(kind).glob("*.yaml")))
+
+
+def method_ids() -> tuple[str, ...]:
+    """Ids of all methods: one for each file in ``config/methods``."""
+    return _ids("methods")
+
+
+def scale_ids() -> tuple[str, ...]:
+    """Ids of all scales."""
+    return _ids("scales")
+
+
+def _read_named(kind: str, name: str) -> tuple[Path, dict[str, Any]]:
+    known = _ids(kind)
+    if name not in known:
+        raise UserError(f"unknown {kind[:-1]} '{name}'; {nearest(name, known)}")
+    path = config_folder(kind) / f"{name}.yaml"
+    data = read_yaml(path)
+    if data.get("id") != name:
+        raise UserError(f"{path}: 'id' must be the file's name, '{name}', not {data.get('id')!r}")
+    return path, data
+
+
+def check_benchmark(name: str) -> str:
+    """Return ``name`` if it is a benchmark.
+
+    Raises:
+        UserError: naming the nearest valid one.
+    """
+    if name not in BENCHMARKS:
+        raise UserError(f"unknown benchmark '{name}'; {nearest(name, BENCHMARKS)}")
+    return name
+
+
+def _method_data(name: str, seen: tuple[str, ...] = ()) -> tuple[Path, dict[str, Any]]:
+    """A method's own keys laid over those of the method that it ``extends``."""
+    path, data = _read_named("methods", name)
+    parent = data.pop("extends", None)
+    if parent is None:
+        return path, data
+    if not isinstance(parent, str) or parent in (*seen, name):
+        raise UserError(f"{path}: 'extends' must name another method, and not in a circle")
+    _, base = _method_data(parent, (*seen, name))
+    for section in ("network", "sac"):
+        own = data.get(section, {})
+        if not isinstance(own, dict):
+            raise UserError(f"{path}: '{section}' must be a mapping")
+        inherited = base.get(section, {})
+        replaces = section == "network" and own.get("type", inherited.get("type")) != inherited.get("type")
+        data[section] = dict(own) if replaces else {**inherited, **own}
+    return path, {**{key: base[key] for key in base if key not in ("deviations",)}, **data}
+
+
+@cache
+def load_method(name: str) -> Method:
+    """Read ``config/methods/<name>.yaml``; its ``extends`` key names the method that it changes."""
+    path, data = _method_data(name)
+    return parse(Method, data, str(path))
+
+
+@cache
+def load_protocol(name: str) -> Protocol:
+    """Read ``config/protocols/<name>.yaml``."""
+    path, data = _read_named("protocols", name)
+    return parse(Protocol, data, str(path))
+
+
+@cache
+def load_scale(name: str) -> Scale:
+    """Read ``config/scales/<name>.yaml`` and check that what it names exists.
+
+    Raises:
+        UserError: for an unknown method or protocol, a suite without a budget, or a bad size.
+    """
+    path, data = _read_named("scales", name)
+    scale = parse(Scale, data, str(path))
+    load_protocol(scale.protocol)
+    for group in scale.runs:
+        if group.methods != "all":
+            for method in group.methods:
+                if method not in method_ids():
+                    raise UserError(f"{path}: unknown method '{method}'; {nearest(method, method_ids())}")
+        for benchmark in group.benchmarks:
+            if benchmark.split("-")[0] not in scale.budget:
+                raise UserError(f"{path}: '{benchmark}' is to be run but 'budget' has no '{benchmark.split('-')[0]}'")
+    parse(SacConfig, scale.sac, f"{path}: sac")
+    return scale
+
+
+def plan_runs(scale: Scale) -> list[RunKey]:
+    """Every run of a scale, once, seed by seed so that an interrupted scale has whole rounds of seeds."""
+    keys = {
+        RunKey(scale.id, benchmark, method, seed): (order, position)
+        for group in reversed(scale.runs)
+        for position, method in enumerate(method_ids() if group.methods == "all" else group.methods)
+        for benchmark in group.benchmarks
+        for order, seed in enumerate(group.seeds or scale.seeds)
+    }
+    return sorted(keys, key=lambda key: (keys[key][0], BENCHMARKS.index(key.benchmark), keys[key][1]))
+
+
+def resolve_run(
+    scale: Scale, benchmark: str, method: str, seed: int, overrides: Mapping[str, Any] | None = None
+) -> RunConfig:
+    """Resolve one run: the official defaults, then the scale, then the method.
+
+    Args:
+        overrides: optional ``budget`` keys (such as ``steps``) that replace the scale's.
+
+    Raises:
+        UserError: for an unknown benchmark or method, or a value out of range.
+    """
+    check_benchmark(benchmark)
+    if seed < 0:
+        raise UserError(f"seed {seed}: must not be negative")
+    path, data = _method_data(method)
+    declared = load_method(method)
+    suite = benchmark.split("-")[0]
+    if suite not in scale.budget:
+        raise UserError(f"scale '{scale.id}' has no budget for '{suite}'; add one to its file")
+    own_sizes = data.get("network", {})
+    sizes = declared.network.model_dump()
+    for name, value in scale.network.items():
+        if name in sizes and name not in own_sizes:
+            sizes[name] = value
+    for name, value in sizes.items():
+        if name.endswith("_dim") and isinstance(value, int):
+            sizes[name] = _scaled(value, scale.width)
+    budget = scale.budget[suite].model_dump() | dict(overrides or {})  # type: ignore[index]
+    return parse(
+        RunConfig,
+        {
+            "scale": scale.id,
+            "benchmark": benchmark,
+            "method": method,
+            "seed": seed,
+            "protocol": load_protocol(scale.protocol).model_dump(),
+            "network": sizes,
+            "sac": {**scale.sac, **data.get("sac", {})},
+            "budget": parse(Budget, budget, f"budget of scale '{scale.id}'").model_dump(),
+        },
+        f"{path} at scale '{scale.id}'",
+    )
+
+
+def _scaled(dim: int, width: float) -> int:
+    return dim if width == 1 else max(8, round(dim * width / 8) * 8)
+
+
+def config_hash(config: RunConfig) -> str:
+    """sha256 of the run's configuration in canonical JSON: equal exactly when every choice is equal."""
+    canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

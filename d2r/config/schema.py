@@ -1,0 +1,168 @@
+"""Typed, frozen configuration: what may be chosen, with the official value as default.
+
+Every class refuses unknown keys. Defaults are those of the official implementation (DarkDawn233/D2R_MTRL, commit 48d3ed5)
+at its MT10 setting; a method, a protocol or a scale states only what it changes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from d2r.config.networks import NetworkConfig
+
+BENCHMARKS = ("mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand")
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Frozen(BaseModel):
+    """Base of all configuration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Protocol(Frozen):
+    """Every choice that makes numbers incomparable between papers."""
+
+    id: str
+    description: str
+    horizon: Annotated[int, Field(gt=0, le=500)]
+    reward_scale: PositiveFloat
+    reward_version: Literal["v1", "v2"] = "v2"
+    rand_goals: Literal["continuous", "seeded-50"]
+    """``rand`` benchmarks: a new draw from the reset space at each reset, or one of 50 goals drawn once."""
+    time_limit: Literal["terminal", "bootstrap"]
+    """What the last step of an episode is in the TD target (deviation C3 of the official code: terminal)."""
+    evaluation_episodes: Positive
+    """Episodes per task on a ``rand`` benchmark; a ``fixed`` benchmark needs one, its episodes are all alike."""
+    policy_lag: Literal[0, 1] = 0
+    """Updates by which the acting policy trails the learner; 0 alternates acting and learning."""
+
+
+class SacConfig(Frozen):
+    """Multi-task Soft Actor-Critic and the two mechanisms of D2R that live in its losses."""
+
+    discount: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    target_tau: Annotated[float, Field(gt=0, le=1)] = 0.005
+    lr_actor: PositiveFloat = 3e-4
+    lr_critic: PositiveFloat = 3e-4
+    lr_alpha: PositiveFloat = 1e-4
+    grad_clip: PositiveFloat = 1.0
+    """Global-norm bound, applied separately to the actor, each critic and the vector of log-alphas."""
+    target_entropy: float = -4.0
+    max_log_alpha: float | None = 0.0
+    task_loss_threshold: PositiveFloat | None = 3000.0
+    """A task whose summed loss exceeds this contributes nothing to that update."""
+    task_weights: Literal["softmax", "uniform"] = "softmax"
+    """Weight of a task's actor and critic losses: n * softmax(-log alpha), or 1."""
+    batch_per_task: Positive = 128
+    policy_route: Literal["stored", "current"] = "stored"
+    """Route of the actor in the policy loss: the behaviour route from the replay, or drawn anew."""
+    route_balancing: bool = True
+    """Route sampling temperature follows each task's alpha (tau_T = n * softmax(-log alpha)); off: 1 for all."""
+    gradient_surgery: Literal["none", "pcgrad"] = "none"
+    clip_per: Literal["network", "task"] = "network"
+    """``task``: the norm of each task's own parameters is clipped (independent agents trained side by side)."""
+
+
+class Budget(Frozen):
+    """How much is run. A step is one step of every task's environment (a vector step)."""
+
+    steps: Positive = 1_500_000
+    warmup_steps: NonNegative = 4_000
+    """Steps before the first update, acted by the untrained policy."""
+    update_every: Positive = 1
+    replay_capacity: Positive = 100_000
+    """Transitions per task."""
+    evaluate_every: Positive = 10_000
+    evaluation_episodes: Positive | None = None
+    """Overrides the protocol's number (and is stated in every table if it does)."""
+    checkpoint_every: Positive = 10_000
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> Budget:
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps ({self.warmup_steps}) must be less than steps ({self.steps})")
+        return self
+
+
+class Method(Frozen):
+    """A D2R variant or a baseline: its network and the switches it changes."""
+
+    id: str
+    title: str
+    kind: Literal["variant", "baseline"]
+    source: str
+    """Paper and code that define it."""
+    summary: str
+    network: NetworkConfig = Field(discriminator="type")
+    sac: SacConfig = SacConfig()
+    deviations: tuple[str, ...] = ()
+
+
+class RunGroup(Frozen):
+    """A block of the experiment: each benchmark with each method."""
+
+    benchmarks: tuple[Literal["mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand"], ...] = Field(min_length=1)
+    methods: Literal["all"] | tuple[str, ...]
+    seeds: tuple[NonNegative, ...] | None = None
+    """Overrides the scale's seeds for this block."""
+
+
+class Scale(Frozen):
+    """How much is run: which benchmarks, methods and seeds, at which size and budget."""
+
+    id: str
+    description: str
+    protocol: str
+    seeds: tuple[NonNegative, ...] = Field(min_length=1)
+    runs: tuple[RunGroup, ...] = Field(min_length=1)
+    width: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on every ``*_dim`` of every network, rounded to a multiple of 8: the same shrinkage for all methods."""
+    network: dict[str, int] = {}
+    """Other network sizes (such as ``num_modules``) for the methods that do not set them themselves."""
+    sac: dict[str, float | int] = {}
+    """Rates and batch size, the same for every method; a method's own value wins."""
+    budget: dict[Literal["mt10", "mt50"], Budget]
+
+    @model_validator(mode="after")
+    def _seeds_once(self) -> Scale:
+        for seeds in (self.seeds, *(group.seeds for group in self.runs if group.seeds is not None)):
+            repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+            if repeated:
+                raise ValueError(f"seed {repeated[0]} is given twice")
+        return self
+
+
+class RunConfig(Frozen):
+    """One run, fully resolved: the only configuration that training reads."""
+
+    scale: str
+    benchmark: Literal["mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand"]
+    method: str
+    seed: NonNegative
+    protocol: Protocol
+    network: NetworkConfig = Field(discriminator="type")
+    sac: SacConfig
+    budget: Budget
+
+    @property
+    def suite(self) -> Literal["mt10", "mt50"]:
+        """The set of tasks, without the goal distribution."""
+        return "mt10" if self.benchmark.startswith("mt10") else "mt50"
+
+    @property
+    def num_tasks(self) -> int:
+        """Number of tasks trained together."""
+        return 10 if self.suite == "mt10" else 50
+
+    @property
+    def evaluation_episodes(self) -> int:
+        """Episodes per task of one evaluation; on ``fixed`` one, since a deterministic policy repeats itself."""
+        if self.benchmark.endswith("fixed"):
+            return 1
+        return self.budget.evaluation_episodes or self.protocol.evaluation_episodes

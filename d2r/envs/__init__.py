@@ -1,0 +1,1 @@
+"""Meta-World tasks and protocols, exact fast stepping, and the vector environment."""

@@ -1,0 +1,24 @@
+"""The one exception that users see: a line that says what was wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input. The command line prints it as one line and exits with status 2."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return a hint that names the valid spelling closest to ``name``, or lists all of them.
+
+    Example:
+        >>> nearest("mtsca", ["mtsac", "d2r"])
+        "did you mean 'mtsac'?"
+    """
+    options = sorted(set(valid))
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return "valid: " + ", ".join(options)

@@ -1,0 +1,1 @@
+"""Network architectures on tensors: no environments, no files, no logging."""

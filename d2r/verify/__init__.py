@@ -1,0 +1,1 @@
+"""Checks of what the package claims: golden vectors, environment equality, artifacts."""
