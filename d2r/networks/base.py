@@ -1,0 +1,88 @@
+"""What every network is to the learner: E stacked copies of one architecture, and the words for routes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Deterministic:
+    """Take the K largest logits of each group: evaluation, TD target, critics in the policy loss."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Draw K sources without replacement from softmax(logits / temperature): acting, critics in the TD loss.
+
+    Attributes:
+        temperature: [task], the route temperature tau of each task.
+        gumbel: [ensemble, batch, task, N(N+1)/2] standard Gumbel noise. The K largest of ``logits / tau + gumbel``
+            are distributed as K draws without replacement (Kool et al., ICML 2019, arXiv 1903.06059).
+    """
+
+    temperature: Tensor
+    gumbel: Tensor
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """Take the sources given, [ensemble or 1, batch, task, group, K]: the actor in the policy loss."""
+
+    sources: Tensor
+
+
+RouteRule = Deterministic | Sampled | Replayed
+DETERMINISTIC = Deterministic()
+
+
+class Route(NamedTuple):
+    """How the modules are wired for each transition.
+
+    Group g = 0..N-1 has candidates 0..g: group g < N-1 feeds module g+1 (counting from 0), group N-1 feeds the output.
+
+    Attributes:
+        sources: [ensemble, batch, task, group, K] indices of the chosen modules; a group with fewer than K candidates
+            repeats its last one with weight 0.
+        weights: [ensemble, batch, task, group, K], softmax over the chosen logits.
+        suitable: same shape, which (module, source) pairs may be optimised under ResRouting; all where it is off.
+        logits: [ensemble, batch, task, group, N], minus infinity where there is no such candidate.
+    """
+
+    sources: Tensor
+    weights: Tensor
+    suitable: Tensor
+    logits: Tensor
+
+
+class Output(NamedTuple):
+    """A network's answer: value [ensemble, batch, task, out], and its route if it has one."""
+
+    value: Tensor
+    route: Route | None = None
+
+
+class Network(nn.Module):
+    """E independent copies of one architecture; every parameter has the ensemble as its first axis.
+
+    The actor is an ensemble of one, the twin critics an ensemble of two. In training mode ResRouting is active.
+    """
+
+    ensemble: int
+    num_tasks: int
+
+    def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
+        """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; plain networks ignore ``rule``."""
+        raise TypeError(f"{type(self).__name__} does not define forward")
+
+    @property
+    def route_shape(self) -> tuple[int, int] | None:
+        """(groups, K) of the routes that the replay must keep; none for a network without sampled routes."""
+        return None
+
+    @property
+    def num_logits(self) -> int:
+        """Number of routing logits per transition, for which Gumbel noise is drawn; 0 without a router."""
+        return 0

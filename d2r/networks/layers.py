@@ -1,0 +1,82 @@
+"""Linear layers with stacked weights: E independent copies computed by one batched matrix product.
+
+Activations are laid out as [ensemble, batch, task, feature]. The task axis is positional (index = task id), so one-hot
+task ids are never built: a linear map of a one-hot vector is a row of its weight matrix.
+
+Initialisation follows the official code (``utils/init.py``), which bounds hidden weights by the number of *output* units
+(deviation C5) and sets hidden biases to 0.1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+HIDDEN_BIAS = 0.1
+HEAD_BOUND = 3e-3
+
+
+def uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> nn.Parameter:
+    """Return a parameter drawn uniformly from [-bound, bound] in float32."""
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
+
+
+class StackedLinear(nn.Module):
+    """E linear maps side by side: ``y[e] = x[e] W[e]^T + b[e]``.
+
+    Args:
+        ensemble: number of copies E.
+        head: initialise as an output layer (all values in +-3e-3) instead of a hidden one.
+    """
+
+    def __init__(self, ensemble: int, inputs: int, outputs: int, generator: torch.Generator, head: bool = False):
+        super().__init__()
+        bound = HEAD_BOUND if head else 1.0 / math.sqrt(outputs)
+        self.weight = uniform((ensemble, outputs, inputs), bound, generator)
+        if head:
+            self.bias = uniform((ensemble, outputs), HEAD_BOUND, generator)
+        else:
+            self.bias = nn.Parameter(torch.full((ensemble, outputs), HIDDEN_BIAS))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]."""
+        ensemble, outputs, inputs = self.weight.shape
+        batch, tasks = x.shape[1:3]
+        rows = x.expand(ensemble, -1, -1, -1).reshape(ensemble, batch * tasks, inputs)
+        y = torch.baddbmm(self.bias.unsqueeze(1), rows, self.weight.transpose(1, 2))
+        return y.view(ensemble, batch, tasks, outputs)
+
+
+class TaskLinear(nn.Module):
+    """A linear map of the one-hot task id: one learned vector per task, plus a bias."""
+
+    def __init__(self, ensemble: int, num_tasks: int, outputs: int, generator: torch.Generator):
+        super().__init__()
+        self.weight = uniform((ensemble, outputs, num_tasks), 1.0 / math.sqrt(outputs), generator)
+        self.bias = nn.Parameter(torch.full((ensemble, outputs), HIDDEN_BIAS))
+
+    def forward(self) -> Tensor:
+        """Return [E, 1, task, outputs]."""
+        return (self.weight.transpose(1, 2) + self.bias.unsqueeze(1)).unsqueeze(1)
+
+
+class StateTaskLinear(nn.Module):
+    """A linear map of the state with the one-hot task id appended, as plain multi-task networks use it."""
+
+    def __init__(self, ensemble: int, inputs: int, num_tasks: int, outputs: int, generator: torch.Generator):
+        super().__init__()
+        bound = 1.0 / math.sqrt(outputs)
+        self.weight = uniform((ensemble, outputs, inputs + num_tasks), bound, generator)
+        self.bias = nn.Parameter(torch.full((ensemble, outputs), HIDDEN_BIAS))
+        self.inputs = inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]."""
+        ensemble, outputs, _ = self.weight.shape
+        batch, tasks = x.shape[1:3]
+        rows = x.expand(ensemble, -1, -1, -1).reshape(ensemble, batch * tasks, self.inputs)
+        of_state = torch.bmm(rows, self.weight[..., : self.inputs].transpose(1, 2))
+        of_task = self.weight[..., self.inputs :].transpose(1, 2) + self.bias.unsqueeze(1)
+        return of_state.view(ensemble, batch, tasks, outputs) + of_task.unsqueeze(1)

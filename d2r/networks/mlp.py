@@ -1,0 +1,38 @@
+"""MT-SAC's network (Yu et al., CoRL 2019, arXiv 1910.10897): one plain network for all tasks.
+
+Configuration: three hidden layers of 400 units, ReLU, one-hot task id beside the observation (RchalYang/Soft-Module,
+``meta_config/mt10/mtsac.json``).
+
+Deviations: none in the architecture; initialisation as in the official D2R code, like every network here.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from d2r.config.networks import MlpConfig
+from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
+from d2r.networks.layers import StackedLinear, StateTaskLinear
+
+
+class MlpNetwork(Network):
+    """E copies of a plain multi-layer network on [state, one-hot task]."""
+
+    def __init__(
+        self, config: MlpConfig, inputs: int, outputs: int, num_tasks: int, ensemble: int, generator: torch.Generator
+    ):
+        super().__init__()
+        self.num_tasks, self.ensemble = num_tasks, ensemble
+        self.first = StateTaskLinear(ensemble, inputs, num_tasks, config.hidden_dim, generator)
+        self.hidden = nn.ModuleList(
+            StackedLinear(ensemble, config.hidden_dim, config.hidden_dim, generator) for _ in range(config.num_layers - 1)
+        )
+        self.head = StackedLinear(ensemble, config.hidden_dim, outputs, generator, head=True)
+
+    def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
+        """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""
+        h = self.first(x).relu()
+        for layer in self.hidden:
+            h = layer(h).relu()
+        return Output(self.head(h))

@@ -1,0 +1,172 @@
+"""Dynamic depth routing (He et al., AAAI 2024, arXiv 2312.14472), the network of the D2R actor and of each critic.
+
+A *base module network* of N small modules stands in a fixed topological order. A *routing network* looks at the state and the
+task and gives, for every module, a weight to each module before it; only the K best (or K sampled ones) are kept. Modules that
+nothing reads are skipped, so easy tasks can take short paths and hard tasks long ones.
+
+    f = state encoder(s)            e = task encoder(z)            u = e * f        (what the router sees)
+    l = router(u)                   N(N+1)/2 logits in groups of 1, 2, ..., N
+    m_1 = ReLU(W_1 ReLU(f) + b_1)   m_2, ..., m_N and the output as in ``module_stack.py``
+
+Group g (of size g) holds the logits of module g+1 over modules 1..g; the last group those of the output over all N modules.
+
+Where this follows the official code (DarkDawn233/D2R_MTRL, ``depth_route_net.py``) and the paper prints something else or nothing:
+
+1. One router trunk with N heads in one matrix, not N subnetworks.
+2. Weights are a softmax over the K chosen logits (``rescale_prob``), not the full softmax; the temperature changes which
+   sources are picked, never their weights.
+3. A source is unsuitable when its full softmax probability is at most 1/(c+1), c being the number of candidates
+   (``resrouting: threshold``). The paper's words, "not in the target policy's current top K", are ``resrouting: target``.
+4. Modules 2..N have a shortcut (``residual``), and no ReLU follows u.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from d2r.config.networks import RoutedConfig
+from d2r.networks.base import DETERMINISTIC, Deterministic, Network, Output, Replayed, Route, RouteRule, Sampled
+from d2r.networks.layers import HIDDEN_BIAS, StackedLinear, TaskLinear, uniform
+from d2r.networks.module_stack import run_modules
+
+NO_CANDIDATE = float("-inf")
+
+
+class RoutedNetwork(Network):
+    """E copies of a D2R network.
+
+    Args:
+        config: sizes and switches.
+        inputs: width of the input (39 for the actor; 43, observation and action, for a critic).
+        outputs: width of the output (8 for the actor: mean and log-std; 1 for a critic).
+    """
+
+    def __init__(
+        self, config: RoutedConfig, inputs: int, outputs: int, num_tasks: int, ensemble: int, generator: torch.Generator
+    ):
+        super().__init__()
+        self.config, self.num_tasks, self.ensemble = config, num_tasks, ensemble
+        count, dim, width = config.num_modules, config.module_dim, config.encoder_dim
+        self.top_k = count if config.top_k is None else min(config.top_k, count)
+
+        self.state_encoder = nn.ModuleList(
+            [StackedLinear(ensemble, inputs, width, generator), StackedLinear(ensemble, width, width, generator)]
+        )
+        self.task_encoder = None if config.router_input == "state" else TaskLinear(ensemble, num_tasks, width, generator)
+        self.router: nn.ModuleList | None = None
+        if config.router == "learned":
+            seen = 2 * width if config.router_input == "concat" else width
+            shape = (seen, config.router_dim, config.router_dim, self.num_logits)
+            self.router = nn.ModuleList(
+                StackedLinear(ensemble, a, b, generator) for a, b in zip(shape, shape[1:], strict=False)
+            )
+        self.first_module = StackedLinear(ensemble, width, dim, generator)
+        self.module_weight = uniform((ensemble, count - 1, dim, dim), 1.0 / math.sqrt(dim), generator)
+        self.module_bias = nn.Parameter(torch.full((ensemble, count - 1, dim), HIDDEN_BIAS))
+        self.head = StackedLinear(ensemble, dim, outputs, generator, head=True)
+
+        candidates = torch.arange(1, count + 1)
+        position = torch.arange(count)
+        starts = candidates * (candidates - 1) // 2
+        self.exists: Tensor
+        self.logit_index: Tensor
+        self.last_candidate: Tensor
+        self.in_group: Tensor
+        self.register_buffer("exists", position < candidates.unsqueeze(1), persistent=False)
+        flat = (starts.unsqueeze(1) + torch.minimum(position, candidates.unsqueeze(1) - 1)).flatten()
+        self.register_buffer("logit_index", flat, persistent=False)
+        self.register_buffer("last_candidate", (candidates - 1).unsqueeze(1), persistent=False)
+        self.register_buffer("in_group", position[: self.top_k] < candidates.unsqueeze(1), persistent=False)
+
+    @property
+    def num_logits(self) -> int:
+        """N(N+1)/2."""
+        return self.config.num_modules * (self.config.num_modules + 1) // 2
+
+    @property
+    def route_shape(self) -> tuple[int, int] | None:
+        """(N, K), or none for soft routing, where every candidate is always taken."""
+        return None if self.config.top_k is None else (self.config.num_modules, self.top_k)
+
+    def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
+        """Route every row of ``x`` ([E or 1, batch, task, inputs]) by ``rule``; see :class:`Network`."""
+        state = self.state_encoder[1](self.state_encoder[0](x).relu())
+        route = self.route(state, rule)
+        ensemble, batch, tasks, _ = state.shape
+        first = self.first_module(state.relu()).relu()
+
+        def per_group(t: Tensor) -> Tensor:
+            return t.reshape(ensemble * batch * tasks, *t.shape[3:]).transpose(0, 1).contiguous()
+
+        restrict = self.training and self.config.resrouting != "off"
+        mixed = run_modules(
+            first.flatten(1, 2),
+            self.module_weight,
+            self.module_bias,
+            per_group(route.sources),
+            per_group(route.weights),
+            per_group(route.suitable) if restrict else None,
+            self.config.residual,
+        )
+        return Output(self.head(mixed.view(ensemble, batch, tasks, -1)), route)
+
+    def route(self, state: Tensor, rule: RouteRule) -> Route:
+        """Choose sources and weigh them, for encoded states [ensemble, batch, task, encoder_dim]."""
+        logits = self.routing_logits(state)
+        sources = self.choose(logits, rule)
+        chosen = logits.gather(-1, sources).masked_fill(~self.in_group, NO_CANDIDATE)
+        return Route(sources, chosen.softmax(-1), self.suitable(logits, sources), logits)
+
+    def routing_logits(self, state: Tensor) -> Tensor:
+        """Logits [ensemble, batch, task, group, N]; minus infinity where a group has no such candidate."""
+        if self.router is None:
+            flat = state.new_zeros(*state.shape[:3], self.num_logits)
+        else:
+            flat = self.router_input(state)
+            for layer in self.router[:-1]:
+                flat = layer(flat).relu()
+            flat = self.router[-1](flat)
+        count = self.config.num_modules
+        return flat.index_select(-1, self.logit_index).unflatten(-1, (count, count)).masked_fill(
+            ~self.exists, NO_CANDIDATE
+        )
+
+    def router_input(self, state: Tensor) -> Tensor:
+        """What the router sees: u = e * f (the paper's state routing), or an ablation of it."""
+        if self.task_encoder is None:
+            return state
+        task: Tensor = self.task_encoder()
+        match self.config.router_input:
+            case "product":
+                return task * state
+            case "concat":
+                return torch.cat([task.expand_as(state), state], dim=-1)
+            case _:
+                return task.expand_as(state)
+
+    def choose(self, logits: Tensor, rule: RouteRule) -> Tensor:
+        """Pick K sources a group, [ensemble, batch, task, group, K]."""
+        match rule:
+            case Replayed(sources):
+                return sources.to(torch.long).expand(logits.shape[0], -1, -1, -1, -1)
+            case Sampled(temperature, gumbel):
+                count = self.config.num_modules
+                noise = gumbel.index_select(-1, self.logit_index).unflatten(-1, (count, count))
+                return self.top(logits / temperature.view(-1, 1, 1) + noise)
+            case Deterministic():
+                return self.top(logits)
+
+    def top(self, scores: Tensor) -> Tensor:
+        """Indices of the K largest scores of each group; a group of fewer than K repeats its last candidate."""
+        return torch.minimum(scores.topk(self.top_k, dim=-1).indices, self.last_candidate)
+
+    def suitable(self, logits: Tensor, sources: Tensor) -> Tensor:
+        """Which chosen sources ResRouting lets be optimised, same shape as ``sources``."""
+        if self.config.resrouting == "target":
+            best = self.top(logits)
+            return (sources.unsqueeze(-1) == best.unsqueeze(-2)).any(-1)
+        log_share = logits.gather(-1, sources) - logits.logsumexp(-1, keepdim=True)
+        return log_share.exp() > 1.0 / (self.last_candidate + 2)
