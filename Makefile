@@ -1,0 +1,58 @@
+# The two commands of the README, and what developers need beside them. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TORCH ?= cpu# build of PyTorch: cpu or cuda
+CORES ?= all# how many cores Snakemake may use
+SCALE ?= smoke# what to run: smoke, lite or paper
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
+  $(p) -c 'import sys; sys.version_info[:2] in ((3, 11), (3, 12), (3, 13)) or sys.exit(1)' 2>/dev/null && echo $(p))))
+IMAGE ?= d2r
+UV_VERSION := 0.13.9
+
+VENV := .venv
+INSTALLED := $(VENV)/installed-$(TORCH)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help all test lint lock image clean $(VENV)
+
+help:  ## list the targets
+	@grep -E '^[a-z$$()A-Z]+:.*##' Makefile | sed 's/\$$(VENV)/.venv/; s/:.*##/\t/' | expand -t 10
+
+$(VENV): $(INSTALLED)  ## create the environment from the lock file, with the command d2r in .venv/bin
+
+$(INSTALLED): requirements-$(TORCH).lock requirements/torch-cpu.lock requirements/install.sh pyproject.toml
+	@case "$(TORCH)" in cpu|cuda) ;; *) echo "make: TORCH=$(TORCH): must be cpu or cuda" >&2; exit 2;; esac
+	@[ -n "$(PYTHON)" ] || { echo "make: no Python 3.11, 3.12 or 3.13 found; set PYTHON=/path/to/python" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "make: $(PYTHON) cannot create environments; install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv --clear $(VENV)
+	requirements/install.sh $(VENV) $(TORCH)
+	touch $@
+
+all: $(VENV)  ## train, evaluate and report everything at SCALE (default smoke) on CORES (default all)
+	snakemake --cores $(CORES) all --config scale=$(SCALE)
+	@echo "Report: $(CURDIR)/results/$(SCALE)/report/index.html"
+
+test: $(VENV)  ## run the tests
+	pytest --quiet --numprocesses auto --maxprocesses 8
+
+lint: $(VENV)  ## check style, types and the workflow
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+lock:  ## write the lock files anew from pyproject.toml (UPGRADE=--upgrade for newer versions)
+	python3 -m venv build/lock
+	build/lock/bin/python -m pip install --quiet uv==$(UV_VERSION)
+	UV=$(CURDIR)/build/lock/bin/uv requirements/lock.sh $(UPGRADE)
+
+image:  ## build the container image
+	docker build --build-arg TORCH=$(TORCH) --build-arg COMMIT=$$(git rev-parse HEAD 2>/dev/null || true) -t $(IMAGE) .
+
+clean:  ## remove the environment, caches and everything the pipeline wrote, but not results/released
+	rm -rf $(VENV) build d2r.egg-info .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	for scale in smoke lite paper; do rm -rf "results/$$scale"; done
