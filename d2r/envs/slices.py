@@ -1,0 +1,100 @@
+"""A slice of a benchmark's tasks, stepped one after the other in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from d2r.config.schema import Protocol
+from d2r.envs.goals import goal_source
+from d2r.envs.tasks import ACTION_DIM, INFO_KEYS, OBSERVATION_DIM, make_stock, parse_benchmark
+
+Floats = npt.NDArray[np.float64]
+
+
+class Buffers(NamedTuple):
+    """Arrays with one row per task of the benchmark; a slice reads and writes the rows of its tasks."""
+
+    actions: npt.NDArray[np.float32]  # [tasks, 4]
+    observations: Floats  # [tasks, 39]
+    final_observations: Floats  # [tasks, 39]
+    rewards: Floats  # [tasks], scaled
+    infos: Floats  # [tasks, len(INFO_KEYS)]
+    exceptions: npt.NDArray[np.int64]  # [tasks], simulator exceptions so far
+
+    @classmethod
+    def shapes(cls, tasks: int) -> list[tuple[tuple[int, ...], type[np.generic]]]:
+        """Shape and type of each array."""
+        return [
+            ((tasks, ACTION_DIM), np.float32),
+            ((tasks, OBSERVATION_DIM), np.float64),
+            ((tasks, OBSERVATION_DIM), np.float64),
+            ((tasks,), np.float64),
+            ((tasks, len(INFO_KEYS)), np.float64),
+            ((tasks,), np.int64),
+        ]
+
+
+class TaskSlice:
+    """Some of a benchmark's tasks: environments, goal sources, and their rows of the shared arrays."""
+
+    def __init__(
+        self,
+        benchmark: str,
+        protocol: Protocol,
+        seed: np.random.SeedSequence,
+        evaluation: bool,
+        tasks: Sequence[int],
+        buffers: Buffers,
+    ) -> None:
+        names, goals = parse_benchmark(benchmark)
+        kind = "fixed" if goals == "fixed" else protocol.rand_goals
+        self._tasks = list(tasks)
+        self._buffers = buffers
+        self._reward_scale = protocol.reward_scale
+        self._envs = [make_stock(names[task], protocol.reward_version) for task in tasks]
+        self._sources = [
+            goal_source(env, task, kind, seed, evaluation) for env, task in zip(self._envs, tasks, strict=True)
+        ]
+        self._starts: list[dict[str, Any]] = [source.state() for source in self._sources]
+
+    def restart_goals(self) -> None:
+        """Let every task's goals begin again as if new."""
+        for source in self._sources:
+            source.restart()
+
+    def reset(self) -> None:
+        """Begin a new episode of every task; writes observations."""
+        for index, (task, env, source) in enumerate(zip(self._tasks, self._envs, self._sources, strict=True)):
+            self._starts[index] = source.state()
+            source.prepare(env)
+            self._buffers.observations[task] = env.reset()[0]
+
+    def step(self, last: bool) -> None:
+        """Step every task with its action; at the ``last`` step of the episode go on to the next one at once."""
+        actions, observations, final_observations, rewards, infos, exceptions = self._buffers
+        for task, env in zip(self._tasks, self._envs, strict=True):
+            observation, reward, _, _, info = env.step(actions[task])
+            observations[task] = observation
+            rewards[task] = float(reward) * self._reward_scale
+            infos[task] = [info[key] for key in INFO_KEYS]
+            exceptions[task] += env._did_see_sim_exception
+        if last:
+            final_observations[self._tasks] = observations[self._tasks]
+            self.reset()
+
+    def goal_states(self) -> dict[int, dict[str, Any]]:
+        """State of each task's goal source at the start of the current episode."""
+        return dict(zip(self._tasks, self._starts, strict=True))
+
+    def replay(self, states: dict[int, dict[str, Any]], actions: npt.NDArray[np.float32]) -> None:
+        """Restore an episode: the sources' states at its start, and the actions [steps, tasks, 4] since then."""
+        for task, source in zip(self._tasks, self._sources, strict=True):
+            source.load(states[task])
+        self.reset()
+        for row in actions:
+            self._buffers.actions[self._tasks] = row[self._tasks]
+            self.step(last=False)

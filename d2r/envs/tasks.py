@@ -1,0 +1,74 @@
+"""The tasks of a benchmark, built from Meta-World's environment classes."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from metaworld.env_dict import MT10_V3, MT50_V3
+from metaworld.sawyer_xyz_env import SawyerXYZEnv
+
+from d2r.errors import UserError, nearest
+
+OBSERVATION_DIM = 39
+"""Current frame (18), previous frame (18) and goal position (3)."""
+ACTION_DIM = 4
+INFO_KEYS = (
+    "success",
+    "near_object",
+    "grasp_success",
+    "grasp_reward",
+    "in_place_reward",
+    "obj_to_target",
+    "unscaled_reward",
+)
+"""What every Meta-World task reports at every step, in the order of the columns of our info arrays."""
+
+_SUITES = {"mt10": MT10_V3, "mt50": MT50_V3}
+
+
+class Benchmark(NamedTuple):
+    """A benchmark's tasks, in Meta-World's order, and its kind of goals."""
+
+    task_names: tuple[str, ...]
+    goals: Literal["fixed", "rand"]
+
+
+def parse_benchmark(benchmark: str) -> Benchmark:
+    """Resolve a benchmark id such as ``mt10-rand``.
+
+    Raises:
+        UserError: if there is no such benchmark.
+    """
+    suite, _, goals = benchmark.partition("-")
+    if suite in _SUITES and goals == "fixed":
+        return Benchmark(tuple(_SUITES[suite]), "fixed")
+    if suite in _SUITES and goals == "rand":
+        return Benchmark(tuple(_SUITES[suite]), "rand")
+    valid = [f"{suite}-{goals}" for suite in _SUITES for goals in ("fixed", "rand")]
+    raise UserError(f"no benchmark '{benchmark}': {nearest(benchmark, valid)}")
+
+
+def task_class(task_name: str) -> type[SawyerXYZEnv]:
+    """Meta-World's class of a task such as ``reach-v3``.
+
+    Raises:
+        UserError: if there is no such task.
+    """
+    if task_name not in MT50_V3:
+        raise UserError(f"no task '{task_name}': {nearest(task_name, MT50_V3)}")
+    return MT50_V3[task_name]
+
+
+def show_goal(env: SawyerXYZEnv) -> None:
+    """Do what ``set_task`` does for a multi-task benchmark, except choosing the goal: make it part of the observation."""
+    env._set_task_called = True
+    if env._partially_observable:
+        env._partially_observable = False
+        del env.sawyer_observation_space  # cached; its goal bounds depend on the flag
+
+
+def make_stock(task_name: str, reward_version: Literal["v1", "v2"] = "v2") -> SawyerXYZEnv:
+    """Build a task as Meta-World has it, goal observable, with no goal chosen yet."""
+    env = task_class(task_name)(reward_function_version=reward_version)
+    show_goal(env)
+    return env

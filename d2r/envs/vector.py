@@ -1,0 +1,193 @@
+"""A benchmark as one vector environment: one Meta-World task per row, all episodes of the protocol's length."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from d2r.config.schema import Protocol
+from d2r.envs.slices import Buffers, TaskSlice
+from d2r.envs.tasks import ACTION_DIM, INFO_KEYS, OBSERVATION_DIM, parse_benchmark
+from d2r.errors import UserError
+
+Floats = npt.NDArray[np.float64]
+
+
+class StepArrays(NamedTuple):
+    """One vector step as arrays. They are fresh copies: the caller may keep them."""
+
+    observations: Floats
+    """[tasks, 39]; after the last step of an episode, the first observations of the next."""
+    rewards: Floats
+    """[tasks], times the protocol's reward scale."""
+    successes: npt.NDArray[np.bool_]
+    """[tasks], Meta-World's success flag at this step."""
+    done: bool
+    """Whether the episodes (all of them) ended with this step."""
+    final_observations: Floats | None
+    """[tasks, 39], where the episodes ended, if they did."""
+
+
+class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
+    """All tasks of a benchmark, one environment each, stepped together.
+
+    Args:
+        benchmark: such as ``mt10-rand``.
+        protocol: horizon, reward and goals.
+        seed: the run's sequence, or a child of it; the same sequence gives the same goals, whatever ``evaluation`` is.
+        evaluation: draws goals from another stream than training does (``seeded-50``: visits each of the 50 in order),
+            and each :meth:`reset` starts that stream again, so that every evaluation sees the same goals.
+        workers: processes that own a slice of the tasks each; 0 steps in this process. Results do not depend on it.
+
+    Raises:
+        UserError: if the benchmark does not exist or the number of workers is impossible.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
+
+    def __init__(
+        self,
+        benchmark: str,
+        protocol: Protocol,
+        seed: np.random.SeedSequence,
+        *,
+        evaluation: bool = False,
+        workers: int = 0,
+    ) -> None:
+        self.task_names = parse_benchmark(benchmark).task_names
+        if workers < 0 or workers > len(self.task_names):
+            raise UserError(f"workers is {workers}: must be from 0 to the number of tasks, {len(self.task_names)}")
+        self.num_envs = len(self.task_names)
+        self.benchmark = benchmark
+        self.protocol = protocol
+        self._evaluation = evaluation
+        self._identity = {
+            "benchmark": benchmark,
+            "evaluation": evaluation,
+            "entropy": seed.entropy,
+            "spawn_key": list(seed.spawn_key),
+            "horizon": protocol.horizon,
+        }
+        self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, (OBSERVATION_DIM + self.num_envs,), np.float64)
+        self.single_action_space = gym.spaces.Box(-1.0, 1.0, (ACTION_DIM,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._one_hot = np.eye(self.num_envs)
+        self._buffers = Buffers(*(np.zeros(shape, dtype) for shape, dtype in Buffers.shapes(self.num_envs)))
+        self._slice = TaskSlice(benchmark, protocol, seed, evaluation, range(self.num_envs), self._buffers)
+        self._history = np.zeros((protocol.horizon, self.num_envs, ACTION_DIM), np.float32)
+        self._steps: int | None = None  # of the current episode; None before the first reset
+
+    @property
+    def simulator_exceptions(self) -> npt.NDArray[np.int64]:
+        """Steps per task, since the start, at which the simulator failed."""
+        return self._buffers.exceptions.copy()
+
+    def reset_arrays(self) -> Floats:
+        """Begin new episodes; returns observations [tasks, 39]."""
+        if self._evaluation:
+            self._slice.restart_goals()
+        self._slice.reset()
+        self._steps = 0
+        return self._buffers.observations.copy()
+
+    def step_arrays(self, actions: npt.ArrayLike) -> StepArrays:
+        """Step every task: ``actions`` [tasks, 4], used as float32.
+
+        Raises:
+            UserError: before the first reset, or if the actions have another shape.
+        """
+        if self._steps is None:
+            raise UserError("the environment was stepped before its first reset; call reset() first")
+        taken = np.asarray(actions, dtype=np.float32)
+        if taken.shape != (self.num_envs, ACTION_DIM):
+            raise UserError(f"actions have shape {taken.shape}: expected ({self.num_envs}, {ACTION_DIM})")
+        self._buffers.actions[:] = taken
+        self._history[self._steps] = taken
+        self._steps += 1
+        done = self._steps == self.protocol.horizon
+        self._slice.step(done)
+        if done:
+            self._steps = 0
+        return StepArrays(
+            self._buffers.observations.copy(),
+            self._buffers.rewards.copy(),
+            self._buffers.infos[:, 0] != 0,
+            done,
+            self._buffers.final_observations.copy() if done else None,
+        )
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Floats, dict[str, Any]]:
+        """Begin new episodes: observations [tasks, 39 + tasks] and an empty info.
+
+        Raises:
+            UserError: if a seed is given; all randomness comes from the ``SeedSequence`` of the constructor.
+        """
+        if seed is not None:
+            raise UserError("reset(seed=...) is not possible: build the environment from another SeedSequence")
+        return self._with_one_hot(self.reset_arrays()), {}
+
+    def step(
+        self, actions: npt.NDArray[np.float32]
+    ) -> tuple[Floats, Floats, npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]]:
+        """Step every task; see :class:`gymnasium.vector.VectorEnv`. ``terminated`` is always False."""
+        result = self.step_arrays(actions)
+        everyone = np.ones(self.num_envs, np.bool_)
+        step_info: dict[str, Any] = {}
+        for column, key in enumerate(INFO_KEYS):
+            step_info[key] = result.successes if key == "success" else self._buffers.infos[:, column].copy()
+            step_info[f"_{key}"] = everyone
+        infos = step_info
+        if result.final_observations is not None:
+            infos = {
+                "final_obs": self._with_one_hot(result.final_observations),
+                "_final_obs": everyone,
+                "final_info": step_info,
+                "_final_info": everyone,
+                **step_info,
+            }
+        truncated = np.full(self.num_envs, result.done)
+        return self._with_one_hot(result.observations), result.rewards, ~everyone, truncated, infos
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to continue with the same bits in another process: JSON values and arrays only."""
+        return {
+            **self._identity,
+            "steps": self._steps,
+            "goals": [state for _, state in sorted(self._slice.goal_states().items())],
+            "actions": self._history[: self._steps or 0].copy(),
+            "simulator_exceptions": self._buffers.exceptions.copy(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> Floats:
+        """Continue from ``state_dict()`` of any environment with the same arguments, whatever its workers.
+
+        Returns:
+            The current observations [tasks, 39 + tasks].
+
+        Raises:
+            UserError: if the state belongs to another benchmark, horizon or seed.
+        """
+        for key, value in self._identity.items():
+            if state.get(key) != value:
+                raise UserError(f"environment state has {key} {state.get(key)!r}, this run has {value!r}: another run's?")
+        self._steps = state["steps"]
+        if self._steps is not None:
+            self._history[: self._steps] = state["actions"]
+            self._slice.replay(dict(enumerate(state["goals"])), self._history[: self._steps])
+        self._buffers.exceptions[:] = state["simulator_exceptions"]
+        return self._with_one_hot(self._buffers.observations)
+
+    def _with_one_hot(self, observations: Floats) -> Floats:
+        return np.concatenate((observations, self._one_hot), axis=1)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Release what the environment holds (called once by :meth:`close`)."""
+        del kwargs
