@@ -1,0 +1,217 @@
+"""Gather the files of all runs of a scale into four tidy tables, and say which runs are missing or failed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from d2r.config import RunKey, load_scale, plan_runs, scale_ids
+from d2r.errors import UserError
+
+KEY = ("scale", "benchmark", "method", "seed", "protocol")
+RUN_COLUMNS = (
+    *KEY, "status", "planned", "failure", "steps", "planned_steps", "tasks", "updates", "evaluation_episodes",
+    "config_hash", "parameters_actor", "parameters_critic", "hours", "update_seconds", "device", "threads", "cpu",
+    "packages", "commit", "dirty", "resumes", "choices",
+)  # fmt: skip
+FILE_COLUMNS = {
+    "metrics": ("step", "task", "quantity", "value"),
+    "evaluation": ("task", "episode", "success", "return"),
+    "routes": ("step", "task", "target", "source", "weight"),
+}
+
+
+def collect(results: Path) -> Path:
+    """Read every run below ``results/runs`` and write ``results/collected/*.csv``.
+
+    Args:
+        results: folder of one scale, such as ``results/smoke``.
+
+    Returns:
+        The folder written, with ``runs.csv`` (one row per run, planned ones without a folder included as ``missing``),
+        ``metrics.csv``, ``evaluation.csv`` and ``routes.csv``.
+
+    Raises:
+        UserError: if there is no run, a file is damaged, or a file does not have the hash noted in its ``run.json``.
+    """
+    folders = sorted(path.parent for path in results.glob("runs/*/*/seed*/run.json"))
+    if not folders:
+        raise UserError(
+            f"{results}: no finished run below it (runs/BENCHMARK/METHOD/seedK/run.json); train first"
+        )
+    runs: list[dict[str, Any]] = []
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in FILE_COLUMNS}
+    for folder in folders:
+        about = _read_run_json(folder)
+        key = {name: about[name] for name in KEY}
+        evaluation = pd.DataFrame()
+        for name, columns in FILE_COLUMNS.items():
+            table = _read_csv(folder / f"{name}.csv", columns, about["outputs"].get(f"{name}.csv"))
+            for position, (column, value) in enumerate(key.items()):
+                table.insert(position, column, value)
+            tables[name].append(table)
+            if name == "evaluation":
+                evaluation = table
+        runs.append(_run_row(folder, about, evaluation))
+    scale = _single_scale(runs, results)
+    runs = _with_planned(runs, scale)
+    target = results / "collected"
+    target.mkdir(parents=True, exist_ok=True)
+    frame = pd.DataFrame(runs, columns=list(RUN_COLUMNS)).sort_values(["benchmark", "method", "seed"])
+    _write_csv(frame, target / "runs.csv")
+    for name, parts in tables.items():
+        _write_csv(
+            pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True),
+            target / f"{name}.csv",
+        )
+    return target
+
+
+def _read_run_json(folder: Path) -> dict[str, Any]:
+    path = folder / "run.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); delete the run's folder and train it again"
+        ) from None
+    wanted = {*KEY, "status", "config", "steps", "updates", "config_hash", "parameters", "outputs"}
+    absent = sorted(wanted - set(about)) if isinstance(about, dict) else ["everything"]
+    if absent:
+        raise UserError(f"{path}: key '{absent[0]}' is missing; delete the run's folder and train it again")
+    where = (about["benchmark"], about["method"], f"seed{about['seed']}")
+    if where != folder.parts[-3:]:
+        raise UserError(f"{path}: describes {'/'.join(where)}, so it lies in the wrong folder; move it there")
+    return dict(about)
+
+
+def _read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> pd.DataFrame:
+    columns = list(columns)
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise UserError(f"{path}: is missing; delete the run's folder and train it again") from None
+    if expected_hash is not None and hashlib.sha256(content).hexdigest() != expected_hash:
+        raise UserError(
+            f"{path}: differs from the sha256 in its run.json, so it was changed after the run; restore it"
+        )
+    text = {name: "string" for name in ("task", "quantity", "target", "source") if name in columns}
+    try:
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, float_precision="round_trip")  # type: ignore[call-overload]
+    except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"{path}: not a table ({error}); restore the file") from None
+    if list(table.columns) != columns:
+        raise UserError(f"{path}: columns are {','.join(map(str, table.columns))}, not {','.join(columns)}")
+    return pd.DataFrame(table)
+
+
+def _run_row(folder: Path, about: dict[str, Any], evaluation: pd.DataFrame) -> dict[str, Any]:
+    config = about["config"]
+    failure = about.get("failure")
+    hours, update_seconds = _times(folder, about)
+    tasks = int(evaluation["task"].nunique())
+    choices = {key: value for key, value in config.items() if key != "seed"}
+    return {
+        **{name: about[name] for name in KEY},
+        "status": about["status"],
+        "planned": False,
+        "failure": _describe_failure(failure) if failure else "",
+        "steps": about["steps"],
+        "planned_steps": config["budget"]["steps"],
+        "tasks": tasks or (10 if about["benchmark"].startswith("mt10") else 50),
+        "updates": about["updates"],
+        "evaluation_episodes": len(evaluation) // tasks if tasks else 0,
+        "config_hash": about["config_hash"],
+        "parameters_actor": about["parameters"]["actor"],
+        "parameters_critic": about["parameters"]["critic"],
+        "hours": hours,
+        "update_seconds": update_seconds,
+        "device": about.get("device", ""),
+        "threads": about.get("threads", ""),
+        "cpu": _one_line(about.get("cpu", "")),
+        "packages": "; ".join(
+            f"{name} {version}" for name, version in sorted(about.get("packages", {}).items())
+        ),
+        "commit": about.get("commit", ""),
+        "dirty": about.get("dirty", ""),
+        "resumes": about.get("resumes", 0),
+        "choices": hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12],
+    }
+
+
+def _describe_failure(failure: Any) -> str:
+    if not isinstance(failure, dict):
+        return str(failure)
+    place = ", ".join(
+        f"{name} {failure[name]}"
+        for name in ("task", "step", "quantity")
+        if failure.get(name) not in (None, "")
+    )
+    return f"{failure.get('message', 'failed')} ({place})" if place else str(failure.get("message", "failed"))
+
+
+def _one_line(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(
+            f"{key}: {item}" for key, item in value.items() if isinstance(item, str | int | float)
+        )
+    return str(value)
+
+
+def _times(folder: Path, about: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Wall-clock hours of the run and seconds per update, where the run noted them."""
+    timing = folder / "timing.csv"
+    seconds = update = None
+    if timing.is_file():
+        table = pd.read_csv(timing)
+        totals = table.groupby("quantity")["value"].sum()
+        if len(totals):
+            update = (
+                float(totals["update"]) / about["updates"]
+                if "update" in totals and about["updates"]
+                else None
+            )
+    if about.get("started") and about.get("ended"):
+        span = datetime.fromisoformat(about["ended"]) - datetime.fromisoformat(about["started"])
+        seconds = span.total_seconds()
+    return (None if seconds is None else seconds / 3600), update
+
+
+def _single_scale(runs: list[dict[str, Any]], results: Path) -> str:
+    scales = sorted({str(run["scale"]) for run in runs})
+    if len(scales) > 1:
+        raise UserError(
+            f"{results}: holds runs of the scales {', '.join(scales)}; keep one scale to a folder"
+        )
+    return scales[0]
+
+
+def _with_planned(runs: list[dict[str, Any]], scale: str) -> list[dict[str, Any]]:
+    """Mark the runs that the scale plans, and add a row with status ``missing`` for each that has no folder."""
+    if scale not in scale_ids():
+        return runs
+    definition = load_scale(scale)
+    found = {RunKey(run["scale"], run["benchmark"], run["method"], run["seed"]): run for run in runs}
+    for key in plan_runs(definition):
+        if key in found:
+            found[key]["planned"] = True
+        else:
+            runs.append(
+                {**key._asdict(), "protocol": definition.protocol, "status": "missing", "planned": True}
+            )
+    return runs
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    partial = path.with_suffix(".partial")
+    try:
+        table.to_csv(partial, index=False, lineterminator="\n")
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None

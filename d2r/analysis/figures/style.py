@@ -1,0 +1,115 @@
+"""How every figure looks, and how it is saved with the same bytes every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from d2r.analysis.results import REFERENCE, MethodInfo
+from d2r.errors import UserError
+
+COLUMN = 3.4
+"""Width of one column of a paper, in inches."""
+PAGE = 7.0
+"""Width of both columns, in inches."""
+
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F")
+"""Okabe and Ito's colours that can be told apart with any colour vision; D2R itself is black."""
+DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+_RC = {
+    "svg.hashsalt": "d2r",
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.4,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+}
+
+
+class Look:
+    """Colour, dashes and marker of each method, fixed by its place in the list of methods."""
+
+    def __init__(self, methods: Sequence[MethodInfo]) -> None:
+        others = [method.id for method in methods if method.id != REFERENCE]
+        self._place = {name: index for index, name in enumerate(others)}
+
+    def color(self, method: str) -> str:
+        """Black for D2R, one of the palette for the others."""
+        return "#000000" if method == REFERENCE else PALETTE[self._place[method] % len(PALETTE)]
+
+    def dashes(self, method: str) -> str | tuple[int, tuple[int, ...]]:
+        """Solid for D2R; a new pattern each time the palette is used up."""
+        return "-" if method == REFERENCE else DASHES[(self._place[method] // len(PALETTE)) % len(DASHES)]
+
+    def marker(self, method: str) -> str:
+        """A shape beside the colour, for print in grey."""
+        return "o" if method == REFERENCE else MARKERS[1 + self._place[method] % (len(MARKERS) - 1)]
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """The package's look, whatever the user's own matplotlib settings are."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure with constrained layout, without any display; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def empty_figure(message: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure = new_figure(COLUMN, 0.8)
+    figure.text(0.5, 0.5, message, ha="center", va="center", wrap=True)
+    return figure
+
+
+def percent_axis(axes: Axes) -> None:
+    """Success from 0 to 100 %, with air for lines that lie on the border."""
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "25", "50", "75", "100"])
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write ``<name>.svg`` and ``<name>.png``, without dates or program names in them.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+    paths = [folder / f"{name}.svg", folder / f"{name}.png"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(paths[0], format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(paths[1], format="png", metadata={"Software": None})
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
+    return paths

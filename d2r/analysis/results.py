@@ -1,0 +1,188 @@
+"""The collected results of one scale, and the questions that every table and figure asks of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from d2r.config import BENCHMARKS, load_method, method_ids
+from d2r.errors import UserError, nearest
+
+Floats = npt.NDArray[np.float64]
+REFERENCE = "d2r"
+SMOKE_WARNING = (
+    "SMOKE SCALE: these runs are far too short to learn; the numbers only show that the pipeline works"
+)
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """How a method is named and ordered in tables and figures."""
+
+    id: str
+    title: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """Tidy tables of one scale, as ``d2r collect`` wrote them."""
+
+    folder: Path
+    runs: pd.DataFrame
+    metrics: pd.DataFrame
+    evaluation: pd.DataFrame
+    routes: pd.DataFrame
+
+    @cached_property
+    def scale(self) -> str:
+        """Id of the scale."""
+        return str(self.runs["scale"].iloc[0])
+
+    @cached_property
+    def protocol(self) -> str:
+        """Protocol of the runs; several are joined with a comma, which no scale of ours has."""
+        return ", ".join(sorted(self.runs["protocol"].unique()))
+
+    @cached_property
+    def label(self) -> str:
+        """Scale and protocol in words, for titles; a smoke scale says that it is one."""
+        words = f"scale {self.scale}, protocol {self.protocol}"
+        return f"{words}. {SMOKE_WARNING}" if self.scale == "smoke" else words
+
+    @cached_property
+    def benchmarks(self) -> list[str]:
+        """Benchmarks with at least one planned or finished run, in the paper's order."""
+        present = set(self.runs["benchmark"])
+        return [name for name in BENCHMARKS if name in present]
+
+    @cached_property
+    def methods(self) -> list[MethodInfo]:
+        """Methods with at least one planned or finished run: D2R, its variants, then the baselines."""
+        infos = [method_info(name) for name in self.runs["method"].unique()]
+        return sorted(
+            infos, key=lambda info: (info.id != REFERENCE, info.kind != "variant", info.title.lower())
+        )
+
+    def method(self, name: str) -> MethodInfo:
+        """The method with this id.
+
+        Raises:
+            UserError: naming the nearest id, if these results hold no run of it.
+        """
+        for info in self.methods:
+            if info.id == name:
+                return info
+        known = [info.id for info in self.methods]
+        raise UserError(f"no run of method '{name}' in {self.folder}; {nearest(name, known)}")
+
+    @cached_property
+    def finished(self) -> pd.DataFrame:
+        """Rows of ``runs`` that count: finished ones."""
+        return self.runs[self.runs["status"] == "finished"]
+
+    def run_counts(self, benchmark: str, method: str) -> dict[str, int]:
+        """Numbers of ``finished``, ``failed`` and ``missing`` runs, and of ``all``."""
+        rows = self.runs[(self.runs["benchmark"] == benchmark) & (self.runs["method"] == method)]
+        counts = {
+            status: int((rows["status"] == status).sum()) for status in ("finished", "failed", "missing")
+        }
+        return {**counts, "all": len(rows)}
+
+    @cached_property
+    def tasks(self) -> dict[str, list[str]]:
+        """Task names of each benchmark, in task order."""
+        return {name: list(part["task"].unique()) for name, part in self.evaluation.groupby("benchmark")}
+
+    @cached_property
+    def final_success(self) -> pd.DataFrame:
+        """Success rate of the final policy: columns benchmark, method, seed, task, success (0..1); finished runs only."""
+        keys = ["benchmark", "method", "seed"]
+        counted = self.evaluation.merge(self.finished[keys], on=keys)
+        return counted.groupby([*keys, "task"], sort=False)["success"].mean().reset_index()
+
+    def scores(self, benchmark: str, method: str) -> pd.DataFrame:
+        """Final success, one row per seed (ascending) and one column per task; empty where no run finished."""
+        rows = self.final_success
+        rows = rows[(rows["benchmark"] == benchmark) & (rows["method"] == method)]
+        table = rows.pivot_table(index="seed", columns="task", values="success", sort=False)
+        return table.reindex(
+            columns=[name for name in self.tasks.get(benchmark, []) if name in table]
+        ).sort_index()
+
+    def run_scores(self, benchmark: str, method: str) -> pd.Series[float]:
+        """Mean success over tasks of each finished run, by seed: the number that a run contributes."""
+        table = self.scores(benchmark, method)
+        return table.mean(axis=1) if len(table) else pd.Series(dtype=float)
+
+    @cached_property
+    def _by_quantity(self) -> dict[str, pd.DataFrame]:
+        keys = ["benchmark", "method", "seed"]
+        counted = self.metrics.merge(self.finished[keys], on=keys)
+        return {str(name): part for name, part in counted.groupby("quantity")}
+
+    @cached_property
+    def quantities(self) -> list[str]:
+        """Names of all quantities that some finished run recorded."""
+        return sorted(self._by_quantity)
+
+    def metric(self, quantity: str, benchmark: str | None = None, method: str | None = None) -> pd.DataFrame:
+        """Rows of one quantity (benchmark, method, seed, step, task, value) of finished runs; maybe none."""
+        empty = self.metrics.iloc[:0]
+        rows = self._by_quantity.get(quantity, empty)
+        if benchmark is not None:
+            rows = rows[rows["benchmark"] == benchmark]
+        return rows if method is None else rows[rows["method"] == method]
+
+    def curves(self, quantity: str, benchmark: str, method: str, task: str | None = None) -> pd.DataFrame:
+        """A quantity over training, averaged over tasks (or of one task): one row per seed, one column per step.
+
+        Only steps that every finished seed recorded are kept, so that no point averages fewer runs than the others.
+        """
+        rows = self.metric(quantity, benchmark, method)
+        if task is not None:
+            rows = rows[rows["task"] == task]
+        table = rows.groupby(["seed", "step"])["value"].mean().unstack("step")
+        return table.dropna(axis=1)
+
+
+def load_results(folder: Path) -> Results:
+    """Load ``folder/collected``.
+
+    Raises:
+        UserError: if ``d2r collect`` has not been run there.
+    """
+    collected = folder / "collected"
+    tables: dict[str, pd.DataFrame] = {}
+    for name in ("runs", "metrics", "evaluation", "routes"):
+        path = collected / f"{name}.csv"
+        if not path.is_file():
+            raise UserError(f"{path}: is missing; run `d2r collect --results {folder}` first")
+        tables[name] = pd.read_csv(
+            path,
+            dtype={
+                "task": "string",
+                "target": "string",
+                "source": "string",
+                "quantity": "string",
+                "failure": "string",
+            },
+            na_values=[""] if name == "runs" else [],
+            keep_default_na=False,
+            float_precision="round_trip",
+        )
+    tables["runs"]["failure"] = tables["runs"]["failure"].fillna("")
+    return Results(folder=folder, **tables)
+
+
+def method_info(name: str) -> MethodInfo:
+    """Title and kind of a method, from its file; a method whose file is gone is called by its id."""
+    if name not in method_ids():
+        return MethodInfo(name, name, "variant" if name.startswith(REFERENCE) else "baseline")
+    method = load_method(name)
+    return MethodInfo(name, method.title, method.kind)

@@ -1,0 +1,31 @@
+"""Statistics of multi-task results. The unit of replication is the run; every function is seeded and never gives NaN."""
+
+from d2r.analysis.statistics.aggregate import (
+    AGGREGATES,
+    aggregate_over_runs,
+    interquartile_mean,
+    performance_profile,
+    spearman,
+    stratified_bootstrap,
+)
+from d2r.analysis.statistics.intervals import (
+    CONFIDENCE,
+    Estimate,
+    difference_interval,
+    mean_interval,
+    paired_difference_interval,
+)
+
+__all__ = [
+    "AGGREGATES",
+    "CONFIDENCE",
+    "Estimate",
+    "aggregate_over_runs",
+    "difference_interval",
+    "interquartile_mean",
+    "mean_interval",
+    "paired_difference_interval",
+    "performance_profile",
+    "spearman",
+    "stratified_bootstrap",
+]

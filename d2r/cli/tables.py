@@ -1,0 +1,23 @@
+"""Write every table of a scale as CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from d2r.analysis.results import load_results
+from d2r.analysis.tables import write_tables
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the options of ``d2r tables``."""
+    parser.add_argument(
+        "--results", type=Path, required=True, help="folder of one scale, after `d2r collect`"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write ``tables/`` and print how many files it holds."""
+    paths = write_tables(load_results(args.results))
+    print(f"{args.results / 'tables'}: {len(paths)} files")
+    return 0

@@ -1,0 +1,90 @@
+"""From run folders to tables, figures and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from d2r.analysis.collect import collect
+from d2r.analysis.figures import write_figures
+from d2r.analysis.report import write_report
+from d2r.analysis.results import load_results
+from d2r.analysis.tables import write_tables
+from d2r.errors import UserError
+
+from .synthetic import Plan
+
+Make = Callable[[Plan], Path]
+
+
+def test_same_runs_give_the_same_bytes(make_results: Make) -> None:
+    results = make_results(Plan(seeds=(1, 2)))
+
+    def everything() -> dict[Path, bytes]:
+        collect(results)
+        loaded = load_results(results)
+        paths = [*write_tables(loaded), *write_figures(loaded), write_report(loaded)]
+        return {path: path.read_bytes() for path in paths}
+
+    assert everything() == everything()
+
+
+def test_missing_and_failed_runs_are_shown_and_not_averaged(make_results: Make) -> None:
+    plan = Plan(missing=[("mt10-rand", "d2r", 2)], failed=[("mt10-rand", "mtsac", 1)])
+    results = load_results(make_results(plan))
+    write_tables(results)
+    main = pd.read_csv(results.folder / "tables" / "main.csv").set_index(["benchmark", "method"])
+    assert main.loc[("mt10-rand", "d2r"), ["runs_finished", "runs_missing"]].tolist() == [2, 1]
+    assert main.loc[("mt10-rand", "mtsac"), ["runs_finished", "runs_failed"]].tolist() == [2, 1]
+    evaluation = results.evaluation.query("benchmark == 'mt10-rand' and method == 'mtsac' and seed != 1")
+    assert main.loc[("mt10-rand", "mtsac"), "success"] == pytest.approx(evaluation["success"].mean())
+    text = (results.folder / "tables" / "main.md").read_text()
+    assert "n=2 of 3 (1 missing)" in text
+    assert "n=2 of 3 (1 failed)" in text
+
+
+def test_a_smoke_table_says_so(make_results: Make) -> None:
+    results = load_results(make_results(Plan(seeds=(1,))))
+    write_tables(results)
+    for name in ("main.md", "main.tex"):
+        assert "SMOKE" in (results.folder / "tables" / name).read_text()
+
+
+def test_a_changed_run_file_is_refused(make_results: Make) -> None:
+    results = make_results(Plan(seeds=(1,)))
+    path = results / "runs" / "mt10-rand" / "d2r" / "seed1" / "metrics.csv"
+    path.write_text(path.read_text().replace("800", "801"))
+    with pytest.raises(UserError, match=r"metrics\.csv.*sha256"):
+        collect(results)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("run.json", "{", "cannot be read"),
+        ("run.json", "{}", "is missing"),
+        ("metrics.csv", "", "sha256"),
+        ("evaluation.csv", None, "is missing"),
+    ],
+)
+def test_damaged_runs_give_one_line(make_results: Make, name: str, text: str | None, message: str) -> None:
+    results = make_results(Plan(seeds=(1,)))
+    path = results / "runs" / "mt10-rand" / "d2r" / "seed1" / name
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        collect(results)
+    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_an_empty_folder_gives_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no finished run"):
+        collect(tmp_path)
+    with pytest.raises(UserError, match="d2r collect"):
+        load_results(tmp_path)
