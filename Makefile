@@ -22,7 +22,7 @@ help:  ## list the targets
 
 $(VENV): $(INSTALLED)  ## create the environment from the lock file, with the command d2r in .venv/bin
 
-$(INSTALLED): requirements-$(TORCH).lock requirements/torch-cpu.lock requirements/install.sh pyproject.toml
+$(INSTALLED): requirements-$(TORCH).lock requirements/install.sh
 	@case "$(TORCH)" in cpu|cuda) ;; *) echo "make: TORCH=$(TORCH): must be cpu or cuda" >&2; exit 2;; esac
 	@[ -n "$(PYTHON)" ] || { echo "make: no Python 3.11, 3.12 or 3.13 found; set PYTHON=/path/to/python" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "make: $(PYTHON) cannot create environments; install python3-venv" >&2; exit 2; }
