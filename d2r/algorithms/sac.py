@@ -1,0 +1,262 @@
+"""Multi-task Soft Actor-Critic with D2R's two mechanisms, one whole update from top to bottom.
+
+Soft Actor-Critic: Haarnoja et al., arXiv 1812.05905. What is multi-task, and each trick, follows the official D2R code
+(``torchrl/algo/mt_sac.py``), whose own sources are named beside it:
+
+- one temperature alpha per task, log alpha <= 0, its loss on log alpha with its own learning rate;
+- task weights n * softmax(-log alpha) on actor and critic losses (Soft Modularization, Yang et al., NeurIPS 2020; its paper prints
+  exp(-alpha), both codes have -log alpha: deviation C4);
+- a task whose summed loss exceeds 3000 is left out of the update (PaCo, Sun et al., NeurIPS 2022);
+- gradients are clipped to norm 1 separately for the actor, each critic and the log-alphas;
+- the actor's route in the policy loss is the stored behaviour route, the critics draw theirs anew in the TD loss, and everything else
+  takes the deterministic route (paper section 3.2);
+- route balancing (paper section 3.3): the temperature of route sampling is tau_T = n * softmax(-log alpha)_T.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from d2r.algorithms.policy import sample_action
+from d2r.algorithms.replay import Batch
+from d2r.config import SacConfig
+from d2r.networks.base import DETERMINISTIC, Network, Replayed, RouteRule, Sampled
+
+CLIP_EPSILON = 1e-6
+
+
+class Diverged(Exception):
+    """A loss or gradient is no longer a number; the learner is as it was before the update."""
+
+    def __init__(self, quantity: str, task: int | None):
+        super().__init__(quantity)
+        self.quantity, self.task = quantity, task
+
+
+class Draws(NamedTuple):
+    """All that is random in one update, drawn before it.
+
+    Attributes:
+        actor_noise, next_noise: [batch, task, 4] standard normal.
+        actor_rule: route of the actor in the policy loss.
+        critic_rule: route of both critics in the TD loss.
+    """
+
+    actor_noise: Tensor
+    next_noise: Tensor
+    actor_rule: RouteRule
+    critic_rule: RouteRule
+
+
+class Losses(NamedTuple):
+    """Losses of each task, averaged over its transitions and weighted, before the extreme-loss mask.
+
+    Attributes:
+        alpha, policy: [task]; critics: [2, task]; log_prob: [task], mean log pi of the new actions.
+    """
+
+    alpha: Tensor
+    policy: Tensor
+    critics: Tensor
+    log_prob: Tensor
+
+    @property
+    def of_task(self) -> Tensor:
+        """The summed loss of each task, [task], which the mask looks at."""
+        return self.alpha + self.policy + self.critics.sum(0)
+
+
+class UpdateInfo(NamedTuple):
+    """What one update reports: its losses, which tasks were masked [task], and gradient norms before clipping."""
+
+    losses: Losses
+    masked: Tensor
+    actor_norm: Tensor
+    critic_norm: Tensor
+    alpha_norm: Tensor
+
+
+def task_weights(log_alpha: Tensor) -> Tensor:
+    """n * softmax(-log alpha), proportional to 1/alpha with mean 1: loss weights and, by route balancing, tau."""
+    return log_alpha.shape[0] * torch.softmax(-log_alpha.detach(), 0)
+
+
+class MultiTaskSAC:
+    """Actor, twin critics with targets, temperatures, and the optimiser that moves them.
+
+    Args:
+        actor: an ensemble of one, [1, batch, task, 39] to [1, batch, task, 8].
+        critics: an ensemble of two, [1, batch, task, 43] to [2, batch, task, 1].
+    """
+
+    def __init__(self, actor: Network, critics: Network, config: SacConfig):
+        self.config = config
+        self.actor, self.critics = actor.train(), critics.train()
+        self.targets = copy.deepcopy(critics).requires_grad_(False)
+        parameter = next(actor.parameters())
+        self.log_alpha = torch.zeros(actor.num_tasks, dtype=parameter.dtype, device=parameter.device, requires_grad=True)
+        self.optimiser = torch.optim.Adam(
+            [
+                {"params": list(actor.parameters()), "lr": config.lr_actor},
+                {"params": list(critics.parameters()), "lr": config.lr_critic},
+                {"params": [self.log_alpha], "lr": config.lr_alpha},
+            ],
+            fused=True,
+        )
+
+    @property
+    def alpha(self) -> Tensor:
+        """Temperature of each task, [task], detached."""
+        return self.log_alpha.detach().exp()
+
+    @property
+    def route_temperature(self) -> Tensor:
+        """tau of each task, [task]; 1 for all without route balancing."""
+        if self.config.route_balancing:
+            return task_weights(self.log_alpha)
+        return torch.ones_like(self.log_alpha.detach())
+
+    def sampled(self, network: Network, batch: int, generator: torch.Generator) -> RouteRule:
+        """A rule that draws the routes of ``network`` for [batch, task] states at the current route temperatures."""
+        if network.num_logits == 0:
+            return DETERMINISTIC
+        shape = (network.ensemble, batch, network.num_tasks, network.num_logits)
+        gumbel = -torch.empty(shape).exponential_(generator=generator).log()
+        return Sampled(self.route_temperature, gumbel.to(self.log_alpha))
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> Draws:
+        """Draw an update's randomness for ``batch``."""
+        size, tasks, actions = batch.action.shape
+        noise = torch.randn(2, size, tasks, actions, generator=generator).to(self.log_alpha)
+        if batch.sources is not None and self.config.policy_route == "stored":
+            actor_rule: RouteRule = Replayed(batch.sources.unsqueeze(0))
+        else:
+            actor_rule = self.sampled(self.actor, size, generator)
+        return Draws(noise[0], noise[1], actor_rule, self.sampled(self.critics, size, generator))
+
+    def update(self, batch: Batch, draws: Draws) -> UpdateInfo:
+        """Make one gradient step of everything.
+
+        Raises:
+            Diverged: if a loss or gradient is not finite; nothing has been changed then.
+        """
+        losses = self.losses(batch, draws)
+        masked = self.mask(losses)
+        self.optimiser.zero_grad()
+        self.backward(losses, masked)
+        info = UpdateInfo(losses, masked, *self.clip())
+        self.check(info)
+        self.optimiser.step()
+        with torch.no_grad():
+            if self.config.max_log_alpha is not None:
+                self.log_alpha.clamp_(max=self.config.max_log_alpha)
+            torch._foreach_lerp_(
+                list(self.targets.parameters()), list(self.critics.parameters()), self.config.target_tau
+            )
+        return info
+
+    def losses(self, batch: Batch, draws: Draws) -> Losses:
+        """Losses of each task, from the parameters and temperatures before the update."""
+        obs, next_obs = batch.obs.unsqueeze(0), batch.next_obs.unsqueeze(0)
+        alpha = self.alpha
+        weight = task_weights(self.log_alpha) if self.config.task_weights == "softmax" else torch.ones_like(alpha)
+
+        with torch.no_grad():
+            next_action, next_log_prob = sample_action(self.actor(next_obs).value, draws.next_noise)
+            next_value = self.targets(torch.cat([next_obs, next_action], -1)).value.squeeze(-1).amin(0)
+            soft_value = next_value - alpha * next_log_prob.squeeze(0)
+            target = batch.reward + self.config.discount * (1 - batch.terminal) * soft_value
+
+        value = self.critics(torch.cat([obs, batch.action.unsqueeze(0)], -1), draws.critic_rule).value.squeeze(-1)
+        critic_losses = weight * (value - target).square().mean(1)
+
+        action, log_prob = sample_action(self.actor(obs, draws.actor_rule).value, draws.actor_noise)
+        with frozen(self.critics):
+            new_value = self.critics(torch.cat([obs, action], -1)).value.squeeze(-1).amin(0)
+        log_prob = log_prob.squeeze(0)
+        policy_loss = weight * (alpha * log_prob - new_value).mean(0)
+
+        mean_log_prob = log_prob.detach().mean(0)
+        alpha_loss = -self.log_alpha * (mean_log_prob + self.config.target_entropy)
+        return Losses(alpha_loss, policy_loss, critic_losses, mean_log_prob)
+
+    def mask(self, losses: Losses) -> Tensor:
+        """Tasks left out of this update, [task] boolean: those whose summed loss is extreme."""
+        if self.config.task_loss_threshold is None:
+            return torch.zeros_like(losses.alpha, dtype=torch.bool)
+        return losses.of_task.detach() > self.config.task_loss_threshold
+
+    def backward(self, losses: Losses, masked: Tensor) -> None:
+        """Put gradients of the mean unmasked task loss into every parameter."""
+        torch.where(masked, 0.0, losses.of_task).mean().backward()  # type: ignore[no-untyped-call]
+
+    def clip(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Clip the gradient of the actor, of each critic and of the log-alphas; return the norms before."""
+        bound = self.config.grad_clip
+        return (
+            clip_members(list(self.actor.parameters()), bound),
+            clip_members(list(self.critics.parameters()), bound),
+            clip_members([self.log_alpha], bound, whole=True),
+        )
+
+    def check(self, info: UpdateInfo) -> None:
+        """Raise :class:`Diverged` unless every loss and gradient norm is finite."""
+        norms = torch.cat([info.actor_norm.flatten(), info.critic_norm.flatten(), info.alpha_norm.flatten()])
+        per_task = info.losses.of_task.detach()
+        if bool(torch.isfinite(norms.sum() + per_task.sum())):
+            return
+        bad = (~torch.isfinite(per_task)).nonzero()
+        raise Diverged("loss" if len(bad) else "gradient", int(bad[0]) if len(bad) else None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that an update reads or writes."""
+        return {
+            "actor": self.actor.state_dict(),
+            "critics": self.critics.state_dict(),
+            "targets": self.targets.state_dict(),
+            "log_alpha": self.log_alpha.detach(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self.actor.load_state_dict(state["actor"])
+        self.critics.load_state_dict(state["critics"])
+        self.targets.load_state_dict(state["targets"])
+        with torch.no_grad():
+            self.log_alpha.copy_(state["log_alpha"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
+@contextmanager
+def frozen(network: Network) -> Iterator[None]:
+    """Within, ``network`` is a fixed function: gradients flow through its input and none into its parameters."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
+
+
+def clip_members(parameters: list[Tensor], bound: float, whole: bool = False) -> Tensor:
+    """Scale gradients in place so that each ensemble member's global norm is at most ``bound``.
+
+    Args:
+        parameters: with the ensemble as first axis, unless ``whole``: then they are one member together.
+
+    Returns:
+        The norms before clipping, [ensemble] or [1].
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = [g.reshape(1, -1) if whole else g.flatten(1) for g in gradients]
+    norm = torch.stack([g.square().sum(1) for g in flat]).sum(0).sqrt()
+    factor = (bound / (norm + CLIP_EPSILON)).clamp(max=1.0)
+    for gradient in flat:
+        gradient.mul_(factor.unsqueeze(1))
+    return norm

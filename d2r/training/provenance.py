@@ -1,0 +1,70 @@
+"""Where a run's numbers come from: versions, commit, machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("d2r", "torch", "numpy", "mujoco", "metaworld", "gymnasium", "scipy", "pandas", "safetensors")
+RESULT_FLAGS = ("avx2", "avx512f", "fma")
+"""CPU features that choose other kernels, and so other last bits."""
+
+
+def now() -> str:
+    """Return the current time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def package_versions() -> dict[str, str]:
+    """Return the installed versions of what decides a run's numbers."""
+    return {name: metadata.version(name) for name in PACKAGES if _installed(name)} | {
+        "python": platform.python_version()
+    }
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def source_state(root: Path) -> dict[str, Any]:
+    """Return the commit of the checkout and whether tracked files differ from it; in an image, the commit it was built from."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return {"commit": os.environ.get("D2R_COMMIT"), "dirty": None}
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "d2r", "config")
+    return {"commit": commit, "dirty": bool(changed)}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def cpu() -> dict[str, Any]:
+    """Return the processor's model and which result-changing features it has."""
+    fields: dict[str, str] = {}
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            fields.setdefault(name.strip(), value.strip())
+    flags = fields.get("flags", "").split()
+    return {
+        "model": fields.get("model name", platform.processor() or platform.machine()),
+        "flags": [flag for flag in RESULT_FLAGS if flag in flags],
+        "cores": os.cpu_count(),
+    }

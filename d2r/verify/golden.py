@@ -1,0 +1,291 @@
+"""Golden vectors: one whole update of the official implementation, reproduced by the learner that trains.
+
+A file (``.npz``, float64) holds parameters, inputs, random draws and everything that follows from them. ``meta`` states sizes and
+switches; linear weights are [out, in]; transitions are [batch, task, ...]; a route is a k-hot vector over N(N+1)/2 candidates in groups
+of 1, ..., N. An array's error is its largest absolute difference over its largest magnitude (over 1 where it is all zero).
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+
+from d2r.algorithms.replay import Batch
+from d2r.algorithms.sac import Draws, MultiTaskSAC, task_weights
+from d2r.config import SacConfig
+from d2r.config.networks import RoutedConfig
+from d2r.errors import UserError
+from d2r.networks.base import DETERMINISTIC, Output, Replayed
+from d2r.networks.routing import RoutedNetwork
+
+TOLERANCE = 1e-9
+INPUTS = ("in/", "before/", "update/noise_", "update/sampled_route_")
+
+
+class Meta(BaseModel):
+    """Sizes and switches of a golden file; keys that describe only its recording are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    num_tasks: int
+    num_modules: int
+    module_dim: int
+    encoder_dim: int
+    router_dim: int
+    top_k: int | None
+    batch_per_task: int
+    obs_dim: int
+    action_dim: int
+    lr_actor: float
+    lr_critic: float
+    lr_alpha: float
+    discount: float
+    target_tau: float
+    grad_clip: float
+    target_entropy: float
+    max_log_alpha: float | None
+    task_loss_threshold: float | None
+    use_resnet: bool = True
+    resrouting: bool = True
+    cond_ob: bool = True
+
+
+class Comparison(NamedTuple):
+    """One array: its name and its error."""
+
+    name: str
+    error: float
+
+    @property
+    def group(self) -> str:
+        """The line of the report that this array belongs to."""
+        parts = self.name.split("/")
+        if parts[0] == "forward":
+            return "/".join(parts[:4]) + ("/grad" if parts[4] == "grad" else "")
+        if parts[0] == "update" and parts[1] in ("grad", "grad_norm"):
+            return "/".join(parts[:2])
+        return parts[0] if parts[0] == "update" else "/".join(parts[:2])
+
+
+def verify_file(path: Path) -> list[Comparison]:
+    """Recompute every array of a golden file.
+
+    Raises:
+        UserError: if the file cannot be read, lacks an input, or holds an array that this form does not have.
+    """
+    arrays = _read(path)
+    try:
+        meta = Meta.model_validate(json.loads(str(arrays.pop("meta"))))
+    except (KeyError, ValueError, ValidationError):
+        raise UserError(f"{path}: 'meta' is missing or incomplete; it must be JSON with the file's sizes") from None
+    recorded = {name: array for name, array in arrays.items() if not name.startswith(INPUTS)}
+    try:
+        computed = _recompute(meta, arrays)
+    except KeyError as missing:
+        raise UserError(f"{path}: array {missing} is missing; record the file again") from None
+    except (RuntimeError, ValueError, IndexError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: arrays do not fit the sizes in 'meta' ({reason}); record it again") from None
+    unknown = sorted(set(recorded) - set(computed))
+    if unknown:
+        raise UserError(f"{path}: array '{unknown[0]}' is not part of a golden file; remove it")
+    return [Comparison(name, _error(recorded[name], computed[name])) for name in recorded]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError):
+        raise UserError(f"{path}: not a readable .npz file of plain arrays") from None
+
+
+def _error(recorded: np.ndarray[Any, Any], computed: Tensor) -> float:
+    ours = computed.detach().numpy()
+    if ours.shape != recorded.shape:
+        return float("inf")
+    difference = float(np.abs(ours - recorded).max(initial=0.0))
+    error = difference / (float(np.abs(recorded).max(initial=0.0)) or 1.0)
+    return error if np.isfinite(error) else float("inf")
+
+
+def _recompute(meta: Meta, given: Mapping[str, Any]) -> dict[str, Tensor]:
+    learner = _build(meta, given)
+    inputs = {name[3:]: torch.from_numpy(array).double() for name, array in given.items() if name.startswith("in/")}
+    observed = {
+        "actor": inputs["obs"].unsqueeze(0),
+        "q1": torch.cat([inputs["obs"], inputs["action"]], -1).unsqueeze(0),
+    }
+    computed: dict[str, Tensor] = {}
+    for mode in ("eval", "train"):
+        for name, network in (("actor", learner.actor), ("q1", learner.critics)):
+            assert isinstance(network, RoutedNetwork)
+            network.train(mode == "train")
+            rules = {"deterministic": DETERMINISTIC, "stored": Replayed(_sources(network, inputs["stored_route"]))}
+            for kind, rule in rules.items():
+                prefix = f"forward/{mode}/{name}/{kind}"
+                network.zero_grad()
+                output = network(observed[name], rule)
+                (output.value[0] * inputs[f"probe_{name}"]).sum().backward()
+                computed |= {f"{prefix}/{key}": value for key, value in _forward_arrays(network, output)}
+                computed |= {f"{prefix}/grad/{key}": value.clone() for key, value in _named(network, 0, grad=True)}
+    learner.actor.train()
+    learner.critics.train()
+    return computed | _update_arrays(learner, given, inputs)
+
+
+def _build(meta: Meta, given: Mapping[str, Any]) -> MultiTaskSAC:
+    config = RoutedConfig(
+        num_modules=meta.num_modules,
+        module_dim=meta.module_dim,
+        encoder_dim=meta.encoder_dim,
+        router_dim=meta.router_dim,
+        top_k=meta.top_k,
+        residual=meta.use_resnet,
+        resrouting="threshold" if meta.resrouting else "off",
+        router_input="product" if meta.cond_ob else "task",
+    )
+    generator = torch.Generator()
+    actor = RoutedNetwork(config, meta.obs_dim, 2 * meta.action_dim, meta.num_tasks, 1, generator)
+    critics = RoutedNetwork(config, meta.obs_dim + meta.action_dim, 1, meta.num_tasks, 2, generator)
+    sac = SacConfig(
+        discount=meta.discount,
+        target_tau=meta.target_tau,
+        lr_actor=meta.lr_actor,
+        lr_critic=meta.lr_critic,
+        lr_alpha=meta.lr_alpha,
+        grad_clip=meta.grad_clip,
+        target_entropy=meta.target_entropy,
+        max_log_alpha=meta.max_log_alpha,
+        task_loss_threshold=meta.task_loss_threshold,
+        batch_per_task=meta.batch_per_task,
+    )
+    learner = MultiTaskSAC(actor.double(), critics.double(), sac)
+    with torch.no_grad():
+        for net, network, member in _networks(learner):
+            for name, parameter in _named(network, member):
+                value = torch.from_numpy(given[f"before/{net}/{name}"])
+                if value.shape != parameter.shape:
+                    raise ValueError(f"before/{net}/{name} is {tuple(value.shape)}, not {tuple(parameter.shape)}")
+                parameter.copy_(value)
+        learner.log_alpha.copy_(torch.from_numpy(given["in/log_alpha"]))
+    return learner
+
+
+def _networks(learner: MultiTaskSAC) -> Iterator[tuple[str, RoutedNetwork, int]]:
+    """Names of a golden file, and the ensemble member that each one is here."""
+    for net, network, member in (
+        ("actor", learner.actor, 0),
+        ("q1", learner.critics, 0),
+        ("q2", learner.critics, 1),
+        ("target_q1", learner.targets, 0),
+        ("target_q2", learner.targets, 1),
+    ):
+        assert isinstance(network, RoutedNetwork)
+        yield net, network, member
+
+
+def _named(network: RoutedNetwork, member: int, grad: bool = False) -> Iterator[tuple[str, Tensor]]:
+    """Parameters (or gradients) of one ensemble member under a golden file's names."""
+
+    def of(parameter: Tensor) -> Tensor:
+        value = parameter.grad if grad else parameter
+        return (torch.zeros_like(parameter) if value is None else value)[member]
+
+    assert network.router is not None and network.task_encoder is not None
+    layers = {f"state_encoder.{i}": layer for i, layer in enumerate(network.state_encoder)}
+    layers |= {f"router.{i}": layer for i, layer in enumerate(network.router)}
+    layers |= {"task_encoder": network.task_encoder, "module.1": network.first_module, "head": network.head}
+    for name, layer in layers.items():
+        yield f"{name}.weight", of(layer.weight)
+        yield f"{name}.bias", of(layer.bias)
+    for index in range(network.config.num_modules - 1):
+        yield f"module.{index + 2}.weight", of(network.module_weight)[index]
+        yield f"module.{index + 2}.bias", of(network.module_bias)[index]
+
+
+def _sources(network: RoutedNetwork, k_hot: Tensor) -> Tensor:
+    """Turn k-hot routes [..., N(N+1)/2] into indices [1, ..., group, K]."""
+    count = network.config.num_modules
+    padded = k_hot.index_select(-1, network.logit_index).unflatten(-1, (count, count))
+    return network.top(padded.masked_fill(~network.exists, -1.0)).unsqueeze(0)
+
+
+def _forward_arrays(network: RoutedNetwork, output: Output) -> Iterator[tuple[str, Tensor]]:
+    route = output.route
+    assert route is not None
+
+    def flat(per_candidate: Tensor) -> Tensor:
+        return per_candidate[0][..., network.exists]
+
+    taken = network.in_group.expand_as(route.weights).to(route.weights)
+    spread = torch.zeros_like(route.logits)
+    yield "output", output.value[0]
+    yield "weights", flat(spread.scatter_add(-1, route.sources, route.weights))
+    yield "route", flat(spread.scatter_add(-1, route.sources, taken))
+    yield "softmax", flat(route.logits.softmax(-1))
+
+
+def _update_arrays(
+    learner: MultiTaskSAC, given: Mapping[str, Any], inputs: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The update, in the steps of :meth:`MultiTaskSAC.update`, so that gradients can be read before clipping."""
+    actor, critics = learner.actor, learner.critics
+    assert isinstance(actor, RoutedNetwork) and isinstance(critics, RoutedNetwork)
+    noise, next_noise, drawn_1, drawn_2 = (
+        torch.from_numpy(given[f"update/{name}"]).double()
+        for name in ("noise_actor", "noise_next_action", "sampled_route_q1", "sampled_route_q2")
+    )
+    drawn = torch.cat([_sources(critics, drawn_1), _sources(critics, drawn_2)])
+    stored = _sources(actor, inputs["stored_route"])
+    batch = Batch(
+        inputs["obs"],
+        inputs["action"],
+        inputs["reward"].squeeze(-1),
+        inputs["next_obs"],
+        inputs["terminal"].squeeze(-1),
+        stored[0],
+    )
+    draws = Draws(noise, next_noise, Replayed(stored), Replayed(drawn))
+    before_clipping: dict[str, Tensor] = {}
+    clip = learner.clip
+
+    def record_then_clip() -> tuple[Tensor, Tensor, Tensor]:
+        for net, network, member in list(_networks(learner))[:3]:
+            before_clipping.update(
+                {f"update/grad/{net}/{key}": g.clone() for key, g in _named(network, member, grad=True)}
+            )
+        assert learner.log_alpha.grad is not None
+        before_clipping["update/grad/log_alpha"] = learner.log_alpha.grad.clone()
+        return clip()
+
+    learner.clip = record_then_clip  # type: ignore[method-assign]
+    info = learner.update(batch, draws)
+    losses = info.losses
+    computed = before_clipping | {
+        "update/task_loss": losses.of_task,
+        "update/alpha_loss": losses.alpha.mean(),
+        "update/policy_loss": losses.policy.mean(),
+        "update/qf1_loss": losses.critics[0].mean(),
+        "update/qf2_loss": losses.critics[1].mean(),
+        "update/loss": torch.where(info.masked, 0.0, losses.of_task).mean(),
+        "update/grad_norm/actor": info.actor_norm[0],
+        "update/grad_norm/q1": info.critic_norm[0],
+        "update/grad_norm/q2": info.critic_norm[1],
+        "update/grad_norm/log_alpha": info.alpha_norm[0],
+        "after/log_alpha": learner.log_alpha,
+        "after/tau": task_weights(learner.log_alpha),
+    }
+    for net, network, member in _networks(learner):
+        computed |= {f"after/{net}/{key}": value for key, value in _named(network, member)}
+    return computed
