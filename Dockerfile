@@ -35,7 +35,7 @@ RUN useradd --uid 1000 --no-create-home --home-dir /tmp d2r \
  && chmod -R a+rwX /d2r
 
 # Results name the commit they come from; the image holds no .git to ask.
-ARG COMMIT=
+ARG COMMIT=unknown
 ENV D2R_COMMIT=${COMMIT}
 
 USER d2r

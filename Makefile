@@ -50,7 +50,7 @@ lock:  ## write the lock files anew from pyproject.toml (UPGRADE=--upgrade for n
 	UV=$(CURDIR)/build/lock/bin/uv requirements/lock.sh $(UPGRADE)
 
 image:  ## build the container image
-	docker build --build-arg TORCH=$(TORCH) --build-arg COMMIT=$$(git rev-parse HEAD 2>/dev/null || true) -t $(IMAGE) .
+	docker build --build-arg TORCH=$(TORCH) --build-arg COMMIT=$$(git rev-parse HEAD 2>/dev/null || echo unknown) -t $(IMAGE) .
 
 clean:  ## remove the environment, caches and everything the pipeline wrote, but not results/released
 	rm -rf $(VENV) build d2r.egg-info .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
