@@ -9,6 +9,7 @@ from d2r.config.load import (
     load_scale,
     method_ids,
     plan_runs,
+    resolve_network,
     resolve_run,
     scale_ids,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "method_ids",
     "plan_runs",
     "project_root",
+    "resolve_network",
     "resolve_run",
     "scale_ids",
 ]

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from d2r.config.embeddings import read_task_embeddings
+from d2r.config.networks import NetworkConfig
 from d2r.config.paths import project_root
 from d2r.config.schema import BENCHMARKS, Budget, Method, Protocol, RunConfig, SacConfig, Scale
 from d2r.errors import UserError, nearest
@@ -257,19 +259,11 @@ def resolve_run(
     if seed < 0:
         raise UserError(f"seed {seed}: must not be negative")
     path, data = _method_data(method)
-    declared = load_method(method)
     suite = benchmark.split("-")[0]
     if suite not in scale.budget:
         raise UserError(f"scale '{scale.id}' has no budget for '{suite}'; add one to its file")
-    own_sizes = data.get("network", {})
-    sizes = declared.network.model_dump()
-    for name, value in scale.network.items():
-        if name in sizes and name not in own_sizes:
-            sizes[name] = value
-    for name, value in sizes.items():
-        if name.endswith("_dim") and isinstance(value, int):
-            sizes[name] = _scaled(value, scale.width)
-    budget = scale.budget[suite].model_dump() | dict(overrides or {})  # type: ignore[index]
+    network = resolve_network(method, suite, scale.width, scale.network)
+    budget = scale.budget[suite].model_dump() | dict(overrides or {})
     return parse(
         RunConfig,
         {
@@ -278,12 +272,52 @@ def resolve_run(
             "method": method,
             "seed": seed,
             "protocol": load_protocol(scale.protocol).model_dump(),
-            "network": sizes,
+            "network": network.model_dump(),
             "sac": {**scale.sac, **data.get("sac", {})},
             "budget": parse(Budget, budget, f"budget of scale '{scale.id}'").model_dump(),
         },
         f"{path} at scale '{scale.id}'",
     )
+
+
+def resolve_network(
+    method: str, suite: str, width: float = 1.0, sizes: Mapping[str, int] | None = None
+) -> NetworkConfig:
+    """Resolve a method's network: its own sizes, then MT50's if that is the suite, then a scale's.
+
+    Args:
+        suite: ``mt10`` or ``mt50``.
+        width: factor on every ``*_dim``.
+        sizes: a scale's other sizes, for methods that do not set them themselves.
+
+    Raises:
+        UserError: if a size is out of range, the method to be matched is itself matched, or a file of task embeddings is unfit.
+    """
+    path, data = _method_data(method)
+    declared = load_method(method)
+    network = declared.network.model_dump()
+    own = set(data.get("network", {}))
+    if suite == "mt50":
+        network |= declared.mt50
+        own |= set(declared.mt50)
+    network |= {name: value for name, value in (sizes or {}).items() if name in network and name not in own}
+    network |= {
+        name: _scaled(value, width)
+        for name, value in network.items()
+        if name.endswith("_dim") and isinstance(value, int)
+    }
+    partner = network.get("match_parameters_of")
+    if partner is not None:
+        network["matched"] = resolve_network(partner, suite, width, sizes).model_dump()
+        if network["matched"].get("matched") is not None:
+            raise UserError(f"{path}: '{partner}' is matched to a method itself; match that one instead")
+    if network.get("embeddings_file") is not None:
+        network["task_embeddings"] = read_task_embeddings(project_root() / network["embeddings_file"], suite)
+    return parse(_Network, {"network": network}, str(path)).network
+
+
+class _Network(BaseModel):
+    network: NetworkConfig = Field(discriminator="type")
 
 
 def _scaled(dim: int, width: float) -> int:

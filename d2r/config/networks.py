@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Size = Annotated[int, Field(gt=0)]
 
@@ -36,14 +36,133 @@ class RoutedConfig(NetworkBase):
     """``random``: uniform routes in training, one fixed uniform route per task in evaluation."""
 
 
-class MlpConfig(NetworkBase):
+class MatchableConfig(NetworkBase):
+    """A plain network whose hidden widths may be chosen so that it has as many parameters as another method's."""
+
+    hidden_dim: Size = 400
+    inner_dim: Size | None = None
+    """Width of the hidden layers between the first and the last; none: as wide as those."""
+    num_layers: Size = 3
+    match_parameters_of: str | None = None
+    """A method whose actor's and critic's parameter counts are matched, each by hidden widths of its own."""
+    matched: Annotated[NetworkConfig, Field(discriminator="type")] | None = None
+    """That method's network, filled in when a run is resolved; then the widths above are not used."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Width of each hidden layer."""
+        inner = (self.inner_dim or self.hidden_dim,) * (self.num_layers - 2)
+        return (self.hidden_dim, *inner, self.hidden_dim)[: self.num_layers]
+
+
+class MlpConfig(MatchableConfig):
     """A plain network on the observation and the one-hot task id."""
 
     type: Literal["mlp"] = "mlp"
+
+
+class MultiHeadConfig(MatchableConfig):
+    """A plain trunk with one output head for each task."""
+
+    type: Literal["multihead"] = "multihead"
+    task_input: bool = False
+    """Whether the trunk sees the one-hot task id as well."""
+
+
+class IndependentConfig(NetworkBase):
+    """One plain network for each task."""
+
+    type: Literal["independent"] = "independent"
     hidden_dim: Size = 400
     num_layers: Size = 3
-    match_parameters_of: str | None = None
-    """A method whose actor's and critic's parameter counts the hidden width is chosen to match."""
 
 
-NetworkConfig = RoutedConfig | MlpConfig
+class SoftModularizationConfig(NetworkBase):
+    """Layers of modules mixed by a soft routing network."""
+
+    type: Literal["soft-modularization"] = "soft-modularization"
+    num_layers: Annotated[int, Field(ge=2)] = 4
+    modules_per_layer: Size = 4
+    module_dim: Size = 128
+    encoder_dim: Size = 400
+    gating_dim: Size = 256
+
+
+class CareConfig(NetworkBase):
+    """A mixture of state encoders attended by the task's context."""
+
+    type: Literal["care"] = "care"
+    num_experts: Size = 6
+    context_dim: Size = 50
+    """Width of the embeddings, of the encoders and of the context and attention networks."""
+    hidden_dim: Size = 400
+    num_layers: Size = 3
+    embeddings_file: str | None = None
+    """JSON file, relative to the project's root, of task name -> language embedding; none: embeddings are learned."""
+    task_embeddings: tuple[tuple[float, ...], ...] | None = None
+    """The content of that file in task order, filled in when a run is resolved."""
+
+
+class PacoConfig(NetworkBase):
+    """Networks that are combinations of K shared parameter sets."""
+
+    type: Literal["paco"] = "paco"
+    num_sets: Size = 5
+    hidden_dim: Size = 400
+    num_layers: Size = 3
+    reset_masked: bool = True
+    """Whether a task whose loss is over the threshold gets a random mixture of the other tasks' combination weights."""
+
+
+class MooreConfig(NetworkBase):
+    """A mixture of orthonormal experts."""
+
+    type: Literal["moore"] = "moore"
+    num_experts: Size = 4
+    hidden_dim: Size = 400
+    num_layers: Size = 3
+
+    @model_validator(mode="after")
+    def _room_for_experts(self) -> MooreConfig:
+        if self.num_experts > self.hidden_dim:
+            raise ValueError(
+                f"num_experts ({self.num_experts}) must not exceed hidden_dim ({self.hidden_dim}): "
+                "so many vectors cannot be orthogonal"
+            )
+        return self
+
+
+class MmoeConfig(NetworkBase):
+    """A mixture of experts with one gate for each task."""
+
+    type: Literal["mmoe"] = "mmoe"
+    num_experts: Size = 4
+    hidden_dim: Size = 400
+    num_layers: Size = 3
+
+
+class FilmConfig(NetworkBase):
+    """A state encoder that the task scales and shifts."""
+
+    type: Literal["film"] = "film"
+    context_dim: Size = 50
+    hidden_dim: Size = 400
+    num_layers: Size = 3
+
+
+NetworkConfig = (
+    RoutedConfig
+    | MlpConfig
+    | MultiHeadConfig
+    | IndependentConfig
+    | SoftModularizationConfig
+    | CareConfig
+    | PacoConfig
+    | MooreConfig
+    | MmoeConfig
+    | FilmConfig
+)
+
+MatchableConfig.model_rebuild()
+MlpConfig.model_rebuild()
+MultiHeadConfig.model_rebuild()

@@ -100,6 +100,8 @@ class Method(Frozen):
     """Paper and code that define it."""
     summary: str
     network: NetworkConfig = Field(discriminator="type")
+    mt50: dict[str, int] = {}
+    """Network sizes that the source changes on MT50."""
     sac: SacConfig = SacConfig()
     deviations: tuple[str, ...] = ()
 

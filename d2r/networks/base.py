@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 
@@ -72,6 +73,8 @@ class Network(nn.Module):
 
     ensemble: int
     num_tasks: int
+    task_axis: int | None = None
+    """Axis of *every* parameter that is the task, if tasks share none of them."""
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; plain networks ignore ``rule``."""
@@ -86,3 +89,11 @@ class Network(nn.Module):
     def num_logits(self) -> int:
         """Number of routing logits per transition, for which Gumbel noise is drawn; 0 without a router."""
         return 0
+
+    def after_update(self, masked: Tensor, generator: torch.Generator) -> None:
+        """Called after an update that left out tasks whose loss was extreme.
+
+        Args:
+            masked: [task] boolean, which tasks were left out.
+            generator: on the CPU, for whatever the network draws.
+        """

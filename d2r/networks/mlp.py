@@ -9,10 +9,11 @@ Deviations: none in the architecture; initialisation as in the official D2R code
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from d2r.config.networks import MlpConfig
 from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
+from d2r.networks.blocks import linear_chain, relu_after_each
 from d2r.networks.layers import StackedLinear, StateTaskLinear
 
 
@@ -25,14 +26,9 @@ class MlpNetwork(Network):
         super().__init__()
         self.num_tasks, self.ensemble = num_tasks, ensemble
         self.first = StateTaskLinear(ensemble, inputs, num_tasks, config.hidden_dim, generator)
-        self.hidden = nn.ModuleList(
-            StackedLinear(ensemble, config.hidden_dim, config.hidden_dim, generator) for _ in range(config.num_layers - 1)
-        )
+        self.hidden = linear_chain(ensemble, config.widths, generator)
         self.head = StackedLinear(ensemble, config.hidden_dim, outputs, generator, head=True)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""
-        h = self.first(x).relu()
-        for layer in self.hidden:
-            h = layer(h).relu()
-        return Output(self.head(h))
+        return Output(self.head(relu_after_each(self.hidden, self.first(x).relu())))

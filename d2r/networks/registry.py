@@ -6,10 +6,19 @@ from typing import Any, NamedTuple
 
 import torch
 
-from d2r.config.networks import NetworkConfig
+from d2r.config.networks import MatchableConfig, NetworkConfig
 from d2r.networks.base import Network
+from d2r.networks.care import CareNetwork
+from d2r.networks.film import FilmNetwork
+from d2r.networks.independent import IndependentNetwork
+from d2r.networks.matching import widest
 from d2r.networks.mlp import MlpNetwork
+from d2r.networks.mmoe import MmoeNetwork
+from d2r.networks.moore import MooreNetwork
+from d2r.networks.multihead import MultiHeadNetwork
+from d2r.networks.paco import PacoNetwork
 from d2r.networks.routing import RoutedNetwork
+from d2r.networks.soft_modularization import SoftModularizationNetwork
 
 OBSERVATION_DIM = 39
 ACTION_DIM = 4
@@ -17,6 +26,14 @@ ACTION_DIM = 4
 ARCHITECTURES: dict[str, Any] = {
     "routed": RoutedNetwork,
     "mlp": MlpNetwork,
+    "multihead": MultiHeadNetwork,
+    "independent": IndependentNetwork,
+    "soft-modularization": SoftModularizationNetwork,
+    "care": CareNetwork,
+    "paco": PacoNetwork,
+    "moore": MooreNetwork,
+    "mmoe": MmoeNetwork,
+    "film": FilmNetwork,
 }
 
 
@@ -27,27 +44,61 @@ class ParameterCount(NamedTuple):
     critic: int
 
 
+class _Ends(NamedTuple):
+    """What an actor and a critic read and write."""
+
+    inputs: int
+    outputs: int
+
+
+ACTOR = _Ends(OBSERVATION_DIM, 2 * ACTION_DIM)
+CRITIC = _Ends(OBSERVATION_DIM + ACTION_DIM, 1)
+
+
 def build_actor(config: NetworkConfig, num_tasks: int, generator: torch.Generator) -> Network:
     """Build an actor: observation in, mean and log-std of the four actions out."""
-    return _build(config, OBSERVATION_DIM, 2 * ACTION_DIM, num_tasks, 1, generator)
+    return _build(config, ACTOR, num_tasks, 1, generator)
 
 
 def build_critics(config: NetworkConfig, num_tasks: int, generator: torch.Generator) -> Network:
     """Build the twin critics as an ensemble of two: observation and action in, one value out."""
-    return _build(config, OBSERVATION_DIM + ACTION_DIM, 1, num_tasks, 2, generator)
+    return _build(config, CRITIC, num_tasks, 2, generator)
 
 
 def _build(
-    config: NetworkConfig, inputs: int, outputs: int, num_tasks: int, ensemble: int, generator: torch.Generator
+    config: NetworkConfig, ends: _Ends, num_tasks: int, ensemble: int, generator: torch.Generator
 ) -> Network:
-    network: Network = ARCHITECTURES[config.type](config, inputs, outputs, num_tasks, ensemble, generator)
+    if isinstance(config, MatchableConfig) and config.matched is not None:
+        config = _with_matching_width(config, config.matched, ends, num_tasks)
+    network: Network = ARCHITECTURES[config.type](config, *ends, num_tasks, ensemble, generator)
     return network
 
 
-def count_parameters(config: NetworkConfig, num_tasks: int) -> ParameterCount:
-    """Count learned parameters without drawing their values."""
-    generator = torch.Generator()
+def _with_matching_width(
+    config: MatchableConfig, other: NetworkConfig, ends: _Ends, num_tasks: int
+) -> NetworkConfig:
+    """``config`` with the hidden widths at which it has as many parameters as ``other``."""
+
+    def at(hidden: int, inner: int) -> NetworkConfig:
+        widths = {"hidden_dim": hidden, "inner_dim": inner, "matched": None}
+        found: NetworkConfig = config.model_copy(update=widths)  # type: ignore[assignment]
+        return found
+
+    target = _count(other, ends, num_tasks)
+    hidden = widest(lambda width: _count(at(width, width), ends, num_tasks), target)
+    if config.num_layers < 3:
+        return at(hidden, hidden)
+    inner = widest(lambda width: _count(at(hidden, width), ends, num_tasks), target)
+    return at(hidden, inner)
+
+
+def _count(config: NetworkConfig, ends: _Ends, num_tasks: int) -> int:
+    """Learned parameters of one network, without drawing their values."""
     with torch.device("meta"):
-        actor = _build(config, OBSERVATION_DIM, 2 * ACTION_DIM, num_tasks, 1, generator)
-        critic = _build(config, OBSERVATION_DIM + ACTION_DIM, 1, num_tasks, 1, generator)
-    return ParameterCount(*(sum(p.numel() for p in network.parameters()) for network in (actor, critic)))
+        network = _build(config, ends, num_tasks, 1, torch.Generator())
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def count_parameters(config: NetworkConfig, num_tasks: int) -> ParameterCount:
+    """Count learned parameters, with no time or memory spent on their values."""
+    return ParameterCount(_count(config, ACTOR, num_tasks), _count(config, CRITIC, num_tasks))

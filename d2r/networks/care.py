@@ -1,0 +1,85 @@
+"""CARE (Sodhani et al., ICML 2021, arXiv 2102.06177): a mixture of state encoders attended by the task's context.
+
+    z = context encoder(task)                    learned embedding, or a language embedding of the task's description
+    a = softmax(attention(z))                    one weight for each encoder
+    output = trunk([sum_k a_k encoder_k(s), z])
+
+Configuration: k encoders of two linear layers (50, 50), context and attention networks with two hidden
+layers of 50, trunk 3 x 400 (facebookresearch/mtrl,
+``config/agent/components/metaworld_{encoder,multitask}.yaml``); k = 6 on MT10 and 10 on MT50
+(metaworld-algorithms, ``config/nn.py``; mtrl's commands use 4).
+
+Deviations:
+
+1. The context is a learned task embedding unless ``embeddings_file`` is given; mtrl uses RoBERTa embeddings
+   of hand-written descriptions. A given embedding stays fixed and goes through ReLU, a layer of twice the
+   context's size, ReLU, a layer of its size, ReLU, as in mtrl.
+2. Actor and critics have encoders of their own, trained by their own losses; mtrl ties the encoders and
+   trains them and the context by the critic loss only. metaworld-algorithms does as here.
+3. Attention is trained through the context; mtrl means to detach it there, but its configuration misspells
+   the key.
+4. Encoders have two linear layers (mtrl); those of metaworld-algorithms have three.
+5. Initialisation as in the official D2R code; a learned embedding starts from N(0, 1), as in PyTorch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from d2r.config.networks import CareConfig
+from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
+from d2r.networks.blocks import as_rows, group_chain, linear_chain, mix, normal, relu_after_each, relu_between
+from d2r.networks.layers import StackedLinear
+
+
+class CareNetwork(Network):
+    """E copies of a mixture of encoders, its context network and the trunk behind it."""
+
+    def __init__(
+        self,
+        config: CareConfig,
+        inputs: int,
+        outputs: int,
+        num_tasks: int,
+        ensemble: int,
+        generator: torch.Generator,
+    ):
+        super().__init__()
+        self.num_tasks, self.ensemble = num_tasks, ensemble
+        dim, trunk = config.context_dim, config.hidden_dim
+
+        def chain(*sizes: int) -> nn.ModuleList:
+            return linear_chain(ensemble, sizes, generator)
+
+        self.embedding: Tensor
+        if config.task_embeddings is None:
+            self.embedding = normal((ensemble, num_tasks, dim), generator)
+            self.project = chain()
+        else:
+            given = torch.tensor(config.task_embeddings, dtype=torch.get_default_dtype())
+            self.register_buffer("embedding", given.expand(ensemble, -1, -1).contiguous())
+            self.project = chain(given.shape[-1], 2 * dim, dim)
+        self.context_network = chain(dim, dim, dim, dim)
+        self.attention_network = chain(dim, dim, dim, config.num_experts)
+        self.encoders = group_chain(ensemble, config.num_experts, (inputs, dim, dim), generator)
+        self.trunk = chain(2 * dim, *[trunk] * config.num_layers)
+        self.head = StackedLinear(ensemble, trunk, outputs, generator, head=True)
+
+    def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
+        """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""
+        context = self.context()
+        encoded = relu_between(self.encoders, as_rows(x))
+        shape = (self.ensemble, x.shape[1], self.num_tasks, -1)
+        state = mix(self.attention(context).unsqueeze(-2), encoded).view(shape)
+        h = torch.cat([state, context.expand(shape)], dim=-1)
+        return Output(self.head(relu_after_each(self.trunk, h)))
+
+    def context(self) -> Tensor:
+        """The encoding of each task, [E, 1, task, context_dim]."""
+        embedding = relu_after_each(self.project, self.embedding.unsqueeze(1).relu())
+        return relu_between(self.context_network, embedding)
+
+    def attention(self, context: Tensor) -> Tensor:
+        """Weight of each encoder, [E, 1, task, k]; they sum to 1."""
+        return relu_between(self.attention_network, context).softmax(-1)

@@ -1,0 +1,70 @@
+"""SAC + FiLM (Perez et al., AAAI 2018, arXiv 1709.07871, as a baseline in the CARE paper, arXiv 2102.06177).
+
+    z = ReLU(task embedding)          (gamma_l, beta_l) = mlp(z), two numbers for each encoder layer
+    h_l = gamma_l ReLU(W_l h_(l-1) + b_l) + beta_l       (the last layer without ReLU)
+    output = trunk([h, z])
+
+Configuration: embedding 50, modulation network with two hidden layers of 50, encoder 50-50-50, trunk 3 x
+400 (rainx0r/mtrl, ``mtrl/nn/film.py``; facebookresearch/mtrl modulates an encoder of the same sizes).
+
+Deviations:
+
+1. gamma and beta are one number a layer, as in both code bases; the FiLM paper has one for each feature.
+2. ReLU comes before the modulation (rainx0r/mtrl), and the embedding itself is appended to the encoding.
+3. Actor and critics have encoders of their own.
+4. Initialisation as in the official D2R code; embeddings start from N(0, 1).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from d2r.config.networks import FilmConfig
+from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
+from d2r.networks.blocks import linear_chain, normal, relu_after_each, relu_between
+from d2r.networks.layers import StackedLinear
+
+
+class FilmNetwork(Network):
+    """E copies of a state encoder that the task scales and shifts, and the trunk behind it."""
+
+    def __init__(
+        self,
+        config: FilmConfig,
+        inputs: int,
+        outputs: int,
+        num_tasks: int,
+        ensemble: int,
+        generator: torch.Generator,
+    ):
+        super().__init__()
+        self.num_tasks, self.ensemble = num_tasks, ensemble
+        dim, width = config.context_dim, config.hidden_dim
+
+        def chain(*sizes: int) -> nn.ModuleList:
+            return linear_chain(ensemble, sizes, generator)
+
+        self.embedding = normal((ensemble, num_tasks, dim), generator)
+        self.encoder = chain(inputs, dim, dim, dim)
+        self.modulation = chain(dim, dim, dim, 2 * len(self.encoder))
+        self.trunk = chain(2 * dim, *[width] * config.num_layers)
+        self.head = StackedLinear(ensemble, width, outputs, generator, head=True)
+
+    def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
+        """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""
+        embedding = self.embedding.unsqueeze(1).relu()
+        scale_shift = self.scale_shift(embedding)
+        h = x
+        for index, layer in enumerate(self.encoder):
+            h = layer(h)
+            if index + 1 < len(self.encoder):
+                h = h.relu()
+            h = scale_shift[..., index, :1] * h + scale_shift[..., index, 1:]
+        h = torch.cat([h, embedding.expand_as(h)], dim=-1)
+        return Output(self.head(relu_after_each(self.trunk, h)))
+
+    def scale_shift(self, embedding: Tensor) -> Tensor:
+        """(gamma, beta) of each encoder layer, [E, 1, task, layer, 2], for embeddings [E, 1, task, context_dim]."""
+        modulation = relu_between(self.modulation, embedding)
+        return modulation.view(*modulation.shape[:-1], len(self.encoder), 2)

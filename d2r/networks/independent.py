@@ -1,0 +1,49 @@
+"""Single-task SAC (Haarnoja et al., arXiv 1812.05905): one plain network for each task, nothing shared.
+
+The agents are trained side by side as one batched run: every parameter has the task as its second axis, so
+a task's gradient reaches its own parameters only. It is the reference for positive and negative transfer.
+
+Configuration: three hidden layers of 400 units, ReLU, for each agent: the network of MT-SAC without the
+    task id.
+
+Deviations:
+
+1. The agents share one optimiser object and one batch of time indices; Adam works element by element and
+   each loss has its own task's transitions only, so no agent's arithmetic depends on another's.
+2. Initialisation as in the official D2R code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from d2r.config.networks import IndependentConfig
+from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
+from d2r.networks.blocks import GroupLinear, group_chain, relu_after_each
+
+
+class IndependentNetwork(Network):
+    """E copies of T separate networks; every parameter is [ensemble, task, ...]."""
+
+    task_axis = 1
+
+    def __init__(
+        self,
+        config: IndependentConfig,
+        inputs: int,
+        outputs: int,
+        num_tasks: int,
+        ensemble: int,
+        generator: torch.Generator,
+    ):
+        super().__init__()
+        self.num_tasks, self.ensemble = num_tasks, ensemble
+        sizes = (inputs, *[config.hidden_dim] * config.num_layers)
+        self.hidden = group_chain(ensemble, num_tasks, sizes, generator)
+        self.head = GroupLinear(ensemble, num_tasks, config.hidden_dim, outputs, generator, init="head")
+
+    def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
+        """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""
+        h = relu_after_each(self.hidden, x.transpose(1, 2))
+        return Output(self.head(h).transpose(1, 2))

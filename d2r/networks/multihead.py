@@ -1,0 +1,50 @@
+"""MT-MH-SAC's network (Yu et al., CoRL 2019, arXiv 1910.10897): a shared trunk with one output head for each task.
+
+Configuration: three hidden layers of 400 units, ReLU, one linear head a task (RchalYang/Soft-Module,
+``starter/mt_para_mhmt_sac.py``: one wide last layer whose columns are picked by the task).
+
+Deviations:
+
+1. The trunk does not see the one-hot task id unless ``task_input`` is set; metaworld-algorithms leaves it
+   in.
+2. Heads are one linear layer; those of facebookresearch/mtrl have a hidden layer of 400.
+3. Initialisation as in the official D2R code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from d2r.config.networks import MultiHeadConfig
+from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
+from d2r.networks.blocks import TaskHeads, linear_chain, relu_after_each
+from d2r.networks.layers import StackedLinear, StateTaskLinear
+
+
+class MultiHeadNetwork(Network):
+    """E copies of a shared trunk with a head for each task."""
+
+    def __init__(
+        self,
+        config: MultiHeadConfig,
+        inputs: int,
+        outputs: int,
+        num_tasks: int,
+        ensemble: int,
+        generator: torch.Generator,
+    ):
+        super().__init__()
+        self.num_tasks, self.ensemble = num_tasks, ensemble
+        width = config.hidden_dim
+        self.first: nn.Module = (
+            StateTaskLinear(ensemble, inputs, num_tasks, width, generator)
+            if config.task_input
+            else StackedLinear(ensemble, inputs, width, generator)
+        )
+        self.hidden = linear_chain(ensemble, config.widths, generator)
+        self.heads = TaskHeads(ensemble, num_tasks, width, outputs, generator)
+
+    def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
+        """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""
+        return Output(self.heads(relu_after_each(self.hidden, self.first(x).relu())))

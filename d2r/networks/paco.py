@@ -1,0 +1,96 @@
+"""PaCo (Sun et al., NeurIPS 2022, arXiv 2210.11653): each task's network is a combination of K shared parameter sets.
+
+    theta_task = sum_k w_task,k phi_k            for every weight matrix and bias
+
+Configuration (TToTMooN/paco-mtrl, ``paco/examples/metaworld_mt10_paco_conf.py``): three hidden layers of
+400 units, the output layer compositional too; K = 5 on MT10 and 20 on MT50 (for MT50 metaworld-algorithms;
+the authors released no configuration). The K sets start *identical* and w from N(0, 1), as there.
+
+When a task's loss exceeds the threshold, its loss is masked and its column of w is reset to a random convex
+combination of the other tasks' columns (``reset_masked``; ``PaCoMTSacAlgorithm.after_update``: uniform
+random shares, normalised).
+
+Deviations:
+
+1. Actor and each critic have a w of their own; the authors share one among them, with its own optimiser
+   (all at 3e-4).
+2. Where every task is masked at once nothing is reset; the authors' code would set every column to zero.
+3. The common initial values of the K sets are drawn as in the official D2R code.
+4. The bounds on the log standard deviation are those of the common SAC, [-20, 2], not [-10, 2].
+
+The combined parameters are formed once for each task (K multiply-adds a parameter) and applied to all of
+its rows, which costs the batch size over K times less than mixing K outputs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from d2r.config.networks import PacoConfig
+from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
+from d2r.networks.blocks import GroupLinear, grouped_linear, normal
+
+
+class PacoNetwork(Network):
+    """E copies of K parameter sets and the tasks' combination weights.
+
+    Attributes:
+        composition: [E, task, K], the combination weights w.
+    """
+
+    def __init__(
+        self,
+        config: PacoConfig,
+        inputs: int,
+        outputs: int,
+        num_tasks: int,
+        ensemble: int,
+        generator: torch.Generator,
+    ):
+        super().__init__()
+        self.config, self.num_tasks, self.ensemble = config, num_tasks, ensemble
+        self.composition = normal((ensemble, num_tasks, config.num_sets), generator)
+        sizes = (inputs, *[config.hidden_dim] * config.num_layers)
+        self.hidden = nn.ModuleList(
+            self._parameter_sets(GroupLinear(ensemble, 1, a, b, generator))
+            for a, b in zip(sizes, sizes[1:], strict=False)
+        )
+        self.head = self._parameter_sets(
+            GroupLinear(ensemble, 1, config.hidden_dim, outputs, generator, init="head")
+        )
+
+    def _parameter_sets(self, layer: GroupLinear) -> GroupLinear:
+        """Turn a single linear map into K identical ones."""
+        for name, parameter in list(layer.named_parameters()):
+            repeated = parameter.detach().repeat(1, self.config.num_sets, *[1] * (parameter.dim() - 2))
+            setattr(layer, name, nn.Parameter(repeated))
+        return layer
+
+    def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
+        """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""
+        h = x.transpose(1, 2)
+        for layer in self.hidden:
+            h = self.apply_composed(layer, h).relu()
+        return Output(self.apply_composed(self.head, h).transpose(1, 2))
+
+    def apply_composed(self, layer: nn.Module, h: Tensor) -> Tensor:
+        """Apply each task's combination of ``layer``'s K sets to [E or 1, task, batch, inputs]."""
+        assert isinstance(layer, GroupLinear)
+        weight = (self.composition @ layer.weight.flatten(2)).view(
+            *self.composition.shape[:2], *layer.weight.shape[2:]
+        )
+        return grouped_linear(h, weight, self.composition @ layer.bias)
+
+    @torch.no_grad()
+    def after_update(self, masked: Tensor, generator: torch.Generator) -> None:
+        """Reset the columns of w of ``masked`` tasks ([task] boolean) to random mixtures of the others'."""
+        kept = ~masked
+        if not self.config.reset_masked or not bool(kept.any()):
+            return
+        shares = torch.rand(self.ensemble, self.num_tasks, self.num_tasks, generator=generator).to(
+            self.composition
+        )
+        shares = shares * kept
+        mixtures = (shares / shares.sum(-1, keepdim=True)) @ self.composition
+        self.composition.copy_(torch.where(masked.view(1, -1, 1), mixtures, self.composition))
