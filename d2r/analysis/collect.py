@@ -17,8 +17,8 @@ from d2r.errors import UserError
 KEY = ("scale", "benchmark", "method", "seed", "protocol")
 RUN_COLUMNS = (
     *KEY, "status", "planned", "failure", "steps", "planned_steps", "tasks", "updates", "evaluation_episodes",
-    "config_hash", "parameters_actor", "parameters_critic", "hours", "update_seconds", "device", "threads", "cpu",
-    "packages", "commit", "dirty", "resumes", "choices",
+    "config_hash", "parameters_actor", "parameters_critic", "hours", "update_seconds", "device", "threads",
+    "cpu", "packages", "commit", "dirty", "resumes", "choices",
 )  # fmt: skip
 FILE_COLUMNS = {
     "metrics": ("step", "task", "quantity", "value"),
@@ -34,11 +34,12 @@ def collect(results: Path) -> Path:
         results: folder of one scale, such as ``results/smoke``.
 
     Returns:
-        The folder written, with ``runs.csv`` (one row per run, planned ones without a folder included as ``missing``),
-        ``metrics.csv``, ``evaluation.csv`` and ``routes.csv``.
+        The folder written, with ``runs.csv`` (one row per run; a planned run without a folder has the status
+        ``missing``), ``metrics.csv``, ``evaluation.csv`` and ``routes.csv``.
 
     Raises:
-        UserError: if there is no run, a file is damaged, or a file does not have the hash noted in its ``run.json``.
+        UserError: if there is no run, a file is damaged, or a file does not have the hash noted in its
+            ``run.json``.
     """
     folders = sorted(path.parent for path in results.glob("runs/*/*/seed*/run.json"))
     if not folders:
@@ -103,7 +104,7 @@ def _read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> 
         )
     text = {name: "string" for name in ("task", "quantity", "target", "source") if name in columns}
     try:
-        table = pd.read_csv(path, dtype=text, keep_default_na=False, float_precision="round_trip")  # type: ignore[call-overload]
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, float_precision="round_trip")
     except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path}: not a table ({error}); restore the file") from None
     if list(table.columns) != columns:
@@ -193,7 +194,7 @@ def _single_scale(runs: list[dict[str, Any]], results: Path) -> str:
 
 
 def _with_planned(runs: list[dict[str, Any]], scale: str) -> list[dict[str, Any]]:
-    """Mark the runs that the scale plans, and add a row with status ``missing`` for each that has no folder."""
+    """Mark the runs that the scale plans; each without a folder gets a row with the status ``missing``."""
     if scale not in scale_ids():
         return runs
     definition = load_scale(scale)

@@ -97,17 +97,17 @@ class Results:
     @cached_property
     def tasks(self) -> dict[str, list[str]]:
         """Task names of each benchmark, in task order."""
-        return {name: list(part["task"].unique()) for name, part in self.evaluation.groupby("benchmark")}
+        return {str(name): list(part["task"].unique()) for name, part in self.evaluation.groupby("benchmark")}
 
     @cached_property
     def final_success(self) -> pd.DataFrame:
-        """Success rate of the final policy: columns benchmark, method, seed, task, success (0..1); finished runs only."""
+        """Success (0..1) of each finished run's final policy: benchmark, method, seed, task, success."""
         keys = ["benchmark", "method", "seed"]
         counted = self.evaluation.merge(self.finished[keys], on=keys)
         return counted.groupby([*keys, "task"], sort=False)["success"].mean().reset_index()
 
     def scores(self, benchmark: str, method: str) -> pd.DataFrame:
-        """Final success, one row per seed (ascending) and one column per task; empty where no run finished."""
+        """Final success: one row per seed (ascending), one column per task; empty where no run finished."""
         rows = self.final_success
         rows = rows[(rows["benchmark"] == benchmark) & (rows["method"] == method)]
         table = rows.pivot_table(index="seed", columns="task", values="success", sort=False)
@@ -140,14 +140,15 @@ class Results:
         return rows if method is None else rows[rows["method"] == method]
 
     def curves(self, quantity: str, benchmark: str, method: str, task: str | None = None) -> pd.DataFrame:
-        """A quantity over training, averaged over tasks (or of one task): one row per seed, one column per step.
+        """A quantity over training, of one task or averaged over tasks: one row per seed, one column per step.
 
-        Only steps that every finished seed recorded are kept, so that no point averages fewer runs than the others.
+        Only steps that every finished seed recorded are kept, so that no point averages fewer runs than the
+        others.
         """
         rows = self.metric(quantity, benchmark, method)
         if task is not None:
             rows = rows[rows["task"] == task]
-        table = rows.groupby(["seed", "step"])["value"].mean().unstack("step")
+        table = rows.pivot_table(index="seed", columns="step", values="value")
         return table.dropna(axis=1)
 
 

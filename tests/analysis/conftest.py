@@ -9,6 +9,7 @@ import pytest
 
 from d2r.analysis.collect import collect
 from d2r.config import load
+
 from .synthetic import Plan, write_project, write_runs
 
 

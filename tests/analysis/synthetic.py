@@ -1,7 +1,7 @@
 """Run folders made of plain random numbers, in the exact format that training publishes.
 
-Nothing here trains. The success of a task follows a logistic curve whose midpoint is the task's difficulty, so that a
-method's level, a failed run, a missing seed and constant results can all be asked for by name.
+Nothing here trains. The success of a task follows a logistic curve whose midpoint is the task's difficulty,
+so that a method's level, a failed run, a missing seed and constant results can all be asked for by name.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What to make up: levels between 0 (nothing solved) and 1 (all solved at once), or a constant success."""
+    """What to make up: levels from 0 (nothing solved) to 1 (all solved at once), or a constant success."""
 
     benchmarks: Sequence[str] = ("mt10-fixed", "mt10-rand")
     levels: Mapping[str, float] = field(default_factory=lambda: {"d2r": 0.7, "d2r-naive": 0.4, "mtsac": 0.3})
@@ -105,7 +105,7 @@ def _write_run(results: Path, plan: Plan, benchmark: str, method: str, level: fl
     routed = METHODS[method]["network"]["type"] == "routed"
     episodes = 1 if benchmark.endswith("fixed") else 4
     steps = np.linspace(0, plan.steps, plan.evaluations + 1).astype(int)[1:]
-    difficulty = np.linspace(-1.0, 2.0, len(tasks)) - 3 * level + 0.4 * rng.standard_normal()
+    difficulty = np.linspace(-0.5, 3.0, len(tasks)) - 3 * level + 0.4 * rng.standard_normal()
     failed = (benchmark, method, seed) in plan.failed
 
     def success(fraction: float) -> np.ndarray:

@@ -24,9 +24,8 @@ def draw_curve(axes: Axes, table: pd.DataFrame, look: Look, method: MethodInfo, 
         return
     estimates = curve_estimates(table, (0.0, 1.0) if bounded else None)
     at = np.asarray(table.columns, dtype=float)
-    values = [estimate.value for estimate in estimates]
     axes.plot(
-        at, values, color=look.color(method.id), linestyle=look.dashes(method.id), label=method.title,
+        at, table.mean().to_numpy(), color=look.color(method.id), linestyle=look.dashes(method.id), label=method.title,
         linewidth=1.6 if method.id == REFERENCE else 1.0, zorder=3 if method.id == REFERENCE else 2,
         marker=look.marker(method.id) if len(at) < 12 else "",
     )  # fmt: skip

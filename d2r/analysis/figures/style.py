@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -21,10 +22,11 @@ PAGE = 7.0
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F")
 """Okabe and Ito's colours that can be told apart with any colour vision; D2R itself is black."""
-DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+Dashes = str | tuple[int, tuple[float, ...]]
+DASHES: tuple[Dashes, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-_RC = {
+_RC: dict[Any, Any] = {
     "svg.hashsalt": "d2r",
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
@@ -51,17 +53,19 @@ _RC = {
 
 
 class Look:
-    """Colour, dashes and marker of each method, fixed by its place in the list of methods."""
+    """Colour, dashes and marker of each method, fixed by its place among the variants or the baselines."""
 
     def __init__(self, methods: Sequence[MethodInfo]) -> None:
-        others = [method.id for method in methods if method.id != REFERENCE]
-        self._place = {name: index for index, name in enumerate(others)}
+        self._place: dict[str, int] = {}
+        for kind in ("variant", "baseline"):
+            names = [method.id for method in methods if method.kind == kind and method.id != REFERENCE]
+            self._place |= {name: index for index, name in enumerate(names)}
 
     def color(self, method: str) -> str:
         """Black for D2R, one of the palette for the others."""
         return "#000000" if method == REFERENCE else PALETTE[self._place[method] % len(PALETTE)]
 
-    def dashes(self, method: str) -> str | tuple[int, tuple[int, ...]]:
+    def dashes(self, method: str) -> Dashes:
         """Solid for D2R; a new pattern each time the palette is used up."""
         return "-" if method == REFERENCE else DASHES[(self._place[method] // len(PALETTE)) % len(DASHES)]
 

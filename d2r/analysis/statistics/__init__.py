@@ -1,4 +1,4 @@
-"""Statistics of multi-task results. The unit of replication is the run; every function is seeded and never gives NaN."""
+"""Statistics of multi-task results: the unit of replication is the run, and no answer is ever NaN."""
 
 from d2r.analysis.statistics.aggregate import (
     AGGREGATES,

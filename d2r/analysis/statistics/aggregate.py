@@ -1,4 +1,4 @@
-"""Aggregates of success over tasks, one number per run, and the stratified bootstrap of rliable for comparison."""
+"""Aggregates of success over tasks, one number per run; and rliable's stratified bootstrap beside them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def median(scores: Floats) -> Floats:
 
 
 def interquartile_mean(scores: Floats) -> Floats:
-    """Mean of the middle half over the last axis: a quarter cut from either end (Agarwal et al., NeurIPS 2021).
+    """Mean of the middle half over the last axis (Agarwal et al., NeurIPS 2021).
 
-    As in rliable and ``scipy.stats.trim_mean``, the number cut is rounded down.
+    As in rliable and ``scipy.stats.trim_mean``, a quarter is cut from either end, rounded down.
     """
     cut = int(0.25 * scores.shape[-1])
     ordered = np.sort(scores, axis=-1)
@@ -60,10 +60,11 @@ def aggregate_over_runs(scores: Floats, aggregate: Aggregate) -> Estimate:
 def stratified_bootstrap(
     scores: Floats, aggregate: Aggregate, replicates: int = 2000, confidence: float = 0.95
 ) -> Estimate:
-    """rliable's interval: runs resampled independently for each task, aggregate over all runs and tasks, percentiles.
+    """Rliable's interval: runs resampled independently for each task, aggregate over all runs and tasks, percentiles.
 
-    For comparison only. It takes the tasks of one run for independent, which they are not: one seed of a multi-task
-    method succeeds or fails on many of them together, and so the interval is too narrow (see ``docs/statistics.md``).
+    For comparison only. It takes the tasks of one run for independent, which they are not: one seed of a
+    multi-task method succeeds or fails on many of them together, and so the interval is too narrow (see
+    ``docs/statistics.md``).
 
     Args:
         scores: success rates, [run, task].
@@ -86,7 +87,7 @@ def stratified_bootstrap(
 
 
 def performance_profile(scores: Floats, thresholds: Floats) -> list[Estimate]:
-    """Share of tasks whose success is above each threshold: per run, then averaged over runs with an interval.
+    """Share of tasks with success above each threshold: per run, then averaged over runs.
 
     Args:
         scores: success rates, [run, task].

@@ -1,10 +1,10 @@
-"""Estimates with confidence intervals, with the run (one seed of a multi-task method) as the unit of replication.
+"""Estimates with confidence intervals over runs; a run is one seed of a multi-task method.
 
-Below ten runs the interval is Student's t, or Welch's for a difference. From ten runs on it is a percentile bootstrap
-over whole runs, with its percentiles moved outwards by the factor that makes it as wide as the t interval for normal
-data (the expanded percentile interval of Hesterberg, "What Teachers Should Know About the Bootstrap", The American
-Statistician 69(4), 2015, section 4.3). Without the expansion it covers about 90 % instead of 95 % at ten runs.
-``docs/statistics.md`` holds the simulated coverage of everything here.
+Below ten runs the interval is Student's t, or Welch's for a difference. From ten runs on it is a percentile
+bootstrap over whole runs, with its percentiles moved outwards by the factor that makes it as wide as the t
+interval for normal data (the expanded percentile interval of Hesterberg, "What Teachers Should Know About
+the Bootstrap", The American Statistician 69(4), 2015, section 4.3). Without the expansion it covers about
+90 % instead of 95 % at ten runs. ``docs/statistics.md`` holds the simulated coverage of everything here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Estimate:
         return self.low is not None
 
     def separated_from(self, reference: float) -> Literal[-1, 0, 1]:
-        """1 if the interval lies above ``reference``, -1 if below, 0 if it holds it or there is no interval."""
+        """1 or -1 if the interval lies above or below ``reference``; 0 if not, or without an interval."""
         if self.low is None or self.high is None:
             return 0
         return 1 if self.low > reference else -1 if self.high < reference else 0
@@ -78,7 +78,8 @@ def mean_interval(
 
     Args:
         values: one number per run.
-        bounds: range that the quantity cannot leave, to which a t interval is cut (no coverage is lost by that).
+        bounds: range that the quantity cannot leave, to which a t interval is cut (no coverage is lost by
+            that).
         confidence: probability that the interval is to hold the true mean.
     """
     runs = as_runs(values)
@@ -93,10 +94,10 @@ def mean_interval(
     error = float(runs.std(ddof=1)) / np.sqrt(n)
     if n < BOOTSTRAP_FROM:
         half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * error
-        return _bounded(value, value - half, value + half, n, "t", bounds)
+        return bounded(value, value - half, value + half, n, "t", bounds)
     replicates = _resampled_means(runs, np.random.default_rng(BOOTSTRAP_SEED))
-    low, high = _expanded_percentiles(replicates, error, n - 1, confidence)
-    return _bounded(value, low, high, n, "bootstrap", bounds)
+    low, high = expanded_percentiles(replicates, error, n - 1, confidence)
+    return bounded(value, low, high, n, "bootstrap", bounds)
 
 
 def difference_interval(
@@ -107,7 +108,8 @@ def difference_interval(
 ) -> Estimate:
     """Difference of two independent groups' means (first minus second), with unequal variances.
 
-    A group without spread (say, all runs at 0) adds no variance; where neither group has any, there is no interval.
+    A group without spread (say, all runs at 0) adds no variance; where neither group has any, there is no
+    interval.
     """
     a, b = as_runs(first), as_runs(second)
     n = min(len(a), len(b))
@@ -123,11 +125,11 @@ def difference_interval(
     error, freedom = welch_error(a, b)
     if n < BOOTSTRAP_FROM:
         half = float(stats.t.ppf(0.5 + confidence / 2, freedom)) * error
-        return _bounded(value, value - half, value + half, n, "Welch", bounds)
+        return bounded(value, value - half, value + half, n, "Welch", bounds)
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     replicates = _resampled_means(a, rng) - _resampled_means(b, rng)
-    low, high = _expanded_percentiles(replicates, error, freedom, confidence)
-    return _bounded(value, low, high, n, "bootstrap", bounds)
+    low, high = expanded_percentiles(replicates, error, freedom, confidence)
+    return bounded(value, low, high, n, "bootstrap", bounds)
 
 
 def paired_difference_interval(
@@ -162,7 +164,7 @@ def _resampled_means(runs: Floats, rng: np.random.Generator) -> Floats:
     return means
 
 
-def _expanded_percentiles(
+def expanded_percentiles(
     replicates: Floats, error: float, freedom: float, confidence: float
 ) -> tuple[float, float]:
     """Percentiles at Phi(-t * error / bootstrap error) from either end."""
@@ -172,9 +174,10 @@ def _expanded_percentiles(
     return float(low), float(high)
 
 
-def _bounded(
+def bounded(
     value: float, low: float, high: float, n: int, method: IntervalMethod, bounds: tuple[float, float] | None
 ) -> Estimate:
+    """An estimate cut to the range that its quantity cannot leave; the interval always holds the value."""
     if bounds is not None:
         low, high = max(low, bounds[0]), min(high, bounds[1])
     return Estimate(value, min(low, value), max(high, value), n, method)

@@ -5,11 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from d2r.analysis.difficulty import difficulty_table
 from d2r.analysis.results import Results
+from d2r.analysis.tables.aggregates import aggregates_table, efficiency_table
+from d2r.analysis.tables.comparisons import ablation_table, baselines_table
 from d2r.analysis.tables.main import main_table
+from d2r.analysis.tables.published import published_table
+from d2r.analysis.tables.routing import diagnostics_table, modules_table
+from d2r.analysis.tables.runs import compute_table, runs_table
 from d2r.analysis.tables.table import Cell, Table
+from d2r.analysis.tables.tasks import tasks_table
 
-BUILDERS: tuple[Callable[[Results], Table], ...] = (main_table,)
+BUILDERS: tuple[Callable[[Results], Table], ...] = (
+    main_table,
+    ablation_table,
+    baselines_table,
+    aggregates_table,
+    efficiency_table,
+    tasks_table,
+    modules_table,
+    difficulty_table,
+    diagnostics_table,
+    compute_table,
+    runs_table,
+    published_table,
+)
 
 __all__ = ["BUILDERS", "Cell", "Table", "build_tables", "write_tables"]
 

@@ -9,6 +9,7 @@ import pandas as pd
 from d2r.analysis.published import published_text, sources
 from d2r.analysis.results import Results
 from d2r.analysis.statistics import Estimate, difference_interval, mean_interval
+from d2r.analysis.tables.notes import BEST, FINAL, INTERVAL, LOST
 from d2r.analysis.tables.table import Cell, Table
 from d2r.analysis.tables.text import percent_interval, run_count, steps
 
@@ -42,19 +43,14 @@ def main_table(results: Results) -> Table:
             if counts["all"]:
                 data.append(_data_row(results, benchmark, method.id, estimate, counts, bold))
         rows.append(row)
-    notes = [
-        "Success in percent of the final policy, mean over tasks; [low, high] is the 95 % interval over runs (one seed of "
-        "all tasks = one run): Student's t below 10 runs, bootstrap over runs from 10. One run has no interval, and "
-        "neither have runs that all agree.",
-        "Failed and missing runs are counted beside n and enter no mean.",
-        "Bold: the best mean, only where the interval of its difference to the runner-up excludes zero.",
-        "Published values are what others printed, under other protocols; 'unknown' where no number was found. Sources: "
-        + "; ".join(f"[{source.mark}] {source.title} ({source.confidence})" for source in sources().values())
-        + ".",
-    ]
-    return Table(
-        "main", f"Success rate in percent ({results.label})", header, rows, pd.DataFrame(data), notes
+    cited = "; ".join(
+        f"[{source.mark}] {source.title} ({source.confidence})" for source in sources().values()
     )
+    published = (
+        f"Published values are what others printed, under other protocols; unknown: none found. {cited}."
+    )
+    title = f"Success rate in percent ({results.label})"
+    return Table("main", title, header, rows, pd.DataFrame(data), (FINAL, INTERVAL, LOST, BEST, published))
 
 
 def budget_text(results: Results, benchmark: str) -> str:

@@ -1,4 +1,4 @@
-"""A table as data and as a page shows it, written as CSV, Markdown and LaTeX with the same bytes every time."""
+"""A table as data and as it is read, written as CSV, Markdown and LaTeX with the same bytes every time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from d2r.errors import UserError
 
 LATEX_COLUMNS = 6
-"""Widest table (without its first column) that fits a page; wider ones are cut into blocks below each other."""
+"""Columns (without the first) that fit a page; a wider table is cut into blocks below each other."""
 LATEX_ROWS = 40
 """Longest table that fits a page; longer ones break across pages."""
 
@@ -73,7 +73,7 @@ class Table:
         return "\n".join(parts) + "\n"
 
     def latex(self) -> str:
-        """A table with booktabs rules; needs ``\\usepackage{booktabs,longtable}``."""
+        """A table with booktabs rules; needs the packages booktabs and longtable."""
         width = len(self.header)
         blocks = [range(start, min(start + LATEX_COLUMNS, width)) for start in range(1, width, LATEX_COLUMNS)]
         parts = [f"% {self.name}: needs \\usepackage{{booktabs,longtable}}"]
@@ -120,12 +120,13 @@ def _latex_block(caption: str, alignment: str, header: str, body: Sequence[str])
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "≥": r"$\geq$", "≤": r"$\leq$",
-    "±": r"$\pm$", "−": r"$-$", "α": r"$\alpha$", "ρ": r"$\rho$", "τ": r"$\tau$", "×": r"$\times$", "–": "--",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "×": r"$\times$",
+    "≥": r"$\geq$", "≤": r"$\leq$", "±": r"$\pm$", "−": r"$-$", "α": r"$\alpha$", "ρ": r"$\rho$", "τ": r"$\tau$",
+    "–": "--",
 }  # fmt: skip
 
 
 def latex_text(text: str) -> str:
-    """Escape plain text for LaTeX; a leading bracket is guarded, or ``\\\\`` would take it for an argument."""
+    """Escape plain text for LaTeX; a leading bracket is guarded, or the line break before would take it."""
     escaped = re.sub("|".join(map(re.escape, _LATEX)), lambda match: _LATEX[match.group()], text)
     return "{[}" + escaped[1:] if escaped.startswith("[") else escaped

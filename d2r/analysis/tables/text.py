@@ -34,6 +34,10 @@ def number(value: float | None, digits: int = 3) -> str:
     """A plain number with ``digits`` significant digits and thousands separated."""
     if value is None:
         return "–"
+    return _plain(value, digits).replace("-", "−")
+
+
+def _plain(value: float, digits: int) -> str:
     if value == 0:
         return "0"
     magnitude = abs(value)

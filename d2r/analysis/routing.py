@@ -1,0 +1,182 @@
+"""What the recorded routes say: how alike tasks are routed, and the failure signatures of routing as named checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from d2r.analysis.results import Results
+from d2r.analysis.statistics import Estimate, mean_interval
+
+ONE_ROUTE_FROM = 0.95
+"""Mean overlap of tasks' edges from which they count as one route."""
+UNIFORM_FROM = 0.95
+"""Mean normalised route entropy from which routing counts as uniform."""
+DROP_FROM = 0.10
+"""Fall of mean success below its best that counts as a drop."""
+STARVED_BELOW = 0.01
+"""Share of the median module's gradient norm below which a module counts as starved."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One failure signature in one run; None where the run did not record what the check needs."""
+
+    present: bool
+    numbers: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A failure signature: what it is called, what it would mean, and how a run is checked for it."""
+
+    name: str
+    meaning: str
+    rule: str
+    check: Callable[[Results, str, str, int], Finding | None]
+
+
+def routed_methods(results: Results, benchmark: str) -> list[str]:
+    """Methods with recorded routes on a benchmark, in table order."""
+    present = set(results.routes.loc[results.routes["benchmark"] == benchmark, "method"])
+    return [method.id for method in results.methods if method.id in present]
+
+
+def routes_of(results: Results, benchmark: str, method: str, seed: int) -> pd.DataFrame:
+    """Routes of one run: step, task, target, source, weight."""
+    rows = results.routes
+    chosen = (rows["benchmark"] == benchmark) & (rows["method"] == method) & (rows["seed"] == seed)
+    return rows.loc[chosen, ["step", "task", "target", "source", "weight"]]
+
+
+def edge_weights(routes: pd.DataFrame) -> pd.DataFrame:
+    """Weights of one step as a table: one row per task, one column per edge, 0 where an edge is not used."""
+    edges = routes["target"].astype(str) + "<" + routes["source"].astype(str)
+    table = routes.assign(edge=edges).pivot_table(index="task", columns="edge", values="weight", sort=False)
+    return table.fillna(0.0)
+
+
+def used_modules(edges: pd.DataFrame) -> set[str]:
+    """Modules that reach the output of one route (target, source, weight): backwards along its edges from ``out``."""
+    sources: dict[str, list[str]] = {}
+    for target, source in zip(edges["target"].astype(str), edges["source"].astype(str), strict=True):
+        sources.setdefault(target, []).append(source)
+    used: set[str] = set()
+    waiting = list(sources.get("out", []))
+    while waiting:
+        module = waiting.pop()
+        if module not in used:
+            used.add(module)
+            waiting += sources.get(module, [])
+    return used
+
+
+def num_modules(routes: pd.DataFrame) -> int:
+    """Highest module number that routes mention."""
+    names = pd.concat([routes["target"], routes["source"]]).astype(str)
+    return int(names[names != "out"].astype(int).max()) if len(names[names != "out"]) else 0
+
+
+def route_overlap(routes: pd.DataFrame) -> float | None:
+    """Weighted Jaccard overlap of edges, mean over pairs of tasks: 1 if all tasks share one route.
+
+    For each pair it is the sum over edges of the smaller weight over that of the larger; with weights of 0
+    and 1 this is the ordinary Jaccard index. None with fewer than two tasks.
+    """
+    weights = edge_weights(routes).to_numpy(dtype=float) if len(routes) else np.empty((0, 0))
+    pairs = list(combinations(range(len(weights)), 2))
+    if not pairs:
+        return None
+    overlaps = [
+        np.minimum(weights[a], weights[b]).sum() / np.maximum(weights[a], weights[b]).sum() for a, b in pairs
+    ]
+    return float(np.mean(overlaps))
+
+
+def last_value(results: Results, quantity: str, benchmark: str, method: str) -> Estimate:
+    """A quantity at the last evaluation, mean over tasks, with an interval over runs."""
+    table = results.curves(quantity, benchmark, method)
+    return mean_interval(table.iloc[:, -1] if len(table.columns) else [])
+
+
+def _series(results: Results, quantity: str, benchmark: str, method: str, seed: int) -> pd.Series[float]:
+    rows = results.metric(quantity, benchmark, method)
+    return rows[rows["seed"] == seed].groupby("step")["value"].mean()
+
+
+def _one_route(results: Results, benchmark: str, method: str, seed: int) -> Finding | None:
+    routes = routes_of(results, benchmark, method, seed)
+    overlap = route_overlap(routes[routes["step"] == routes["step"].max()])
+    return None if overlap is None else Finding(overlap >= ONE_ROUTE_FROM, {"overlap of tasks": overlap})
+
+
+def _uniform(results: Results, benchmark: str, method: str, seed: int) -> Finding | None:
+    entropy = _series(results, "route_entropy", benchmark, method, seed)
+    if entropy.empty:
+        return None
+    numbers = {"route entropy (1 = uniform)": float(entropy.iloc[-1])}
+    top = _series(results, "top1_share", benchmark, method, seed)
+    if len(top):
+        numbers["top-1 share"] = float(top.iloc[-1])
+    return Finding(float(entropy.iloc[-1]) >= UNIFORM_FROM, numbers)
+
+
+def _disagreement(results: Results, benchmark: str, method: str, seed: int) -> Finding | None:
+    success = _series(results, "success", benchmark, method, seed)
+    agreement = _series(results, "agreement", benchmark, method, seed)
+    shared = success.index.intersection(agreement.index)
+    if len(shared) < 2:
+        return None
+    success, agreement = success[shared], agreement[shared]
+    best = int(success.to_numpy().argmax())
+    drop = float(success.iloc[best] - success.iloc[-1])
+    before, now = float(agreement.iloc[best]), float(agreement.iloc[-1])
+    numbers = {"fall of success from its best": drop, "agreement at the best": before, "agreement now": now}
+    return Finding(drop >= DROP_FROM and now < before, numbers)
+
+
+def _starved(results: Results, benchmark: str, method: str, seed: int) -> Finding | None:
+    prefix = "module_grad_norm."
+    norms = {}
+    for quantity in (name for name in results.quantities if name.startswith(prefix)):
+        series = _series(results, quantity, benchmark, method, seed)
+        if len(series):
+            norms[int(quantity.removeprefix(prefix))] = float(series.iloc[len(series) // 2 :].mean())
+    if len(norms) < 2:
+        return None
+    median = float(np.median(list(norms.values())))
+    weakest = min(norms, key=lambda module: norms[module])
+    share = norms[weakest] / median if median > 0 else 0.0
+    return Finding(share < STARVED_BELOW, {"weakest module": float(weakest), "its gradient / median": share})
+
+
+SIGNATURES = (
+    Signature(
+        "one-route",
+        "All tasks take one route: the router has not learned to tell tasks apart.",
+        f"overlap of edges between tasks at the last evaluation is at least {ONE_ROUTE_FROM}",
+        _one_route,
+    ),
+    Signature(
+        "uniform-routing",
+        "Routing is close to uniform: the router has no preference among modules.",
+        f"normalised route entropy at the last evaluation is at least {UNIFORM_FROM}",
+        _uniform,
+    ),
+    Signature(
+        "disagreement-drop",
+        "Success falls while replayed and current routes disagree more: a sign that ResRouting does not protect.",
+        f"success ends at least {100 * DROP_FROM:.0f} points below its best, with less agreement than there",
+        _disagreement,
+    ),
+    Signature(
+        "starved-module",
+        "A module gets next to no gradient: it is not trained any more.",
+        f"a module's gradient norm over the second half is below {STARVED_BELOW} of the median module's",
+        _starved,
+    ),
+)

@@ -1,0 +1,136 @@
+"""What was run, what is missing, and what it cost."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from d2r.analysis.results import Results
+from d2r.analysis.statistics import Estimate, mean_interval
+from d2r.analysis.tables.table import Cell, Table
+from d2r.analysis.tables.text import number, number_interval, percent, steps
+
+
+def runs_table(results: Results) -> Table:
+    """Every planned or found run, with its score and where its numbers come from."""
+    header = [
+        "benchmark",
+        "method",
+        "seed",
+        "status",
+        "success",
+        "steps per task",
+        "hours",
+        "config",
+        "commit",
+        "failure",
+    ]
+    means = results.final_success.groupby(["benchmark", "method", "seed"])["success"].mean()
+    scores = dict(zip(means.index, means, strict=True))
+    rows = []
+    for run in results.runs.itertuples():
+        key = (run.benchmark, run.method, run.seed)
+        score = scores.get(key)
+        folder = "" if run.status == "missing" else f"{run.benchmark}/{run.method}/seed{run.seed}"
+        planned = "" if run.planned else " (not in the plan)"
+        rows.append(
+            [
+                Cell(str(run.benchmark)),
+                Cell(str(run.method)),
+                Cell(str(run.seed), sort=float(str(run.seed))),
+                Cell(f"{run.status}{planned}"),
+                Cell(percent(score), sort=score, runs=folder),
+                Cell(steps(_known(run.steps)), sort=_known(run.steps)),
+                Cell(number(_known(run.hours)), sort=_known(run.hours)),
+                Cell(_short(run.config_hash)),
+                Cell(_short(run.commit)),
+                Cell(str(run.failure)),
+            ]
+        )
+    data = results.runs.drop(columns=["choices"])
+    notes = [
+        (
+            "Success in percent of the final policy; failed and missing runs enter no table. Each run's folder "
+            "holds run.json (configuration, package versions, commit, machine, sha256 of its files)."
+        ),
+        *_mixed_configurations(results),
+    ]
+    return Table("runs", f"Runs ({results.label})", header, rows, data, notes)
+
+
+def compute_table(results: Results) -> Table:
+    """Parameters, multiply-adds, updates and time of each method."""
+    header = ["benchmark", "method", "parameters (actor)", "parameters (critic)", "multiply-adds per decision",
+              "updates", "ms per update", "hours per run", "machine"]  # fmt: skip
+    rows, data = [], []
+    for benchmark in results.benchmarks:
+        for method in results.methods:
+            runs = results.finished
+            runs = runs[(runs["benchmark"] == benchmark) & (runs["method"] == method.id)]
+            if runs.empty:
+                continue
+            work = multiply_adds(results, benchmark, method.id)
+            update = mean_interval(runs["update_seconds"].dropna() * 1000)
+            hours = mean_interval(runs["hours"].dropna())
+            actor, critic = (float(runs[f"parameters_{part}"].iloc[0]) for part in ("actor", "critic"))
+            machine = ", ".join(
+                sorted(
+                    {f"{row.device}, {float(str(row.threads)):.0f} thread(s)" for row in runs.itertuples()}
+                )
+            )
+            folder = f"{benchmark}/{method.id}"
+            updates = float(runs["updates"].max())
+            rows.append(
+                [
+                    Cell(benchmark),
+                    Cell(method.title),
+                    Cell(number(actor), sort=actor, runs=folder),
+                    Cell(number(critic), sort=critic),
+                    Cell(number_interval(work), sort=work.value),
+                    Cell(number(updates), sort=updates),
+                    Cell(number_interval(update), sort=update.value),
+                    Cell(number_interval(hours), sort=hours.value),
+                    Cell(machine),
+                ]
+            )
+            keys = {"scale": results.scale, "benchmark": benchmark, "method": method.id}
+            sizes = {
+                "parameters_actor": actor,
+                "parameters_critic": critic,
+                "updates": updates,
+                "machine": machine,
+            }
+            spent = {"multiply_adds": work.value, "ms_per_update": update.value, "hours_per_run": hours.value}
+            data.append({**keys, **sizes, **spent, "runs": len(runs)})
+    notes = (
+        (
+            "Parameters of the actor and of one of the two critics. Multiply-adds: of the actor for one decision, "
+            "on the deterministic route for routed methods, mean over tasks at the last evaluation. Times are "
+            "wall-clock, so they depend on the machine and on what else it did; hours include simulation and "
+            "evaluation."
+        ),
+    )
+    return Table("compute", f"Compute ({results.label})", header, rows, pd.DataFrame(data), notes)
+
+
+def multiply_adds(results: Results, benchmark: str, method: str) -> Estimate:
+    """Multiply-adds per decision at the last evaluation, mean over tasks."""
+    table = results.curves("multiply_adds", benchmark, method)
+    return mean_interval(table.iloc[:, -1] if len(table.columns) else [])
+
+
+def _mixed_configurations(results: Results) -> list[str]:
+    """A warning for each method whose runs differ in more than the seed."""
+    kinds = results.finished.groupby(["benchmark", "method"])["choices"].nunique().reset_index()
+    kinds = kinds[kinds["choices"] > 1]
+    return [
+        f"WARNING: the runs of {row.method} on {row.benchmark} differ in more than their seed (see run.json)."
+        for row in kinds.itertuples()
+    ]
+
+
+def _known(value: object) -> float | None:
+    return None if pd.isna(value) else float(str(value))  # type: ignore[call-overload]
+
+
+def _short(value: object) -> str:
+    return "–" if pd.isna(value) or value == "" else str(value)[:10]  # type: ignore[call-overload]
