@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from d2r.config.schema import Protocol
 from d2r.envs.goals import goal_source
-from d2r.envs.tasks import ACTION_DIM, INFO_KEYS, OBSERVATION_DIM, make_stock, parse_benchmark
+from d2r.envs.tasks import ACTION_DIM, INFO_KEYS, OBSERVATION_DIM, make_fast, parse_benchmark
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,7 +55,7 @@ class TaskSlice:
         self._tasks = list(tasks)
         self._buffers = buffers
         self._reward_scale = protocol.reward_scale
-        self._envs = [make_stock(names[task], protocol.reward_version) for task in tasks]
+        self._envs = [make_fast(names[task], protocol.reward_version) for task in tasks]
         self._sources = [
             goal_source(env, task, kind, seed, evaluation) for env, task in zip(self._envs, tasks, strict=True)
         ]
@@ -81,7 +81,7 @@ class TaskSlice:
             observations[task] = observation
             rewards[task] = float(reward) * self._reward_scale
             infos[task] = [info[key] for key in INFO_KEYS]
-            exceptions[task] += env._did_see_sim_exception
+            exceptions[task] = env.simulator_exceptions
         if last:
             final_observations[self._tasks] = observations[self._tasks]
             self.reset()

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from metaworld.env_dict import MT10_V3, MT50_V3
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
+from d2r.envs.stepping import FastSawyer, fast_class
 from d2r.errors import UserError, nearest
 
 OBSERVATION_DIM = 39
@@ -65,6 +66,14 @@ def show_goal(env: SawyerXYZEnv) -> None:
     if env._partially_observable:
         env._partially_observable = False
         del env.sawyer_observation_space  # cached; its goal bounds depend on the flag
+
+
+def make_fast(task_name: str, reward_version: Literal["v1", "v2"] = "v2") -> FastSawyer:
+    """Build a task that returns the same bits as :func:`make_stock`'s, quicker."""
+    env = fast_class(task_class(task_name))(reward_function_version=reward_version)
+    show_goal(env)
+    env.look_up_names()
+    return env
 
 
 def make_stock(task_name: str, reward_version: Literal["v1", "v2"] = "v2") -> SawyerXYZEnv:
