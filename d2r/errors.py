@@ -7,7 +7,15 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Bad input. The command line prints it as one line and exits with status 2."""
+    """Bad input. The command line prints it as one line and exits with :attr:`status`."""
+
+    status = 2
+
+
+class RunFailure(UserError):
+    """A run that could not go on through no fault of its input: a full disk, a dead worker, numbers that went wrong."""
+
+    status = 1
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

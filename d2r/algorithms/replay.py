@@ -122,6 +122,24 @@ class Replay:
             None if self.sources is None else self.sources.index_select(0, time),
         )
 
+    def export(self, start: int, stop: int) -> dict[str, Tensor]:
+        """Return transitions ``start`` to ``stop`` (counted since the beginning; the last ``capacity`` can be had)."""
+        time = torch.arange(start, stop) % self.capacity
+        rows = torch.arange(self._row(start), self._row(stop - 1) + 2) % len(self.obs)
+        tensors = {"obs": self.obs[rows], "action": self.action[time], "reward": self.reward[time]}
+        return tensors if self.sources is None else tensors | {"sources": self.sources[time]}
+
+    def restore(self, start: int, tensors: dict[str, Tensor]) -> None:
+        """Put back what :meth:`export` returned, and continue after it."""
+        stop = start + len(tensors["action"])
+        time = torch.arange(start, stop) % self.capacity
+        self.obs[torch.arange(self._row(start), self._row(stop - 1) + 2) % len(self.obs)] = tensors["obs"].to(self.obs)
+        self.action[time] = tensors["action"].to(self.action)
+        self.reward[time] = tensors["reward"].to(self.reward)
+        if self.sources is not None:
+            self.sources[time] = tensors["sources"].to(self.sources)
+        self.total = stop
+
     def _row(self, time: int) -> int:
         """Row of the observation before transition ``time``: each earlier slot holds one row more than transitions."""
         return time + time // self.horizon

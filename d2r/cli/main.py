@@ -1,0 +1,88 @@
+"""The ``d2r`` command: finds the sub-command, turns bad input into one line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
+
+from d2r.errors import UserError, nearest
+
+COMMANDS = {
+    "train": "d2r.cli.train",
+    "evaluate": "d2r.cli.evaluate",
+    "plan": "d2r.cli.plan",
+    "status": "d2r.cli.status",
+    "methods": "d2r.cli.methods",
+    "collect": "d2r.cli.collect",
+    "tables": "d2r.cli.tables",
+    "figures": "d2r.cli.figures",
+    "report": "d2r.cli.report",
+    "compare": "d2r.cli.compare",
+    "routes": "d2r.cli.routes",
+    "analyze": "d2r.cli.analyze",
+    "release": "d2r.cli.release",
+    "verify": "d2r.cli.verify",
+    "bench": "d2r.cli.bench",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing a usage text."""
+        raise UserError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status (2 for bad input)."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(argv)
+    except UserError as error:
+        print(f"d2r: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if argv[0] == "--version":
+        from d2r import __version__
+
+        print(f"d2r {__version__}")
+        return 0
+    name = argv[0]
+    if name not in COMMANDS:
+        raise UserError(f"unknown command '{name}'; {nearest(name, COMMANDS)}")
+    module = importlib.import_module(COMMANDS[name])
+    parser = Parser(prog=f"d2r {name}", description=module.__doc__, allow_abbrev=False)
+    module.add_arguments(parser)
+    status: int = module.run(parser.parse_args(argv[1:]))
+    return status
+
+
+def _overview() -> str:
+    lines = ["usage: d2r COMMAND [options]     (d2r COMMAND --help)", ""]
+    for name, path in COMMANDS.items():
+        lines.append(f"  {name:9s} {_first_line(importlib.import_module(path))}")
+    return "\n".join(lines)
+
+
+def _first_line(module: ModuleType) -> str:
+    return (module.__doc__ or "").strip().splitlines()[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

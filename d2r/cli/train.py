@@ -1,0 +1,50 @@
+"""Train one run and evaluate it; the same command resumes it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from d2r.config import load_scale, project_root, resolve_run
+from d2r.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--scale", default="smoke", help="how much is run: a file of config/scales (default smoke)")
+    parser.add_argument("--benchmark", required=True, help="mt10-fixed, mt10-rand, mt50-fixed or mt50-rand")
+    parser.add_argument("--method", required=True, help="a file of config/methods")
+    parser.add_argument("--seed", type=int, required=True, help="the one source of the run's randomness")
+    parser.add_argument("--results", type=Path, help="folder of the results (default results/<scale>)")
+    parser.add_argument("--steps", type=int, help="environment steps per task, in place of the scale's")
+    parser.add_argument("--workers", type=int, default=0, help="processes that step environments (default 0: none)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+    parser.add_argument(
+        "--record-failure",
+        action="store_true",
+        help="publish a run whose numbers went wrong as failed and exit 0, so that a pipeline goes on",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Resolve the run and train it."""
+    from d2r.training.loop import Machine, train
+
+    scale = load_scale(args.scale)
+    overrides = {} if args.steps is None else {"steps": args.steps}
+    config = resolve_run(scale, args.benchmark, args.method, args.seed, overrides)
+    results = args.results if args.results is not None else project_root() / "results" / scale.id
+    if args.threads < 1:
+        raise UserError(f"--threads {args.threads}: must be at least 1")
+    _check_device(args.device)
+    return train(config, results, Machine(args.workers, args.threads, args.device), args.record_failure)
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device not in ("cpu", "cuda"):
+        raise UserError(f"--device {device}: must be cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: this machine or this build of torch has no CUDA; use --device cpu")

@@ -1,0 +1,141 @@
+"""Evaluate a published policy again, from its run folder alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from scipy.stats import binomtest
+
+from d2r.config import RunConfig, config_hash
+from d2r.config.load import parse
+from d2r.envs.vector import MetaWorldVectorEnv
+from d2r.errors import UserError
+from d2r.evaluation.success import evaluate
+from d2r.networks.base import Network
+from d2r.networks.registry import build_actor
+from d2r.training.files import sha256
+from d2r.training.seeding import Stream, seed_sequence
+
+
+class Again(NamedTuple):
+    """Published and new success: rates per task, their means, whether they agree, and that in words."""
+
+    tasks: list[dict[str, Any]]
+    published: float
+    now: float
+    exact: bool
+    reproduced: bool
+    verdict: str
+
+
+def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig]:
+    """Read and check ``run.json``: the record and its configuration.
+
+    Raises:
+        UserError: if it is missing, not valid, or its configuration is not the one that was hashed.
+    """
+    path = folder / "run.json"
+    try:
+        record = json.loads(path.read_bytes())
+        written, outputs, stated = record["config"], record["outputs"], record["config_hash"]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a run's folder") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f"{path}: not a run's record; it must be JSON with config, config_hash and outputs") from None
+    if not isinstance(written, dict) or not isinstance(outputs, dict):
+        raise UserError(f"{path}: 'config' and 'outputs' must be objects")
+    config = parse(RunConfig, written, f"{path}: config")
+    if config_hash(config) != stated:
+        raise UserError(f"{path}: its configuration does not have the hash stated; the file has been changed")
+    return record, config
+
+
+def check_output(folder: Path, record: dict[str, Any], name: str) -> Path:
+    """Return the path of an output whose sha256 is the recorded one.
+
+    Raises:
+        UserError: if it is missing or has been changed.
+    """
+    path = folder / name
+    if not path.is_file():
+        hint = "; 'dvc pull' brings released policies" if name == "policy.safetensors" else ""
+        raise UserError(f"{path}: missing{hint}")
+    if sha256(path) != record["outputs"].get(name):
+        raise UserError(f"{path}: does not have the sha256 that run.json states; get it again")
+    return path
+
+
+def load_actor(folder: Path, record: dict[str, Any], config: RunConfig) -> Network:
+    """Build the run's actor and load its published weights, after their hash.
+
+    Raises:
+        UserError: if the file is missing, changed, or holds other tensors than the network has.
+    """
+    path = check_output(folder, record, "policy.safetensors")
+    actor = build_actor(config.network, config.num_tasks, torch.Generator())
+    try:
+        actor.load_state_dict(safetensors.torch.load_file(path))
+    except (RuntimeError, safetensors.SafetensorError, KeyError, ValueError):
+        raise UserError(f"{path}: does not hold the tensors of a '{config.method}' actor") from None
+    return actor.eval()
+
+
+def evaluate_again(folder: Path, workers: int = 0) -> Again:
+    """Evaluate a published policy on the goals of its run.
+
+    The goals follow from the run's seed, so on the same kind of CPU every episode is the same as published; elsewhere each task's rate
+    should lie in the binomial interval (Clopper-Pearson, 95 % over all tasks together) of the published one.
+
+    Raises:
+        UserError: if the folder is not a finished run with an unchanged policy.
+    """
+    record, config = read_run(folder)
+    if record.get("status") != "finished":
+        raise UserError(f"{folder}: this run is '{record.get('status')}'; only a finished run can be evaluated")
+    actor = load_actor(folder, record, config)
+    published = _published(check_output(folder, record, "evaluation.csv"))
+    torch.set_num_threads(1)
+    seed = seed_sequence(config.seed, Stream.ENVIRONMENT)
+    env = MetaWorldVectorEnv(config.benchmark, config.protocol, seed, evaluation=True, workers=workers)
+    try:
+        evaluation = evaluate(env, actor, config.evaluation_episodes)
+    finally:
+        env.close()
+    assert evaluation is not None
+    if set(published) != set(env.task_names):
+        raise UserError(f"{folder / 'evaluation.csv'}: does not hold the tasks of {config.benchmark}")
+    rows = []
+    confidence = 1 - 0.05 / env.num_envs
+    for task, name in enumerate(env.task_names):
+        before = published[name]
+        interval = binomtest(sum(before), len(before)).proportion_ci(confidence, method="exact")
+        row = {"published": float(np.mean(before)), "now": float(evaluation.success[task].mean())}
+        rows.append({"task": name, **row, "low": float(interval.low), "high": float(interval.high)})
+    exact = all(published[name] == evaluation.success[task].tolist() for task, name in enumerate(env.task_names))
+    within = all(row["low"] <= row["now"] <= row["high"] for row in rows)
+    return Again(
+        rows,
+        float(np.mean([row["published"] for row in rows])),
+        float(np.mean([row["now"] for row in rows])),
+        exact,
+        exact or within,
+        "reproduced exactly" if exact else "reproduced within chance" if within else "NOT reproduced",
+    )
+
+
+def _published(path: Path) -> dict[str, list[bool]]:
+    successes: dict[str, list[bool]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                successes.setdefault(row["task"], []).append(bool(int(row["success"])))
+    except (ValueError, KeyError, TypeError, csv.Error, UnicodeDecodeError):
+        raise UserError(f"{path}: not an evaluation file (task,episode,success,return)") from None
+    return successes

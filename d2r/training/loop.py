@@ -1,0 +1,350 @@
+"""One run: act, store, update, evaluate, checkpoint; then publish. Every step can be the last before a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.torch
+import torch
+
+from d2r.algorithms.policy import sample_action
+from d2r.algorithms.replay import Replay
+from d2r.algorithms.sac import Diverged, MultiTaskSAC
+from d2r.config import RunConfig, project_root
+from d2r.envs.vector import MetaWorldVectorEnv
+from d2r.errors import RunFailure, UserError
+from d2r.evaluation.success import Evaluation, evaluate
+from d2r.networks.registry import build_actor, build_critics, count_parameters
+from d2r.training import instruments, provenance
+from d2r.training.checkpoint import CheckpointStore
+from d2r.training.metrics import COLUMNS, Row, TidyFile, csv_bytes
+from d2r.training.progress import Reporter
+from d2r.training.rundir import Lock, RunFolders
+from d2r.training.seeding import Stream, seed_sequence, torch_generator
+from d2r.training.signals import StopRequest
+from d2r.training.timing import Stopwatch
+
+TIDY = ("metrics.csv", "routes.csv", "timing.csv")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run runs: nothing here changes its numbers on one machine, except ``device`` and ``threads``."""
+
+    workers: int = 0
+    threads: int = 1
+    device: str = "cpu"
+
+
+class NumbersWentWrong(Exception):
+    """A run's numbers stopped being numbers; ``failure`` says where."""
+
+    def __init__(self, failure: dict[str, Any]):
+        super().__init__(failure["message"])
+        self.failure = failure
+
+
+def train(config: RunConfig, results: Path, machine: Machine, record_failure: bool = False) -> int:
+    """Train one run to its end, from its last checkpoint if there is one, and publish it.
+
+    Args:
+        results: folder of the scale, such as ``results/smoke``.
+        record_failure: publish a run whose numbers went wrong as failed and return 0, so that a pipeline goes on.
+
+    Returns:
+        Exit status: 0 finished, 143 or 130 stopped by a signal with a checkpoint.
+
+    Raises:
+        UserError: another process works on the run, or its folders cannot be written.
+        RunFailure: numbers went wrong, a worker died, or the disk is full; the last good checkpoint stands.
+    """
+    folders = RunFolders(results, config)
+    folders.create()
+    with Lock(folders.state), StopRequest() as stop:
+        record = folders.finished()
+        if record is not None:
+            print(f"{_name(config)}: already {record['status']}; remove {folders.published} to run it again")
+            return 0
+        torch.set_num_threads(machine.threads)
+        run = Run(config, folders, machine, stop)
+        try:
+            return run.to_the_end()
+        except NumbersWentWrong as wrong:
+            run.publish(None, wrong.failure)
+            if record_failure:
+                print(f"{_name(config)}: failed: {wrong}", file=sys.stderr)
+                return 0
+            raise RunFailure(f"{_name(config)}: {wrong}; published as failed") from None
+        except OSError as error:
+            raise RunFailure(
+                f"{folders.state}: cannot be written ({error.strerror}); the last checkpoint is whole, "
+                "make room and run the same command again"
+            ) from None
+        finally:
+            run.close()
+
+
+def _name(config: RunConfig) -> str:
+    return f"{config.scale}/{config.benchmark}/{config.method}/seed{config.seed}"
+
+
+class Run:
+    """The state of one run, and what moves it."""
+
+    def __init__(self, config: RunConfig, folders: RunFolders, machine: Machine, stop: StopRequest):
+        self.config, self.folders, self.machine, self.stop = config, folders, machine, stop
+        device = torch.device(machine.device)
+        initial = torch_generator(config.seed, Stream.INITIALISATION)
+        actor = build_actor(config.network, config.num_tasks, initial)
+        critics = build_critics(config.network, config.num_tasks, initial)
+        self.learner = MultiTaskSAC(actor.to(device), critics.to(device), config.sac)
+        protocol = config.protocol
+        self.replay = Replay(
+            config.budget.replay_capacity,
+            protocol.horizon,
+            config.num_tasks,
+            protocol.time_limit == "terminal",
+            actor.route_shape if config.sac.policy_route == "stored" else None,
+            device,
+        )
+        self.acting = torch_generator(config.seed, Stream.ACTING)
+        self.learning = torch_generator(config.seed, Stream.LEARNING)
+        environment = seed_sequence(config.seed, Stream.ENVIRONMENT)
+        self.env = MetaWorldVectorEnv(config.benchmark, protocol, environment, workers=machine.workers)
+        self.evaluation_env = MetaWorldVectorEnv(
+            config.benchmark, protocol, environment, evaluation=True, workers=machine.workers
+        )
+        self.averages = instruments.Averages(config.num_tasks)
+        self.tidy = {name: TidyFile(folders.checkpoints, name) for name in TIDY}
+        self.store = CheckpointStore(folders.checkpoints)
+        self.stopwatch = Stopwatch()
+        self.step = self.updates = self.resumes = 0
+        self.evaluated = self.checkpointed = 0
+        self.started = provenance.now()
+        self.success: float | None = None
+        self.final: Evaluation | None = None
+        self.observations = self._begin()
+        self.reporter = Reporter(_name(config), config.budget.steps, folders.state, self.started, self.step)
+
+    def close(self) -> None:
+        """Give back the environments' processes."""
+        self.env.close()
+        self.evaluation_env.close()
+
+    def _begin(self) -> npt.NDArray[np.float64]:
+        """Load the newest whole checkpoint, or start; returns the current observations [task, 39]."""
+        state, notes = self.store.load(self.replay)
+        for note in notes:
+            print(f"{_name(self.config)}: {note}", file=sys.stderr, flush=True)
+        if state is not None and all(self.tidy[name].matches(state["tidy"][name]) for name in TIDY):
+            return self._restore(state)
+        if state is not None:
+            print(f"{_name(self.config)}: its metrics files are damaged; starting again", file=sys.stderr, flush=True)
+        for file in self.tidy.values():
+            file.start()
+        self.replay.total = 0
+        observations = self.env.reset_arrays()
+        self.replay.begin_episode(torch.from_numpy(observations))
+        return observations
+
+    def _restore(self, state: dict[str, Any]) -> npt.NDArray[np.float64]:
+        self.learner.load_state_dict(state["learner"])
+        self.acting.set_state(state["acting"])
+        self.learning.set_state(state["learning"])
+        self.averages.load_state_dict(state["averages"])
+        for name, file in self.tidy.items():
+            file.load_state_dict(state["tidy"][name])
+        self.step, self.updates, self.evaluated = state["step"], state["updates"], state["evaluated"]
+        self.checkpointed = self.step
+        self.success, self.started = state["success"], state["started"]
+        self.resumes = state["resumes"] + 1
+        environment = json.loads(state["environment"])
+        environment["actions"] = state["environment_actions"].numpy()
+        environment["simulator_exceptions"] = np.array(environment["simulator_exceptions"])
+        observations = self.env.load_state_dict(environment)[:, : self.replay.obs.shape[-1]]
+        if self.step < self.config.budget.steps and self.step % self.config.protocol.horizon == 0:
+            self.replay.begin_episode(torch.from_numpy(observations))
+        print(f"{_name(self.config)}: resumed at step {self.step}", flush=True)
+        return observations
+
+    def checkpoint(self, last: bool = False) -> None:
+        """Write everything that the rest of the run depends on; after the last step that is no longer the replay."""
+        environment = dict(self.env.state_dict())
+        actions = torch.from_numpy(np.asarray(environment.pop("actions")))
+        environment["simulator_exceptions"] = np.asarray(environment["simulator_exceptions"]).tolist()
+        state = {
+            "learner": self.learner.state_dict(),
+            "acting": self.acting.get_state(),
+            "learning": self.learning.get_state(),
+            "averages": self.averages.state_dict(),
+            "tidy": {name: file.state_dict() for name, file in self.tidy.items()},
+            "step": self.step,
+            "updates": self.updates,
+            "evaluated": self.evaluated,
+            "success": self.success,
+            "started": self.started,
+            "resumes": self.resumes,
+            "environment": json.dumps(environment),
+            "environment_actions": actions,
+        }
+        with self.stopwatch("checkpoint"):
+            if last:
+                self.store.save_last(self.step, state)
+            else:
+                self.store.save(self.step, state, self.replay)
+        self.checkpointed = self.step
+
+    def to_the_end(self) -> int:
+        """Run until the budget is spent, a signal comes, or numbers go wrong."""
+        budget = self.config.budget
+        while True:
+            due = self.step % budget.evaluate_every == 0 or self.step == budget.steps
+            if self.step > self.evaluated and due and not self.stop:
+                self.evaluate()
+            if self.stop or (self.step > self.checkpointed and self.step % budget.checkpoint_every == 0):
+                self.checkpoint()
+            if self.stop:
+                self.reporter.say(f"stopped by signal {self.stop.signal} at step {self.step}, checkpoint written")
+                return self.stop.exit_status
+            if self.step == budget.steps:
+                break
+            self.take_step()
+            self.reporter.update(self.step, self.updates, self.success)
+        if self.final is None:
+            self.final = self._evaluation()
+            if self.final is None:
+                return self.stop.exit_status
+        self.publish(self.final, None)
+        return 0
+
+    def take_step(self) -> None:
+        """One step of every task, and the update that is due."""
+        with self.stopwatch("acting"):
+            action, sources = self.act()
+        with self.stopwatch("environment"):
+            result = self.env.step_arrays(action.numpy())
+        reached = result.final_observations if result.final_observations is not None else result.observations
+        if not (np.isfinite(reached).all() and np.isfinite(result.rewards).all()):
+            task = int(np.flatnonzero(~np.isfinite(reached).all(1) | ~np.isfinite(result.rewards))[0])
+            raise self._wrong("observation or reward", task)
+        with self.stopwatch("replay"):
+            self.replay.add(action, torch.from_numpy(result.rewards), torch.from_numpy(reached), sources)
+            if result.done:
+                self.replay.begin_episode(torch.from_numpy(result.observations))
+        self.observations = result.observations
+        self.step += 1
+        budget = self.config.budget
+        if self.step > budget.warmup_steps and self.step % budget.update_every == 0:
+            self.update()
+
+    def act(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Sample actions [task, 4] and, for a routed policy, the routes they came by [task, group, K]."""
+        actor = self.learner.actor
+        with torch.no_grad():
+            seen = torch.from_numpy(self.observations).to(self.learner.log_alpha).view(1, 1, len(self.observations), -1)
+            output = actor(seen, self.learner.sampled(actor, 1, self.acting))
+            noise = torch.randn((1, 1, len(self.observations), 4), generator=self.acting).to(seen)
+            action, _ = sample_action(output.value, noise)
+        sources = output.route.sources[0, 0].to("cpu", torch.uint8) if output.route is not None else None
+        return action[0, 0].cpu(), sources
+
+    def update(self) -> None:
+        """One update of the learner."""
+        with self.stopwatch("replay"):
+            batch = self.replay.sample(self.config.sac.batch_per_task, self.learning)
+        with self.stopwatch("learner"):
+            try:
+                info = self.learner.update(batch, self.learner.draw(batch, self.learning))
+            except Diverged as diverged:
+                raise self._wrong(diverged.quantity, diverged.task) from None
+            self.averages.add(info)
+        self.updates += 1
+
+    def _wrong(self, quantity: str, task: int | None) -> NumbersWentWrong:
+        name = None if task is None else self.env.task_names[task]
+        of_task = f" of task {name}" if name else ""
+        message = f"{quantity}{of_task} is not finite at step {self.step} (update {self.updates})"
+        return NumbersWentWrong({"task": name, "step": self.step, "quantity": quantity, "message": message})
+
+    def _evaluation(self) -> Evaluation | None:
+        with self.stopwatch("evaluation"):
+            return evaluate(
+                self.evaluation_env, self.learner.actor, self.config.evaluation_episodes, lambda: bool(self.stop)
+            )
+
+    def evaluate(self) -> None:
+        """Evaluate the current policy and write what is known at this step; a signal leaves it for the next start."""
+        evaluation = self._evaluation()
+        if evaluation is None:
+            return
+        rows: list[Row] = []
+        for name, values in (("success", evaluation.success), ("return", evaluation.returns)):
+            rows += [(self.step, task, name, float(v)) for task, v in enumerate(values.mean(1))]
+        rows += instruments.temperatures(self.learner, self.step)
+        rows += self.averages.rows(self.step)
+        rows += [
+            (self.step, task, "simulator_exceptions", int(n)) for task, n in enumerate(self.env.simulator_exceptions)
+        ]
+        self.tidy["metrics.csv"].append(self._with_task_names(rows))
+        self.tidy["timing.csv"].append([(self.step, name, spent) for name, spent in self.stopwatch.seconds.items()])
+        self.averages.clear()
+        self.success = float(evaluation.success.mean())
+        self.evaluated = self.step
+        if self.step == self.config.budget.steps:
+            self.final = evaluation
+
+    def _with_task_names(self, rows: list[Row]) -> list[Row]:
+        return [(r[0], self.env.task_names[r[1]] if isinstance(r[1], int) else r[1], *r[2:]) for r in rows]
+
+    def publish(self, evaluation: Evaluation | None, failure: dict[str, Any] | None) -> None:
+        """Write the run's outputs, and its last checkpoint without the replay."""
+        if failure is None:
+            self.checkpoint(last=True)
+        tidy = {name: file.path.read_bytes() for name, file in self.tidy.items()}
+        episodes: list[Row] = []
+        if evaluation is not None:
+            episodes = [
+                (self.env.task_names[task], episode, int(won), float(evaluation.returns[task, episode]))
+                for (task, episode), won in np.ndenumerate(evaluation.success)
+            ]
+        policy = {name: value.contiguous().cpu() for name, value in self.learner.actor.state_dict().items()}
+        label = {"config_hash": self.folders.hash, "benchmark": self.config.benchmark, "method": self.config.method}
+        files = tidy | {
+            "evaluation.csv": csv_bytes(COLUMNS["evaluation.csv"], episodes),
+            "policy.safetensors": safetensors.torch.save(policy, metadata=label),
+        }
+        self.folders.publish(files, self._record(failure))
+        self.reporter.done(self.step, self.updates, self.success, failure)
+
+    def _record(self, failure: dict[str, Any] | None) -> dict[str, Any]:
+        key = self.folders.key
+        return {
+            "schema": 1,
+            **key._asdict(),
+            "protocol": self.config.protocol.id,
+            "status": "finished" if failure is None else "failed",
+            "config": self.config.model_dump(mode="json"),
+            "config_hash": self.folders.hash,
+            "steps": self.step,
+            "updates": self.updates,
+            "packages": provenance.package_versions(),
+            **provenance.source_state(project_root()),
+            "cpu": provenance.cpu(),
+            "threads": self.machine.threads,
+            "workers": self.machine.workers,
+            "device": self.machine.device,
+            "started": self.started,
+            "ended": provenance.now(),
+            "resumes": self.resumes,
+            "parameters": count_parameters(self.config.network, self.config.num_tasks)._asdict(),
+            "simulator_exceptions": int(self.env.simulator_exceptions.sum()),
+            "failure": failure,
+        }

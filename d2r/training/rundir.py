@@ -1,0 +1,102 @@
+"""The folders of a run: published outputs, training state, a lock, and the progress that others may watch."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from d2r.config import RunConfig, RunKey, config_hash
+from d2r.errors import UserError
+from d2r.training.files import sha256, write_bytes
+
+OUTPUTS = ("metrics.csv", "routes.csv", "evaluation.csv", "timing.csv", "policy.safetensors")
+
+
+class RunFolders:
+    """Where one run keeps what.
+
+    Training state lies in a folder named by the configuration's hash, so that a changed configuration starts anew
+    and an older state is still there if the change is taken back.
+    """
+
+    def __init__(self, results: Path, config: RunConfig):
+        key = RunKey(config.scale, config.benchmark, config.method, config.seed)
+        self.key, self.hash = key, config_hash(config)
+        self.published = key.folder(results)
+        self.state = key.state_folder(results)
+        self.checkpoints = self.state / self.hash[:12]
+
+    def create(self) -> None:
+        """Make the folders.
+
+        Raises:
+            UserError: if one cannot be written.
+        """
+        for folder in (self.published, self.checkpoints):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"{folder}: cannot be created ({error.strerror}); choose another --results") from None
+            if not os.access(folder, os.W_OK):
+                raise UserError(f"{folder}: cannot be written; mend its permissions or choose another --results")
+
+    def finished(self) -> dict[str, Any] | None:
+        """Return the published ``run.json`` of this very configuration if its outputs are whole, else none."""
+        try:
+            record: dict[str, Any] = json.loads((self.published / "run.json").read_bytes())
+            if record["config_hash"] != self.hash:
+                return None
+            outputs = record["outputs"]
+            whole = all(sha256(self.published / name) == outputs[name] for name in OUTPUTS)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return record if whole else None
+
+    def publish(self, files: dict[str, bytes], record: dict[str, Any]) -> None:
+        """Write outputs by rename, ``run.json`` with their hashes last."""
+        self.published.mkdir(parents=True, exist_ok=True)
+        for name in OUTPUTS:
+            write_bytes(self.published / name, files[name])
+        record = record | {"outputs": {name: sha256(self.published / name) for name in OUTPUTS}}
+        write_bytes(self.published / "run.json", json.dumps(record, indent=1).encode() + b"\n")
+
+
+class Lock:
+    """Only one process may work on a run. The kernel drops the lock with its holder, so a dead one's is free."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / "lock"
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> Lock:
+        self._file = self.path.open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.seek(0)
+            holder = self._file.read().strip() or "unknown"
+            self._file.close()
+            raise UserError(
+                f"{self.path.parent}: process {holder} is working on this run; wait for it or stop it"
+            ) from None
+        self._file.truncate(0)
+        self._file.write(f"{os.getpid()}\n")
+        self._file.flush()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._file is not None
+        self._file.close()
+
+
+def write_progress(folder: Path, progress: dict[str, Any]) -> None:
+    """Replace ``progress.json``, which ``d2r status`` reads. Losing it loses nothing, so it is not forced to disk."""
+    temporary = folder / ".progress.json"
+    temporary.write_text(json.dumps(progress), encoding="utf-8")
+    temporary.replace(folder / "progress.json")

@@ -1,0 +1,42 @@
+"""Stopping politely: the first SIGTERM or SIGINT is noted, a second one ends the process at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+
+class StopRequest:
+    """Within ``with StopRequest() as stop``, ``stop.signal`` is the signal that asked to stop, or none."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_status(self) -> int:
+        """128 plus the signal, as shells report it: 143 for SIGTERM, 130 for SIGINT."""
+        return 128 + (self.signal or 0)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.signal is not None:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.signal = number
