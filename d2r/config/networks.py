@@ -36,6 +36,49 @@ class RoutedConfig(NetworkBase):
     """``random``: uniform routes in training, one fixed uniform route per task in evaluation."""
 
 
+class RoutedLevelConfig(NetworkBase):
+    """What routing at layer and at model level have in common with dynamic depth routing."""
+
+    num_modules: Size = 16
+    module_dim: Size = 128
+    encoder_dim: Size = 400
+    router_dim: Size = 256
+    top_k: Size | None = 2
+    """Sources of each choice; none: all of them (soft routing)."""
+    residual: bool = True
+    resrouting: Literal["off", "threshold", "target"] = "threshold"
+
+
+class RoutedLayerConfig(RoutedLevelConfig):
+    """Routing at layer level: modules read modules of the layer before, and no layer can be skipped."""
+
+    type: Literal["routed-layer"] = "routed-layer"
+    num_layers: Annotated[int, Field(ge=2)] = 4
+
+    @model_validator(mode="after")
+    def _equal_layers(self) -> RoutedLayerConfig:
+        if self.num_modules % self.num_layers:
+            raise ValueError(
+                f"num_modules ({self.num_modules}) must be a multiple of num_layers ({self.num_layers})"
+            )
+        return self
+
+
+class RoutedModelConfig(RoutedLevelConfig):
+    """Routing at model level: whole chains of modules, of which the output reads some."""
+
+    type: Literal["routed-model"] = "routed-model"
+    num_models: Size = 4
+
+    @model_validator(mode="after")
+    def _equal_models(self) -> RoutedModelConfig:
+        if self.num_modules % self.num_models:
+            raise ValueError(
+                f"num_modules ({self.num_modules}) must be a multiple of num_models ({self.num_models})"
+            )
+        return self
+
+
 class MatchableConfig(NetworkBase):
     """A plain network whose hidden widths may be chosen so that it has as many parameters as another method's."""
 
@@ -152,6 +195,8 @@ class FilmConfig(NetworkBase):
 
 NetworkConfig = (
     RoutedConfig
+    | RoutedLayerConfig
+    | RoutedModelConfig
     | MlpConfig
     | MultiHeadConfig
     | IndependentConfig

@@ -8,13 +8,16 @@ Configuration (AhmedMagdyHendawy/MOORE, ``run/metaworld``): k = 4 experts on MT1
 head a task.
 
 Gram-Schmidt is computed as Q = L^-1 V with L the Cholesky factor of the Gram matrix V V^T: the same
-vectors, signs included, for all samples at once and without a loop over experts. Only the combination w Q
-is needed, so L^-T w is solved for (k numbers a sample) and the orthonormal vectors are never stored.
-Orthogonality is lost with the square of V's condition number, so V's rows are first scaled to unit length
-and the k x k algebra is in float64. ``SHIFT`` on the diagonal keeps values and gradients finite where
-experts are linearly dependent (official code: division by zero): an expert's direction then fades to zero
-instead. Independent experts, at an angle above 0.001 rad to the span of the others, are orthonormal to
-1e-6.
+vectors, signs included, for all samples at once and without a loop over experts. Only f = w Q is needed, so
+c = L^-T w is solved for (k numbers a sample), f = c V, and the orthonormal vectors are never stored. The
+gradient follows from that of the LQ decomposition (Seeger et al., arXiv 1710.08717): with p = L^-1 V df,
+
+    dw = p,    dV = c df^T + L^-T H L^-1 V,    H_ij = H_ji = -w_i p_j for i >= j.
+
+Orthogonality is lost with the square of V's condition number, so V's rows are scaled to unit length and the
+k x k algebra is in float64. ``SHIFT`` on the diagonal keeps values and gradients finite where experts are
+linearly dependent (official code: division by zero); such an expert's direction fades to zero instead.
+Experts at an angle above 0.001 rad to the span of those before them are orthonormal to 1e-6.
 
 Deviations:
 
@@ -27,13 +30,14 @@ Deviations:
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from d2r.config.networks import MooreConfig
 from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
-from d2r.networks.blocks import TaskHeads, as_rows, group_chain, mix, relu_between
+from d2r.networks.blocks import TaskHeads, as_rows, group_chain, relu_between
 from d2r.networks.layers import uniform
 
 SHIFT = 1e-12
@@ -66,33 +70,15 @@ class MooreNetwork(Network):
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""
-        experts = self.expert_outputs(x)
         batch = x.shape[1]
-        weights = self.composition.unsqueeze(1).expand(-1, batch, -1, -1).flatten(1, 2)
-        vectors = experts.transpose(1, 2)
-        on_raw = coefficients(vectors, weights).view(self.ensemble, batch, self.num_tasks, 1, -1)
-        features = mix(on_raw, experts).view(self.ensemble, batch, self.num_tasks, -1)
-        return Output(self.heads(features.tanh()))
+        weights = self.composition.unsqueeze(1).expand(-1, batch, -1, -1)
+        experts = self.expert_outputs(x).transpose(1, 2)
+        of_row = experts.reshape(self.ensemble, batch, self.num_tasks, *experts.shape[2:])
+        return Output(self.heads(mix_orthonormal(of_row, weights).tanh()))
 
     def expert_outputs(self, x: Tensor) -> Tensor:
         """What the experts compute before they are made orthonormal, [E, k, row, hidden_dim]."""
         return relu_between(self.experts, as_rows(x))
-
-
-def gram_schmidt_factor(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Factor of the Gram-Schmidt process on the rows of ``vectors`` [..., k, d].
-
-    Returns:
-        (L, scale), float64: the orthonormal rows are ``L^-1 (scale * vectors)``, with L [..., k, k] lower
-        triangular and scale [..., k, 1] the reciprocal lengths.
-    """
-    wide = vectors.double()
-    gram = wide @ wide.transpose(-1, -2)
-    length = gram.diagonal(dim1=-2, dim2=-1).clamp_min(SHIFT).sqrt()
-    unit = gram / (length.unsqueeze(-1) * length.unsqueeze(-2))
-    shift = SHIFT * torch.eye(vectors.shape[-2], dtype=unit.dtype, device=unit.device)
-    factor: Tensor = torch.linalg.cholesky_ex(unit + shift).L
-    return factor, length.reciprocal().unsqueeze(-1)
 
 
 def orthonormal(vectors: Tensor) -> Tensor:
@@ -102,15 +88,57 @@ def orthonormal(vectors: Tensor) -> Tensor:
     return basis
 
 
-def coefficients(vectors: Tensor, weights: Tensor) -> Tensor:
-    """Return c [..., k] with ``c @ vectors == weights @ orthonormal(vectors)``, in the precision of ``vectors``.
+def mix_orthonormal(vectors: Tensor, weights: Tensor) -> Tensor:
+    """``weights @ orthonormal(vectors)`` in the precision of ``vectors``, with its gradient.
 
     Args:
         vectors: [..., k, d].
         weights: [..., k], of the orthonormal vectors.
+
+    Returns:
+        [..., d].
     """
-    factor, scale = gram_schmidt_factor(vectors)
-    solved: Tensor = torch.linalg.solve_triangular(
-        factor.transpose(-1, -2), weights.double().unsqueeze(-1), upper=True
-    )
-    return (scale * solved).squeeze(-1).to(vectors.dtype)
+    out: Tensor = _MixOrthonormal.apply(vectors, weights)  # type: ignore[no-untyped-call]
+    return out
+
+
+def gram_schmidt_factor(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Factor of the Gram-Schmidt process on the rows of ``vectors`` [..., k, d].
+
+    Returns:
+        (L, scale), float64: the orthonormal rows are ``L^-1 (scale * vectors)``, with L [..., k, k] lower
+        triangular and scale [..., k, 1] the reciprocal lengths of the rows.
+    """
+    wide = vectors.double()
+    gram = wide @ wide.transpose(-1, -2)
+    length = gram.diagonal(dim1=-2, dim2=-1).clamp_min(SHIFT).sqrt().unsqueeze(-1)
+    unit = gram / (length * length.transpose(-1, -2))
+    shift = SHIFT * torch.eye(vectors.shape[-2], dtype=unit.dtype, device=unit.device)
+    factor: Tensor = torch.linalg.cholesky_ex(unit + shift).L
+    return factor, length.reciprocal()
+
+
+class _MixOrthonormal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, weights: Tensor) -> Tensor:
+        vectors = vectors.contiguous()
+        factor, scale = gram_schmidt_factor(vectors)
+        wide = weights.double().unsqueeze(-1)
+        on_raw = scale * torch.linalg.solve_triangular(factor.mT, wide, upper=True)
+        on_raw = on_raw.to(vectors.dtype)
+        ctx.save_for_backward(vectors, wide, factor, scale, on_raw)
+        mixed: Tensor = (on_raw.mT @ vectors).squeeze(-2)
+        return mixed
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        vectors, weights, factor, scale, on_raw = ctx.saved_tensors
+        along = (vectors @ gradient.unsqueeze(-1)).double()
+        along = torch.linalg.solve_triangular(factor, scale * along, upper=False)
+        lower = (-weights @ along.mT).tril()
+        both = lower + lower.tril(-1).mT
+        inner = torch.linalg.solve_triangular(factor.mT, both, upper=True)
+        inner = torch.linalg.solve_triangular(factor, inner, upper=False, left=False)
+        inner = (scale * inner * scale.mT).to(vectors.dtype)
+        on_vectors = torch.cat([inner, on_raw], -1) @ torch.cat([vectors, gradient.unsqueeze(-2)], -2)
+        return on_vectors, along.squeeze(-1).to(vectors.dtype)

@@ -18,6 +18,7 @@ from d2r.networks.moore import MooreNetwork
 from d2r.networks.multihead import MultiHeadNetwork
 from d2r.networks.paco import PacoNetwork
 from d2r.networks.routing import RoutedNetwork
+from d2r.networks.routing_levels import LayerRoutedNetwork, ModelRoutedNetwork
 from d2r.networks.soft_modularization import SoftModularizationNetwork
 
 OBSERVATION_DIM = 39
@@ -25,6 +26,8 @@ ACTION_DIM = 4
 
 ARCHITECTURES: dict[str, Any] = {
     "routed": RoutedNetwork,
+    "routed-layer": LayerRoutedNetwork,
+    "routed-model": ModelRoutedNetwork,
     "mlp": MlpNetwork,
     "multihead": MultiHeadNetwork,
     "independent": IndependentNetwork,

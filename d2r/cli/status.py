@@ -1,0 +1,97 @@
+"""Show how far the runs of a scale have come: progress, rate, success so far and time left."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+from d2r.config import load_scale, plan_runs, project_root
+from d2r.errors import UserError
+from d2r.planning.progress import RunProgress, as_json, remaining_seconds, run_progress
+from d2r.planning.text import duration, table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--scale", help="scale to look at (default smoke)")
+    where.add_argument(
+        "--results", type=Path, metavar="FOLDER", help="its folder, if it is not results/SCALE"
+    )
+    parser.add_argument(
+        "--cores", type=int, default=os.cpu_count() or 1, help="cores to assume for the time left"
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="show it again every few seconds, until all runs have ended"
+    )
+    parser.add_argument(
+        "--interval", type=float, default=5.0, metavar="SECONDS", help="pause of --watch (default 5)"
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object instead of a table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table, once or until all runs have ended."""
+    if args.cores < 1 or args.interval <= 0:
+        raise UserError("--cores and --interval must be positive")
+    scale_id, results = _place(args.scale, args.results)
+    scale = load_scale(scale_id)
+    keys = plan_runs(scale)
+    while True:
+        runs = [run_progress(key, results, scale) for key in keys]
+        left = remaining_seconds(runs, args.cores)
+        if args.json:
+            document = {
+                "scale": scale.id,
+                "cores": args.cores,
+                "seconds_left": left,
+                "runs": [as_json(r) for r in runs],
+            }
+            print(json.dumps(document, indent=1))
+        else:
+            if args.watch:
+                print("\033[H\033[2J", end="")
+            print(_describe(results, runs, left, args.cores))
+        if not args.watch or all(r.status in ("finished", "failed", "outdated") for r in runs):
+            return 0
+        try:
+            time.sleep(args.interval)
+        except KeyboardInterrupt:
+            return 0
+
+
+def _place(scale: str | None, results: Path | None) -> tuple[str, Path]:
+    if results is None:
+        name = scale or "smoke"
+        load_scale(name)
+        return name, project_root() / "results" / name
+    if not results.is_dir():
+        raise UserError(f"{results}: no such folder; give one like results/smoke")
+    return results.resolve().name, results
+
+
+def _describe(results: Path, runs: list[RunProgress], left: float | None, cores: int) -> str:
+    rows = [
+        [
+            f"{r.benchmark}/{r.method}/seed{r.seed}",
+            r.status,
+            f"{100 * r.step / r.steps:.0f} %",
+            "-" if r.rate is None else f"{r.rate:.1f}",
+            "-" if r.success is None else f"{100 * r.success:.1f} %",
+            duration(r.eta_seconds) if r.eta_seconds is not None else "-",
+        ]
+        for r in runs
+    ]
+    counts = {name: sum(r.status == name for r in runs) for name in dict.fromkeys(r.status for r in runs)}
+    summary = ", ".join(f"{count} {name}" for name, count in counts.items())
+    finished = all(r.status in ("finished", "failed", "outdated") for r in runs)
+    ahead = (
+        ""
+        if finished
+        else f"; {duration(left) if left is not None else 'unknown time'} left on {cores} cores"
+    )
+    header = ["run", "status", "progress", "steps/s", "success", "left"]
+    return f"{table(header, rows, left=2)}\n{results}: {summary}{ahead}"

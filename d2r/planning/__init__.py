@@ -1,0 +1,1 @@
+"""What a scale holds, what it will cost here, and how far it has come."""

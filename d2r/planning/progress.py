@@ -1,0 +1,169 @@
+"""How far each run of a scale has come, read from what runs write while they train and when they end."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from d2r.config import RunKey, config_hash, resolve_run
+from d2r.config.schema import Scale
+from d2r.errors import UserError
+from d2r.planning.layout import PROGRESS, RUN_RECORD
+
+Status = Literal["finished", "failed", "outdated", "running", "stopped", "waiting"]
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """One run's state.
+
+    ``outdated``: finished, but with another configuration than the scale's files now state. ``stopped``:
+    there is training state and no living process; the run goes on when it is started again.
+    """
+
+    benchmark: str
+    method: str
+    seed: int
+    status: Status
+    step: int
+    steps: int
+    rate: float | None
+    """Steps of the vector of environments per second of the process that trains, or trained, it."""
+    success: float | None
+    """Mean success over tasks at the last evaluation, 0..1."""
+    eta_seconds: float | None
+    """Seconds until this run's training ends, while it runs."""
+
+
+def run_progress(key: RunKey, results: Path, scale: Scale, now: datetime | None = None) -> RunProgress:
+    """Read one run's progress below ``results`` (such as ``results/smoke``).
+
+    Raises:
+        UserError: if its ``run.json`` or ``progress.json`` cannot be read.
+    """
+    config = resolve_run(scale, key.benchmark, key.method, key.seed)
+    steps = config.budget.steps
+    record_path = key.folder(results) / RUN_RECORD
+    if record_path.is_file():
+        record = read_record(record_path)
+        status: Status = "failed" if record.get("status") == "failed" else "finished"
+        if status == "finished" and record.get("config_hash") != config_hash(config):
+            status = "outdated"
+        done = int(record.get("steps", 0))
+        return RunProgress(
+            key.benchmark, key.method, key.seed, status, done, steps,
+            _rate_of_record(record), last_success(key.folder(results)), None,
+        )  # fmt: skip
+    progress_path = key.state_folder(results) / PROGRESS
+    if not progress_path.is_file():
+        return RunProgress(key.benchmark, key.method, key.seed, "waiting", 0, steps, None, None, None)
+    progress = read_record(progress_path)
+    step, steps = int(progress.get("step", 0)), int(progress.get("steps", steps))
+    rate = _number(progress.get("steps_per_second"))
+    alive = _is_training(progress, now or datetime.now(UTC))
+    eta = (steps - step) / rate if alive and rate else None
+    return RunProgress(
+        key.benchmark, key.method, key.seed, "running" if alive else "stopped", step, steps,
+        rate if alive else None, _number(progress.get("success")), eta,
+    )  # fmt: skip
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        UserError: if the file cannot be read or holds something else.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}); delete it") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: expected a JSON object; delete it")
+    return data
+
+
+def last_success(run_folder: Path) -> float | None:
+    """Mean success of the final policy over all episodes of ``evaluation.csv``, if it is there."""
+    try:
+        header, *rows = (run_folder / "evaluation.csv").read_text(encoding="utf-8").splitlines()
+        column = header.split(",").index("success")
+        values = [float(row.split(",")[column]) for row in rows]
+    except (OSError, ValueError, IndexError):
+        return None
+    return sum(values) / len(values) if values else None
+
+
+def remaining_seconds(runs: Iterable[RunProgress], cores: int) -> float | None:
+    """Time until every run has ended, if ``cores`` of them train at a time.
+
+    A waiting run is taken to be as fast as the mean of the benchmark's runs with a known rate; ``None`` where
+    a benchmark has none.
+    """
+    runs = list(runs)
+    rates: dict[str, list[float]] = {}
+    for run in runs:
+        if run.rate:
+            rates.setdefault(run.benchmark, []).append(run.rate)
+    total = longest = 0.0
+    for run in runs:
+        if run.status in ("finished", "failed", "outdated"):
+            continue
+        known = rates.get(run.benchmark)
+        if not known:
+            return None
+        left = (run.steps - run.step) / (run.rate or sum(known) / len(known))
+        total += left
+        longest = max(longest, left)
+    return max(total / max(1, cores), longest)
+
+
+def as_json(run: RunProgress) -> dict[str, Any]:
+    """The fields of a run's progress for ``--json``."""
+    return asdict(run)
+
+
+def _rate_of_record(record: Mapping[str, Any]) -> float | None:
+    try:
+        span = datetime.fromisoformat(record["ended"]) - datetime.fromisoformat(record["started"])
+        return float(record["steps"]) / span.total_seconds()
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+SILENT_SECONDS = 600
+"""A run whose process cannot be seen from here (another node, a container) counts as stopped after this."""
+
+
+def _is_training(progress: Mapping[str, Any], now: datetime) -> bool:
+    """Whether the process that wrote ``progress`` still lives, or has written it not long ago."""
+    try:
+        updated = datetime.fromisoformat(str(progress["updated"]))
+    except (KeyError, ValueError):
+        return False
+    if updated.tzinfo is None:
+        updated = updated.replace(tzinfo=UTC)
+    if (now - updated).total_seconds() > SILENT_SECONDS:
+        return False
+    host = progress.get("host")
+    pid = progress.get("pid")
+    if isinstance(pid, int) and (host is None or host == os.uname().nodename):
+        return _is_alive(pid)
+    return True
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether ``pid`` is a process that trains; a zombie has no command line, and a number is used again."""
+    try:
+        return b"train" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

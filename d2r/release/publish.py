@@ -1,0 +1,243 @@
+"""Move finished runs from ``results/<scale>`` to ``results/released/<scale>``, and hash them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from d2r.config import RunKey, config_hash, plan_runs, resolve_run
+from d2r.config.load import read_yaml
+from d2r.config.schema import Scale
+from d2r.errors import UserError
+from d2r.planning.layout import POLICY, RUN_RECORD
+from d2r.planning.progress import read_record
+from d2r.release.manifest import (
+    MANIFEST,
+    POLICIES,
+    RUNS,
+    Entry,
+    check_outputs,
+    read_manifest,
+    released_path,
+    sha256_of,
+    write_atomically,
+    write_manifest,
+)
+
+SCALES_FILE = "scales.yaml"
+
+
+@dataclass
+class Candidate:
+    """A finished run that can be released."""
+
+    folder: Path
+    place: PurePosixPath
+    """``benchmark/method/seedK``."""
+    names: tuple[str, ...]
+    """Its files."""
+    failed: bool
+    dirty: bool
+    """Whether it was made from a source tree with changes that were not committed."""
+
+
+@dataclass
+class Release:
+    """What a release did."""
+
+    moved: list[PurePosixPath] = field(default_factory=list)
+    already: list[PurePosixPath] = field(default_factory=list)
+    """Runs that were released before, byte for byte."""
+    failed: int = 0
+    dirty: int = 0
+    missing: list[RunKey] = field(default_factory=list)
+    """Planned runs that are in neither place."""
+    files: int = 0
+    size: int = 0
+    """Files and bytes of the whole released scale."""
+
+
+def release_scale(
+    scale: Scale,
+    results: Path,
+    released: Path,
+    *,
+    partial: bool = False,
+    keep: bool = False,
+    replace: bool = False,
+) -> Release:
+    """Release every finished run below ``results``.
+
+    All runs are checked before the first one is touched. A run appears in ``released`` by one rename; an
+    interrupted release is completed by the same command.
+
+    Args:
+        scale: the scale whose runs lie in ``results``.
+        results: such as ``results/lite``.
+        released: such as ``results/released/lite``.
+        partial: release what is finished although planned runs are not.
+        keep: leave the files where they were, too, instead of links to the released ones.
+        replace: let a run take the place of a released one with other bytes.
+
+    Raises:
+        UserError: if a run is damaged, made with another configuration, unfinished (without ``partial``), or
+            would replace a released one (without ``replace``); or if policies released earlier are not here.
+    """
+    outcome = Release()
+    known = read_manifest(released) if (released / MANIFEST).is_file() else {}
+    _require_policies(released, known)
+    candidates = [
+        _candidate(path.parent, scale, results)
+        for path in sorted(results.glob(f"runs/*/*/seed*/{RUN_RECORD}"))
+    ]
+    places = {candidate.place for candidate in candidates}
+    for key in plan_runs(scale):
+        place = PurePosixPath(key.benchmark, key.method, f"seed{key.seed}")
+        if place not in places and released_path(place, RUN_RECORD).as_posix() not in known:
+            outcome.missing.append(key)
+    if not candidates and not known:
+        raise UserError(f"{results}: no finished run to release; train with snakemake first")
+    if outcome.missing and not partial:
+        first = outcome.missing[0]
+        raise UserError(
+            f"{len(outcome.missing)} of {len(plan_runs(scale))} runs of '{scale.id}' are not finished, such as "
+            f"{first.benchmark}/{first.method}/seed{first.seed}; finish them with snakemake, or add --partial"
+        )
+    entries = dict(known)
+    for candidate in candidates:
+        fresh = _entries(candidate)
+        released_before = {name: known[name] for name in known if _belongs(name, candidate.place)}
+        if released_before == fresh:
+            outcome.already.append(candidate.place)
+        elif released_before and not replace:
+            raise UserError(
+                f"{released / RUNS / candidate.place}: already released with other content; "
+                "add --replace if the new run is to take its place"
+            )
+        else:
+            outcome.moved.append(candidate.place)
+        entries = {name: entry for name, entry in entries.items() if name not in released_before} | fresh
+        outcome.failed += candidate.failed
+        outcome.dirty += candidate.dirty
+    for candidate in candidates:
+        if candidate.place in outcome.moved:
+            _copy_run(candidate, released)
+    write_manifest(released, scale.id, entries)
+    _add_scale(released.parent / SCALES_FILE, scale.id)
+    if not keep:
+        for candidate in candidates:
+            _leave_links(candidate, released)
+    outcome.files, outcome.size = len(entries), sum(entry.size for entry in entries.values())
+    return outcome
+
+
+def _require_policies(released: Path, known: dict[str, Entry]) -> None:
+    """DVC records the folder of policies as a whole, so a release on top of absent ones would drop them."""
+    absent = [name for name in known if name.startswith(f"{POLICIES}/") and not (released / name).is_file()]
+    if absent:
+        raise UserError(f"{len(absent)} released policies are not here; run `dvc pull` first")
+
+
+def _candidate(folder: Path, scale: Scale, results: Path) -> Candidate:
+    record = read_record(folder / RUN_RECORD)
+    place = PurePosixPath(folder.relative_to(results / "runs").as_posix())
+    named = (record.get("scale"), record.get("benchmark"), record.get("method"), f"seed{record.get('seed')}")
+    if named != (scale.id, *place.parts):
+        raise UserError(
+            f"{folder / RUN_RECORD}: describes {'/'.join(map(str, named))}; move the folder to its place"
+        )
+    if record.get("status") not in ("finished", "failed"):
+        raise UserError(f"{folder / RUN_RECORD}: status is {record.get('status')!r}; train the run again")
+    check_outputs(folder, record)
+    benchmark, method, seed = place.parts
+    current = config_hash(resolve_run(scale, benchmark, method, int(seed.removeprefix("seed"))))
+    if record.get("config_hash") != current:
+        raise UserError(
+            f"{folder}: was made with another configuration than config/ now states; train the run again"
+        )
+    return Candidate(
+        folder,
+        place,
+        (RUN_RECORD, *record["outputs"]),
+        record["status"] == "failed",
+        bool(record.get("dirty")),
+    )
+
+
+def _entries(candidate: Candidate) -> dict[str, Entry]:
+    files = {name: candidate.folder / name for name in candidate.names}
+    return {
+        released_path(candidate.place, name).as_posix(): Entry(sha256_of(path), path.stat().st_size)
+        for name, path in files.items()
+    }
+
+
+def _belongs(name: str, place: PurePosixPath) -> bool:
+    path = PurePosixPath(name)
+    return path.parent == PurePosixPath(RUNS) / place or path == released_path(place, POLICY)
+
+
+def _copy_run(candidate: Candidate, released: Path) -> None:
+    """Copy the policy, then the other files; their folder appears by rename and completes the run."""
+    target = released / RUNS / candidate.place
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        for leftover in (partial, target):
+            if leftover.exists():
+                shutil.rmtree(leftover)
+        partial.mkdir(parents=True)
+        for name in candidate.names:
+            if name == POLICY:
+                policy = released / released_path(candidate.place, name)
+                policy.parent.mkdir(parents=True, exist_ok=True)
+                _copy_file(candidate.folder / name, policy)
+            else:
+                _copy_file(candidate.folder / name, partial / name)
+        partial.rename(target)
+    except OSError as error:
+        raise UserError(
+            f"{target}: cannot be written ({error.strerror}); the same command goes on from here"
+        ) from None
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    partial = target.with_name(f".{target.name}.partial")
+    with source.open("rb") as reader, partial.open("wb") as writer:
+        shutil.copyfileobj(reader, writer)
+        writer.flush()
+        os.fsync(writer.fileno())
+    partial.replace(target)
+
+
+def _leave_links(candidate: Candidate, released: Path) -> None:
+    """Replace a released run's files by links, so that Snakemake, whose folder it is, sees it as done."""
+    for name in candidate.names:
+        here = candidate.folder / name
+        if here.is_symlink():
+            continue
+        target = os.path.relpath(released / released_path(candidate.place, name), candidate.folder)
+        link = here.with_name(f".{name}.link")
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        link.replace(here)
+
+
+def released_scales(path: Path) -> Sequence[str]:
+    """Scales named in ``results/released/scales.yaml``, from which DVC makes its stages."""
+    if not path.is_file():
+        return []
+    scales = read_yaml(path).get("scales")
+    if not isinstance(scales, list) or not all(isinstance(name, str) for name in scales):
+        raise UserError(f"{path}: expected 'scales', a list of names; restore it from git")
+    return scales
+
+
+def _add_scale(path: Path, scale: str) -> None:
+    scales = sorted({*released_scales(path), scale})
+    header = "# Written by `d2r release`: DVC has one pipeline for each.\n"
+    write_atomically(path, header + yaml.safe_dump({"scales": scales}))
