@@ -26,6 +26,11 @@ class Buffers(NamedTuple):
     exceptions: npt.NDArray[np.int64]  # [tasks], simulator exceptions so far
 
     @classmethod
+    def zeros(cls, tasks: int) -> Buffers:
+        """Arrays of this process alone."""
+        return cls(*(np.zeros(shape, dtype) for shape, dtype in cls.shapes(tasks)))
+
+    @classmethod
     def shapes(cls, tasks: int) -> list[tuple[tuple[int, ...], type[np.generic]]]:
         """Shape and type of each array."""
         return [
@@ -48,12 +53,12 @@ class TaskSlice:
         seed: np.random.SeedSequence,
         evaluation: bool,
         tasks: Sequence[int],
-        buffers: Buffers,
+        buffers: Buffers | None = None,
     ) -> None:
         names, goals = parse_benchmark(benchmark)
         kind = "fixed" if goals == "fixed" else protocol.rand_goals
         self._tasks = list(tasks)
-        self._buffers = buffers
+        self.buffers = Buffers.zeros(len(names)) if buffers is None else buffers
         self._reward_scale = protocol.reward_scale
         self._envs = [make_fast(names[task], protocol.reward_version) for task in tasks]
         self._sources = [
@@ -71,17 +76,17 @@ class TaskSlice:
         for index, (task, env, source) in enumerate(zip(self._tasks, self._envs, self._sources, strict=True)):
             self._starts[index] = source.state()
             source.prepare(env)
-            self._buffers.observations[task] = env.reset()[0]
+            self.buffers.observations[task] = env.reset()[0]
 
     def step(self, last: bool) -> None:
         """Step every task with its action; at the ``last`` step of the episode go on to the next one at once."""
-        actions, observations, final_observations, rewards, infos, exceptions = self._buffers
+        actions, observations, final_observations, rewards, infos, exceptions = self.buffers
         for task, env in zip(self._tasks, self._envs, strict=True):
             observation, reward, _, _, info = env.step(actions[task])
             observations[task] = observation
             rewards[task] = float(reward) * self._reward_scale
             infos[task] = [info[key] for key in INFO_KEYS]
-            exceptions[task] = env.simulator_exceptions
+            exceptions[task] += env.unstable
         if last:
             final_observations[self._tasks] = observations[self._tasks]
             self.reset()
@@ -96,5 +101,8 @@ class TaskSlice:
             source.load(states[task])
         self.reset()
         for row in actions:
-            self._buffers.actions[self._tasks] = row[self._tasks]
+            self.buffers.actions[self._tasks] = row[self._tasks]
             self.step(last=False)
+
+    def close(self) -> None:
+        """Nothing to release; the simulators go with this object."""

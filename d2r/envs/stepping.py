@@ -227,7 +227,8 @@ def _shared_model(path: str) -> _SharedModel:
 class FastSawyer(SawyerXYZEnv):  # type: ignore[misc]
     """The base class of all tasks with its hot path overridden."""
 
-    simulator_exceptions = 0
+    unstable = False
+    """Whether the simulation broke down at the last step."""
     positions: tuple[Array, Array] | None = None
     _raw: mujoco.MjData | None = None
     _first_pass = False
@@ -315,7 +316,7 @@ class FastSawyer(SawyerXYZEnv):  # type: ignore[misc]
         clock = raw.time
         mujoco.mj_step(model, raw, self.frame_skip)
         mujoco.mj_forward(model, raw)
-        self.simulator_exceptions += raw.time < clock  # MuJoCo resets a simulation that became unstable
+        self.unstable = raw.time < clock  # MuJoCo begins an unstable simulation anew
         self.curr_path_length += 1
         self._tcp = (self._right_finger + self._left_finger) / 2.0
         observation = self._get_obs()

@@ -11,8 +11,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from d2r.config.schema import Protocol
-from d2r.envs.slices import Buffers, TaskSlice
+from d2r.envs.slices import TaskSlice
 from d2r.envs.tasks import ACTION_DIM, INFO_KEYS, OBSERVATION_DIM, parse_benchmark
+from d2r.envs.workers import WorkerPool
 from d2r.errors import UserError
 
 Floats = npt.NDArray[np.float64]
@@ -78,8 +79,12 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._one_hot = np.eye(self.num_envs)
-        self._buffers = Buffers(*(np.zeros(shape, dtype) for shape, dtype in Buffers.shapes(self.num_envs)))
-        self._slice = TaskSlice(benchmark, protocol, seed, evaluation, range(self.num_envs), self._buffers)
+        self._tasks: TaskSlice | WorkerPool
+        if workers:
+            self._tasks = WorkerPool(benchmark, protocol, seed, evaluation, workers)
+        else:
+            self._tasks = TaskSlice(benchmark, protocol, seed, evaluation, range(self.num_envs))
+        self._buffers = self._tasks.buffers
         self._history = np.zeros((protocol.horizon, self.num_envs, ACTION_DIM), np.float32)
         self._steps: int | None = None  # of the current episode; None before the first reset
 
@@ -91,8 +96,8 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
     def reset_arrays(self) -> Floats:
         """Begin new episodes; returns observations [tasks, 39]."""
         if self._evaluation:
-            self._slice.restart_goals()
-        self._slice.reset()
+            self._tasks.restart_goals()
+        self._tasks.reset()
         self._steps = 0
         return self._buffers.observations.copy()
 
@@ -111,7 +116,7 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         self._history[self._steps] = taken
         self._steps += 1
         done = self._steps == self.protocol.horizon
-        self._slice.step(done)
+        self._tasks.step(done)
         if done:
             self._steps = 0
         return StepArrays(
@@ -161,7 +166,7 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         return {
             **self._identity,
             "steps": self._steps,
-            "goals": [state for _, state in sorted(self._slice.goal_states().items())],
+            "goals": [state for _, state in sorted(self._tasks.goal_states().items())],
             "actions": self._history[: self._steps or 0].copy(),
             "simulator_exceptions": self._buffers.exceptions.copy(),
         }
@@ -181,7 +186,7 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         self._steps = state["steps"]
         if self._steps is not None:
             self._history[: self._steps] = state["actions"]
-            self._slice.replay(dict(enumerate(state["goals"])), self._history[: self._steps])
+            self._tasks.replay(dict(enumerate(state["goals"])), self._history[: self._steps])
         self._buffers.exceptions[:] = state["simulator_exceptions"]
         return self._with_one_hot(self._buffers.observations)
 
@@ -191,3 +196,4 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
     def close_extras(self, **kwargs: Any) -> None:
         """Release what the environment holds (called once by :meth:`close`)."""
         del kwargs
+        self._tasks.close()

@@ -1,0 +1,268 @@
+"""Processes that own a slice of the tasks each, and the two pipes and shared arrays through which they are led.
+
+An order is one byte on a worker's pipe, its reply another; actions and observations lie in memory that all processes
+map, so nothing is copied through a pipe in the hot path. Blocking on a pipe costs about as much as on a semaphore,
+wastes no core that the learner could use, and tells both sides at once when the other one dies: its end is closed by
+the operating system. Processes are started afresh (never forked, so no lock of a torch thread is inherited) and in a
+session of their own: signals of a terminal or a process group reach only the parent, which ends them in order.
+
+``python -m d2r.envs.workers ORDERS REPLIES MEMORY`` is such a process; the arguments are file descriptors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from d2r.config.schema import Protocol
+from d2r.envs.slices import Buffers, TaskSlice
+from d2r.envs.tasks import parse_benchmark
+from d2r.errors import UserError
+
+_STEP, _LAST_STEP, _CALL = b"s", b"l", b"c"
+_DONE, _FAILED = b".", b"!"
+_CLOSE_SECONDS = 5.0
+
+
+class WorkerDied(RuntimeError):
+    """A process that owns environments is gone; its message is one line that says which one and how it ended."""
+
+
+def share(memory: mmap.mmap, tasks: int) -> Buffers:
+    """The arrays of all tasks, laid out one after the other in ``memory``."""
+    arrays, offset = [], 0
+    for shape, dtype in Buffers.shapes(tasks):
+        arrays.append(np.ndarray(shape, dtype, memory, offset))
+        offset += _aligned(arrays[-1].nbytes)
+    return Buffers(*arrays)
+
+
+def _shared_size(tasks: int) -> int:
+    return sum(_aligned(int(np.prod(shape)) * np.dtype(dtype).itemsize) for shape, dtype in Buffers.shapes(tasks))
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 64) * 64  # a cache line
+
+
+def _anonymous_file(size: int) -> int:
+    """A file without a name, so that nothing is left behind however the processes end."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("d2r-environments")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.truncate(descriptor, size)
+    return descriptor
+
+
+class _Worker:
+    """The parent's side of one process."""
+
+    def __init__(self, number: int, task_names: Sequence[str], memory: int) -> None:
+        orders_read, self._orders = os.pipe()
+        self._replies, replies_write = os.pipe()
+        self._name = f"environment worker {number} ({', '.join(task_names[:3])}{', ...' * (len(task_names) > 3)})"
+        inherited = (orders_read, replies_write, memory)
+        # The modules of this process, one thread: several would fight for the cores.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, *map(str, inherited)],
+            stdin=subprocess.DEVNULL,
+            pass_fds=inherited,
+            env=environment,
+            start_new_session=True,
+        )
+        os.close(orders_read)
+        os.close(replies_write)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def order(self, order: bytes) -> None:
+        try:
+            os.write(self._orders, order)
+        except BrokenPipeError:
+            self._report_death()
+
+    def call(self, method: str, *arguments: Any) -> None:
+        """Order a method call of the slice; :meth:`result` waits for what it returns."""
+        self.order(_CALL)
+        try:
+            self._send((method, arguments))
+        except BrokenPipeError:
+            self._report_death()
+
+    def wait(self) -> None:
+        """Wait until the last order is done.
+
+        Raises:
+            WorkerDied: if the process ended or failed instead.
+            UserError: if the process found bad input.
+        """
+        reply = os.read(self._replies, 1)
+        if reply == _DONE:
+            return
+        if reply == _FAILED:
+            kind, message = self._receive()
+            if kind == UserError.__name__:
+                raise UserError(message)
+            raise WorkerDied(f"{self._name} failed: {kind}: {message}")
+        self._report_death()
+
+    def result(self) -> Any:
+        self.wait()
+        try:
+            return self._receive()
+        except EOFError:
+            self._report_death()
+
+    def _send(self, message: Any) -> None:
+        connection = Connection(os.dup(self._orders), readable=False)
+        with connection:
+            connection.send(message)
+
+    def _receive(self) -> Any:
+        connection = Connection(os.dup(self._replies), writable=False)
+        with connection:
+            return connection.recv()
+
+    def _report_death(self) -> NoReturn:
+        status = self._process.wait()
+        how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        raise WorkerDied(
+            f"{self._name} died ({how}, process {self.pid}); the same command goes on from the last checkpoint"
+        )
+
+    def close(self) -> None:
+        """Close the pipes, which ends the process."""
+        os.close(self._orders)
+        os.close(self._replies)
+        try:
+            self._process.wait(_CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class WorkerPool:
+    """A benchmark's tasks spread over processes; the same methods as :class:`~d2r.envs.slices.TaskSlice`."""
+
+    def __init__(
+        self,
+        benchmark: str,
+        protocol: Protocol,
+        seed: np.random.SeedSequence,
+        evaluation: bool,
+        workers: int,
+    ) -> None:
+        names = parse_benchmark(benchmark).task_names
+        size = _shared_size(len(names))
+        descriptor = _anonymous_file(size)
+        self._memory = mmap.mmap(descriptor, size)
+        self.buffers = share(self._memory, len(names))
+        self._workers: list[_Worker] = []
+        try:
+            for number in range(workers):
+                tasks = range(number, len(names), workers)  # neighbours cost about the same: spread them
+                self._workers.append(_Worker(number, [names[task] for task in tasks], descriptor))
+                self._workers[-1].call("__init__", benchmark, protocol, seed, evaluation, tasks)
+            for worker in self._workers:
+                worker.result()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(descriptor)
+
+    @property
+    def process_ids(self) -> list[int]:
+        """Process id of each worker."""
+        return [worker.pid for worker in self._workers]
+
+    def step(self, last: bool) -> None:
+        """Step every task with its action in the buffers."""
+        for worker in self._workers:
+            worker.order(_LAST_STEP if last else _STEP)
+        for worker in self._workers:
+            worker.wait()
+
+    def restart_goals(self) -> None:
+        """Let every task's goals begin again as if new."""
+        self._call("restart_goals")
+
+    def reset(self) -> None:
+        """Begin a new episode of every task."""
+        self._call("reset")
+
+    def goal_states(self) -> dict[int, dict[str, Any]]:
+        """State of each task's goal source at the start of the current episode."""
+        return {task: state for states in self._call("goal_states") for task, state in states.items()}
+
+    def replay(self, states: dict[int, dict[str, Any]], actions: npt.NDArray[np.float32]) -> None:
+        """Restore an episode: the sources' states at its start, and the actions [steps, tasks, 4] since then."""
+        self._call("replay", states, actions)
+
+    def _call(self, method: str, *arguments: Any) -> list[Any]:
+        for worker in self._workers:
+            worker.call(method, *arguments)
+        return [worker.result() for worker in self._workers]
+
+    def close(self) -> None:
+        """End the processes."""
+        while self._workers:
+            self._workers.pop().close()
+
+
+def serve(orders: int, replies: int, memory: mmap.mmap) -> None:
+    """Obey the orders of the parent until it closes the pipe or dies."""
+    tasks: TaskSlice | None = None
+    while order := os.read(orders, 1):
+        try:
+            if order == _CALL:
+                with Connection(os.dup(orders), writable=False) as connection:
+                    method, arguments = connection.recv()
+                if tasks is None:
+                    *setup, own = arguments
+                    count = len(parse_benchmark(setup[0]).task_names)
+                    tasks, result = TaskSlice(*setup, own, share(memory, count)), None
+                else:
+                    result = getattr(tasks, method)(*arguments)
+                os.write(replies, _DONE)
+                with Connection(os.dup(replies), readable=False) as connection:
+                    connection.send(result)
+            else:
+                assert tasks is not None
+                tasks.step(order == _LAST_STEP)
+                os.write(replies, _DONE)
+        except (BrokenPipeError, EOFError):
+            return
+        except Exception as error:  # noqa: BLE001 - the parent reports whatever happened here
+            os.write(replies, _FAILED)
+            with Connection(os.dup(replies), readable=False) as connection:
+                connection.send((type(error).__name__, " ".join(str(error).split())))
+
+
+def main() -> None:
+    """Run one worker process."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent answers them, and ends this process
+        signal.signal(number, signal.SIG_IGN)
+    orders, replies, descriptor = map(int, sys.argv[1:])
+    with contextlib.suppress(BrokenPipeError):
+        serve(orders, replies, mmap.mmap(descriptor, os.fstat(descriptor).st_size))
+
+
+if __name__ == "__main__":
+    main()
