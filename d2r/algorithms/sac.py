@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from d2r.algorithms.pcgrad import pcgrad
 from d2r.algorithms.policy import sample_action
 from d2r.algorithms.replay import Batch
 from d2r.config import SacConfig
@@ -46,12 +47,14 @@ class Draws(NamedTuple):
         actor_noise, next_noise: [batch, task, 4] standard normal.
         actor_rule: route of the actor in the policy loss.
         critic_rule: route of both critics in the TD loss.
+        generator: for what only some methods draw: the order of PCGrad's projections, PaCo's resets.
     """
 
     actor_noise: Tensor
     next_noise: Tensor
     actor_rule: RouteRule
     critic_rule: RouteRule
+    generator: torch.Generator
 
 
 class Losses(NamedTuple):
@@ -138,7 +141,7 @@ class MultiTaskSAC:
             actor_rule: RouteRule = Replayed(batch.sources.unsqueeze(0))
         else:
             actor_rule = self.sampled(self.actor, size, generator)
-        return Draws(noise[0], noise[1], actor_rule, self.sampled(self.critics, size, generator))
+        return Draws(noise[0], noise[1], actor_rule, self.sampled(self.critics, size, generator), generator)
 
     def update(self, batch: Batch, draws: Draws) -> UpdateInfo:
         """Make one gradient step of everything.
@@ -149,7 +152,7 @@ class MultiTaskSAC:
         losses = self.losses(batch, draws)
         masked = self.mask(losses)
         self.optimiser.zero_grad()
-        self.backward(losses, masked)
+        self.backward(losses, masked, draws.generator)
         info = UpdateInfo(losses, masked, *self.clip())
         self.check(info)
         self.optimiser.step()
@@ -159,6 +162,9 @@ class MultiTaskSAC:
             torch._foreach_lerp_(
                 list(self.targets.parameters()), list(self.critics.parameters()), self.config.target_tau
             )
+            if bool(masked.any()):
+                self.actor.after_update(masked, draws.generator)
+                self.critics.after_update(masked, draws.generator)
         return info
 
     def losses(self, batch: Batch, draws: Draws) -> Losses:
@@ -192,18 +198,32 @@ class MultiTaskSAC:
             return torch.zeros_like(losses.alpha, dtype=torch.bool)
         return losses.of_task.detach() > self.config.task_loss_threshold
 
-    def backward(self, losses: Losses, masked: Tensor) -> None:
-        """Put gradients of the mean unmasked task loss into every parameter."""
-        torch.where(masked, 0.0, losses.of_task).mean().backward()  # type: ignore[no-untyped-call]
+    def backward(self, losses: Losses, masked: Tensor, generator: torch.Generator) -> None:
+        """Put gradients of the mean unmasked task loss into every parameter.
+
+        Independent agents (``clip_per: task``) have nothing to average: each gets the gradient of its own loss.
+        """
+        kept = torch.where(masked, 0.0, losses.of_task)
+        if self.config.clip_per == "network":
+            kept = kept / len(kept)
+        if self.config.gradient_surgery == "none":
+            kept.sum().backward()  # type: ignore[no-untyped-call]
+            return
+        kept.sum().backward(retain_graph=True, inputs=[self.log_alpha])  # type: ignore[no-untyped-call]
+        for network in (self.actor, self.critics):
+            operate(list(network.parameters()), kept, generator)
 
     def clip(self) -> tuple[Tensor, Tensor, Tensor]:
         """Clip the gradient of the actor, of each critic and of the log-alphas; return the norms before."""
         bound = self.config.grad_clip
-        return (
-            clip_members(list(self.actor.parameters()), bound),
-            clip_members(list(self.critics.parameters()), bound),
-            clip_members([self.log_alpha], bound, whole=True),
-        )
+        actor, critics = list(self.actor.parameters()), list(self.critics.parameters())
+        if self.config.clip_per == "task":
+            return (
+                clip_members(actor, bound, axes=2),
+                clip_members(critics, bound, axes=2),
+                clip_members([self.log_alpha], bound, axes=1),
+            )
+        return clip_members(actor, bound), clip_members(critics, bound), clip_members([self.log_alpha], bound, axes=0)
 
     def check(self, info: UpdateInfo) -> None:
         """Raise :class:`Diverged` unless every loss and gradient norm is finite."""
@@ -244,19 +264,35 @@ def frozen(network: Network) -> Iterator[None]:
         network.requires_grad_(True)
 
 
-def clip_members(parameters: list[Tensor], bound: float, whole: bool = False) -> Tensor:
-    """Scale gradients in place so that each ensemble member's global norm is at most ``bound``.
+def clip_members(parameters: list[Tensor], bound: float, axes: int = 1) -> Tensor:
+    """Scale gradients in place so that the global norm of each member is at most ``bound``.
 
     Args:
-        parameters: with the ensemble as first axis, unless ``whole``: then they are one member together.
+        axes: leading axes that tell members apart: 1 for [ensemble, ...], 2 for [ensemble, task, ...], 0 if all are one.
 
     Returns:
-        The norms before clipping, [ensemble] or [1].
+        The norms before clipping, [ensemble], [ensemble, task] or [].
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = [g.reshape(1, -1) if whole else g.flatten(1) for g in gradients]
-    norm = torch.stack([g.square().sum(1) for g in flat]).sum(0).sqrt()
+    norm = torch.stack([g.reshape(*g.shape[:axes], -1).square().sum(-1) for g in gradients]).sum(0).sqrt()
     factor = (bound / (norm + CLIP_EPSILON)).clamp(max=1.0)
-    for gradient in flat:
-        gradient.mul_(factor.unsqueeze(1))
+    for gradient in gradients:
+        gradient.mul_(factor.view(*factor.shape, *[1] * (gradient.dim() - axes)))
     return norm
+
+
+def operate(parameters: list[Tensor], task_losses: Tensor, generator: torch.Generator) -> None:
+    """Replace the gradients of a network by PCGrad's combination of its per-task gradients, each member on its own.
+
+    Args:
+        parameters: with the ensemble as first axis.
+        task_losses: [task], with their graph.
+    """
+    of_task = []
+    for loss in task_losses:
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
+        of_task.append(torch.cat([g.flatten(1) for g in gradients], 1))
+    combined = torch.stack([pcgrad(member, generator) for member in torch.stack(of_task, 1)])
+    sizes = [p[0].numel() for p in parameters]
+    for parameter, gradient in zip(parameters, combined.split(sizes, 1), strict=True):
+        parameter.grad = gradient.reshape(parameter.shape)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch
 from torch import Tensor, nn
 
 
@@ -79,6 +80,9 @@ class Network(nn.Module):
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; plain networks ignore ``rule``."""
         raise TypeError(f"{type(self).__name__} does not define forward")
+
+    def after_update(self, masked: Tensor, generator: torch.Generator) -> None:
+        """Called after an update that left the tasks ``masked`` ([task] boolean) out; PaCo resets them."""
 
     @property
     def route_shape(self) -> tuple[int, int] | None:

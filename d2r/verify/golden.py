@@ -256,7 +256,7 @@ def _update_arrays(
         inputs["terminal"].squeeze(-1),
         stored[0],
     )
-    draws = Draws(noise, next_noise, Replayed(stored), Replayed(drawn))
+    draws = Draws(noise, next_noise, Replayed(stored), Replayed(drawn), torch.Generator())
     before_clipping: dict[str, Tensor] = {}
     clip = learner.clip
 
@@ -282,7 +282,7 @@ def _update_arrays(
         "update/grad_norm/actor": info.actor_norm[0],
         "update/grad_norm/q1": info.critic_norm[0],
         "update/grad_norm/q2": info.critic_norm[1],
-        "update/grad_norm/log_alpha": info.alpha_norm[0],
+        "update/grad_norm/log_alpha": info.alpha_norm,
         "after/log_alpha": learner.log_alpha,
         "after/tau": task_weights(learner.log_alpha),
     }
