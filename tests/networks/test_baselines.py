@@ -1,0 +1,263 @@
+"""Every baseline architecture: its arithmetic, its size, and what its tasks share."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from d2r.config import load_method, method_ids, resolve_network
+from d2r.config.networks import (
+    CareConfig,
+    FilmConfig,
+    IndependentConfig,
+    MlpConfig,
+    MmoeConfig,
+    MooreConfig,
+    MultiHeadConfig,
+    PacoConfig,
+    SoftModularizationConfig,
+)
+from d2r.networks.registry import build_actor, build_critics, count_parameters
+
+from .baseline_references import REFERENCES
+
+TASKS, BATCH = 3, 4
+
+SMALL = {
+    "mlp": MlpConfig(hidden_dim=12),
+    "multihead": MultiHeadConfig(hidden_dim=12),
+    "multihead, task input": MultiHeadConfig(hidden_dim=12, task_input=True),
+    "independent": IndependentConfig(hidden_dim=12),
+    "soft modularization, shallow": SoftModularizationConfig(
+        num_layers=2, modules_per_layer=2, module_dim=8, encoder_dim=10, gating_dim=6
+    ),
+    "soft modularization, deep": SoftModularizationConfig(
+        num_layers=4, modules_per_layer=3, module_dim=8, encoder_dim=10, gating_dim=6
+    ),
+    "care": CareConfig(num_experts=3, context_dim=20, hidden_dim=12),
+    "care, given embeddings": CareConfig(
+        num_experts=3,
+        context_dim=20,
+        hidden_dim=12,
+        task_embeddings=((0.5, -1.0, 2.0, 0.1), (0.3, 0.2, -0.7, 1.5), (1.0, 1.0, -1.0, 0.0)),
+    ),
+    "paco": PacoConfig(num_sets=3, hidden_dim=12),
+    "moore": MooreConfig(num_experts=3, hidden_dim=12),
+    "mmoe": MmoeConfig(num_experts=3, hidden_dim=12),
+    "film": FilmConfig(context_dim=20, hidden_dim=12),
+}
+EVERY_ARCHITECTURE = pytest.mark.parametrize("config", SMALL.values(), ids=SMALL.keys())
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def small_actor(config, seed=0):
+    return build_actor(config, TASKS, generator(seed)).double()
+
+
+def small_critics(config, seed=0):
+    return build_critics(config, TASKS, generator(seed)).double()
+
+
+def spread(network, seed=1):
+    """Move all parameters well away from their initial values, so that no weight is uniform and no set identical."""
+    source = generator(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(0.4 * torch.randn(parameter.shape, generator=source, dtype=parameter.dtype))
+    return network
+
+
+def observations(width=39, seed=2):
+    return torch.randn(1, BATCH, TASKS, width, generator=generator(seed), dtype=torch.float64)
+
+
+@EVERY_ARCHITECTURE
+def test_equals_its_slow_obvious_form(config):
+    actor, x = spread(small_actor(config)), observations()
+    expected = torch.stack(
+        [
+            torch.stack([REFERENCES[config.type](actor, x[0, b, t], t) for t in range(TASKS)])
+            for b in range(BATCH)
+        ]
+    )
+    torch.testing.assert_close(actor(x).value[0], expected, rtol=1e-9, atol=1e-9)
+
+
+@EVERY_ARCHITECTURE
+def test_gradients_equal_those_of_its_slow_obvious_form(config):
+    actor, x = spread(small_actor(config)), observations()
+    probe = torch.randn(BATCH, TASKS, 8, generator=generator(3), dtype=torch.float64)
+    (actor(x).value[0] * probe).sum().backward()
+    got = {name: p.grad.clone() for name, p in actor.named_parameters()}
+    actor.zero_grad()
+    sum(
+        (REFERENCES[config.type](actor, x[0, b, t], t) * probe[b, t]).sum()
+        for b in range(BATCH)
+        for t in range(TASKS)
+    ).backward()
+    for name, parameter in actor.named_parameters():
+        torch.testing.assert_close(got[name], parameter.grad, rtol=1e-7, atol=1e-9, msg=name)
+
+
+@EVERY_ARCHITECTURE
+def test_twin_critics_are_two_separate_networks(config):
+    critics, x = small_critics(config), observations(43)
+    value = critics(x).value
+    assert value.shape == (2, BATCH, TASKS, 1)
+    assert not torch.equal(value[0], value[1])
+    value[0].sum().backward()
+    for name, parameter in critics.named_parameters():
+        assert parameter.shape[0] == 2, name
+        assert not parameter.grad[1].any(), name
+
+
+@EVERY_ARCHITECTURE
+def test_a_sample_sees_its_own_row_and_task_only(config):
+    actor, x = spread(small_actor(config)), observations().requires_grad_()
+    actor(x).value[0, 1, 2].sum().backward()
+    touched = x.grad[0].abs().sum(-1) > 0
+    expected = torch.zeros(BATCH, TASKS, dtype=torch.bool)
+    expected[1, 2] = True
+    assert torch.equal(touched, expected)
+
+
+@EVERY_ARCHITECTURE
+def test_same_seed_same_network_and_another_seed_another(config):
+    first, again, other = (dict(small_actor(config, seed).named_parameters()) for seed in (5, 5, 6))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+@EVERY_ARCHITECTURE
+def test_task_axis_is_declared_exactly_where_nothing_is_shared(config):
+    actor = small_actor(config)
+    assert actor.task_axis == (1 if config.type == "independent" else None)
+    if actor.task_axis is not None:
+        assert all(p.shape[actor.task_axis] == TASKS for p in actor.parameters())
+
+
+def gradient_of_task(network, task):
+    network.zero_grad()
+    network(observations()).value[:, :, task].square().sum().backward()
+    return {name: p.grad.clone() for name, p in network.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "axis"),
+    [
+        ("multihead", ("heads.linear.weight", "heads.linear.bias"), 1),
+        ("independent", "all", 1),
+        ("paco", ("composition",), 1),
+        ("moore", ("composition", "heads.linear.weight", "heads.linear.bias"), 1),
+        ("mmoe", ("gates.linear.weight", "gates.linear.bias", "heads.linear.weight", "heads.linear.bias"), 1),
+        ("care", ("embedding",), 1),
+        ("film", ("embedding",), 1),
+    ],
+)
+def test_a_task_reaches_its_own_part_and_what_is_shared(name, own, axis):
+    actor = spread(small_actor(SMALL[name]))
+    gradients = [gradient_of_task(actor, task) for task in range(TASKS)]
+    own = tuple(gradients[0]) if own == "all" else own
+    for task, gradient in enumerate(gradients):
+        for parameter, value in gradient.items():
+            if parameter in own:
+                reached = value.abs().movedim(axis, 0).flatten(1).sum(1) > 0
+                assert reached.tolist() == [other == task for other in range(TASKS)], parameter
+            else:
+                assert value.abs().sum() > 0, f"{parameter} must be shared"
+
+
+@pytest.mark.parametrize("name", ["mlp", "soft modularization, deep"])
+def test_without_own_parts_tasks_differ_by_their_one_hot_column_only(name):
+    actor = spread(small_actor(SMALL[name]))
+    holder, columns = ("first", slice(39, None)) if name == "mlp" else ("task_encoder", slice(None))
+    for task in range(TASKS):
+        gradient = gradient_of_task(actor, task)
+        of_task = gradient.pop(f"{holder}.weight")[0][:, columns]
+        assert (of_task.abs().sum(0) > 0).tolist() == [other == task for other in range(TASKS)]
+        assert all(value.abs().sum() > 0 for value in gradient.values())
+
+
+PARAMETERS = {
+    "d2r": ((684_240, 684_937), (700_240, 700_937)),
+    "mtsac": ((344_008, 342_801), (360_008, 358_801)),
+    "mtmhsac": ((368_880, 342_410), (497_200, 358_450)),
+    "softmod-shallow": ((691_022, 690_823), (707_022, 706_823)),
+    "softmod-deep": ((792_444, 793_141), (808_444, 809_141)),
+    "paco": ((1_700_090, 1_694_055), (6_801_160, 6_777_020)),
+    "moore": ((1_379_320, 1_357_650), (2_181_500, 2_050_750)),
+}
+"""Actor and critic, on MT10 and MT50, derived by hand from the papers' and authors' descriptions, layer by layer."""
+
+
+@pytest.mark.parametrize("method", PARAMETERS)
+def test_parameter_counts_are_the_derived_ones(method):
+    for suite, tasks, expected in zip(("mt10", "mt50"), (10, 50), PARAMETERS[method], strict=True):
+        assert tuple(count_parameters(resolve_network(method, suite), tasks)) == expected
+
+
+def dense(*sizes):
+    return sum(a * b + b for a, b in zip(sizes, sizes[1:], strict=False))
+
+
+def test_parameter_counts_of_the_others_follow_from_their_layers():
+    for suite, tasks, experts, encoders in (("mt10", 10, 4, 6), ("mt50", 50, 6, 10)):
+        for position, (inputs, outputs) in enumerate(((39, 8), (43, 1))):
+
+            def count(method, suite=suite, tasks=tasks, position=position):
+                return count_parameters(resolve_network(method, suite), tasks)[position]
+
+            trunk = dense(100, 400, 400, 400, outputs)
+            assert count("sac") == tasks * dense(inputs, 400, 400, 400, outputs)
+            assert count("care") == (
+                50 * tasks + dense(50, 50, 50, 50) + dense(50, 50, 50, encoders)
+                + encoders * dense(inputs, 50, 50) + trunk
+            )  # fmt: skip
+            assert count("mmoe") == (
+                experts * dense(inputs, 400, 400, 400)
+                + tasks * (dense(inputs, experts) + dense(400, outputs))
+            )
+            assert count("film") == 50 * tasks + dense(50, 50, 50, 6) + dense(inputs, 50, 50, 50) + trunk
+            assert count("pcgrad") == count("mtmhsac")
+
+
+@pytest.mark.parametrize("method", method_ids())
+def test_every_method_builds_at_the_smallest_scale(method):
+    config = resolve_network(method, "mt10", width=0.01)
+    actor = build_actor(config, 10, generator())
+    critics = build_critics(config, 10, generator())
+    assert actor(torch.zeros(1, 2, 10, 39)).value.shape == (1, 2, 10, 8)
+    assert critics(torch.zeros(1, 2, 10, 43)).value.shape == (2, 2, 10, 1)
+    count = count_parameters(config, 10)
+    assert sum(p.numel() for p in actor.parameters()) == count.actor
+    assert sum(p.numel() for p in critics.parameters()) == 2 * count.critic
+
+
+@pytest.mark.parametrize("width", [1.0, 0.5, 0.32, 0.1])
+@pytest.mark.parametrize(("suite", "tasks"), [("mt10", 10), ("mt50", 50)])
+@pytest.mark.parametrize("method", ["mtsac-matched", "mtmhsac-matched"])
+def test_matched_networks_have_the_parameters_of_d2r_at_every_scale(method, suite, tasks, width):
+    target = count_parameters(resolve_network("d2r", suite, width), tasks)
+    matched = count_parameters(resolve_network(method, suite, width), tasks)
+    for got, wanted in zip(matched, target, strict=True):
+        assert abs(got - wanted) / wanted < 0.01
+
+
+def test_matched_networks_follow_a_scale_that_changes_the_number_of_modules():
+    fewer = {"num_modules": 6}
+    target = count_parameters(resolve_network("d2r", "mt10", 0.32, fewer), 10)
+    matched = count_parameters(resolve_network("mtsac-matched", "mt10", 0.32, fewer), 10)
+    assert target != count_parameters(resolve_network("d2r", "mt10", 0.32), 10)
+    assert all(abs(got - wanted) / wanted < 0.01 for got, wanted in zip(matched, target, strict=True))
+
+
+@pytest.mark.parametrize("method", ["paco", "moore", "care", "mmoe"])
+def test_mt50_has_the_sources_larger_number_of_parts(method):
+    sizes = load_method(method).mt50
+    assert sizes
+    for name, value in sizes.items():
+        assert getattr(resolve_network(method, "mt50"), name) == value
+        assert getattr(resolve_network(method, "mt10"), name) < value
