@@ -1,6 +1,7 @@
 """Slow, obvious forms of the baselines: one sample of one task at a time, one expert or module after the other.
 
-Each function takes a network built with an ensemble of one, an input vector and the task's number, and reads the network's parameters.
+Each function takes a network built with an ensemble of one, an input vector and the task's number, and reads
+the network's parameters.
 """
 
 from __future__ import annotations

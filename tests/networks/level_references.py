@@ -13,7 +13,7 @@ from torch import Tensor
 def routed_value(network, x: Tensor, route, restrict: bool) -> Tensor:
     """Output of an ensemble of one for a single state ``x`` along ``route`` ([N, K] sources, weights, suitable).
 
-    A module whose sources all have weight 0 reads the encoded state. A link with a single candidate of weight 1 is a chain's.
+    A module whose sources all have weight 0 reads the encoded state.
     """
 
     def linear(layer, h):

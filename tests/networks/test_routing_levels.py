@@ -18,15 +18,19 @@ SIZES = {"module_dim": 6, "encoder_dim": 9, "router_dim": 7}
 LAYER = RoutedLayerConfig(num_modules=12, num_layers=4, **SIZES)
 MODEL = RoutedModelConfig(num_modules=12, num_models=4, **SIZES)
 BOTH = pytest.mark.parametrize("config", [LAYER, MODEL], ids=["layer", "model"])
+CHANGES = (
+    {},
+    {"residual": False},
+    {"resrouting": "target"},
+    {"resrouting": "off"},
+    {"top_k": None},
+    {"top_k": 1},
+)
 VARIANTS = pytest.mark.parametrize(
     "config",
-    [
-        base.model_copy(update=changes)
-        for base in (LAYER, MODEL)
-        for changes in ({}, {"residual": False}, {"resrouting": "target"}, {"resrouting": "off"}, {"top_k": None}, {"top_k": 1})
-    ],
+    [base.model_copy(update=changes) for base in (LAYER, MODEL) for changes in CHANGES],
     ids=lambda config: f"{config.type}-{config.residual}-{config.resrouting}-{config.top_k}",
-)  # fmt: skip
+)
 
 
 def generator(seed=0):
