@@ -1,0 +1,59 @@
+"""List the methods with their sources and parameter counts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from d2r.config import load_method, method_ids, resolve_network
+from d2r.planning.text import table
+
+TASKS = {"mt10": 10, "mt50": 50}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print every method of ``config/methods``."""
+    methods = describe_methods()
+    if args.json:
+        print(json.dumps(methods, indent=1))
+        return 0
+    rows = [
+        [m["id"], m["kind"], *(f"{m['parameters'][s][n]:,}" for s in TASKS for n in ("actor", "critic"))]
+        for m in methods
+    ]
+    header = ["method", "kind", "MT10 actor", "MT10 critic", "MT50 actor", "MT50 critic"]
+    print(table(header, rows, left=2))
+    print("\nLearned parameters at full width; a scale's `width` shrinks all methods alike.")
+    return 0
+
+
+def describe_methods() -> list[dict[str, Any]]:
+    """Id, kind, title, source, summary, deviations and parameter counts of every method, D2R's variants first."""
+    from d2r.networks.registry import count_parameters  # noqa: PLC0415 (torch takes a second to load)
+
+    described = []
+    for method in sorted(
+        (load_method(name) for name in method_ids()), key=lambda m: (m.kind != "variant", m.id)
+    ):
+        parameters = {
+            suite: count_parameters(resolve_network(method.id, suite), tasks)._asdict()
+            for suite, tasks in TASKS.items()
+        }
+        described.append(
+            {
+                "id": method.id,
+                "kind": method.kind,
+                "title": method.title,
+                "parameters": parameters,
+                "summary": method.summary,
+                "source": method.source,
+                "deviations": list(method.deviations),
+            }
+        )
+    return described
