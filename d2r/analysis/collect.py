@@ -13,6 +13,7 @@ import pandas as pd
 
 from d2r.config import RunKey, load_scale, plan_runs, scale_ids
 from d2r.errors import UserError
+from d2r.records import is_unchanged
 
 KEY = ("scale", "benchmark", "method", "seed", "protocol")
 RUN_COLUMNS = (
@@ -77,8 +78,9 @@ def collect(results: Path) -> Path:
 def _read_run_json(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = path.read_bytes()
+        about = json.loads(content)
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: cannot be read ({error}); delete the run's folder and train it again"
         ) from None
@@ -86,6 +88,8 @@ def _read_run_json(folder: Path) -> dict[str, Any]:
     absent = sorted(wanted - set(about)) if isinstance(about, dict) else ["everything"]
     if absent:
         raise UserError(f"{path}: key '{absent[0]}' is missing; delete the run's folder and train it again")
+    if not is_unchanged(content, about):
+        raise UserError(f"{path}: does not have the sha256 that it states, so it was changed; restore it")
     where = (about["benchmark"], about["method"], f"seed{about['seed']}")
     if where != folder.parts[-3:]:
         raise UserError(f"{path}: describes {'/'.join(where)}, so it lies in the wrong folder; move it there")

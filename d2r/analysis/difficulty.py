@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from d2r.analysis.results import Results
-from d2r.analysis.routing import routed_methods
 from d2r.analysis.statistics import Estimate, mean_interval, spearman
-from d2r.analysis.tables.notes import INTERVAL
-from d2r.analysis.tables.table import Cell, Table
-from d2r.analysis.tables.text import number_interval, steps
 
 LEARNED = 0.5
 """Success rate at which a task counts as learned."""
@@ -22,17 +16,16 @@ def task_difficulty(results: Results, benchmark: str) -> pd.DataFrame:
     """Difficulty of each task to the baselines, which have no depth routing: easiest first.
 
     Returns:
-        Index task; ``steps_to_learn``: steps per task until success first is at least 50 %, mean over all
-        runs of all baselines, the last step for runs that never get there; ``final_success``: of the same runs; ``difficulty``: mean
-        of both ranks (1 = easiest). Empty if no baseline finished.
+        Index task; ``steps_to_learn``: steps per task until success first is at least 50 %, mean over all runs of all
+        baselines, the last step for runs that never get there; ``final_success`` of the same runs; ``difficulty``:
+        mean of the ranks in both (1 = easiest). Empty if no baseline finished.
     """
     baselines = [method.id for method in results.methods if method.kind == "baseline"]
     final = results.final_success
     final = final[(final["benchmark"] == benchmark) & final["method"].isin(baselines)]
     if final.empty:
         return pd.DataFrame(columns=["steps_to_learn", "final_success", "difficulty"])
-    curves = results.metric("success", benchmark)
-    curves = curves[curves["method"].isin(baselines)]
+    curves = pd.concat([results.metric("success", benchmark, name).assign(method=name) for name in baselines])
     run = ["method", "seed", "task"]
     last = curves.groupby(run)["step"].max()
     learned = curves[curves["value"] >= LEARNED].groupby(run)["step"].min()
@@ -63,7 +56,7 @@ def correlation_over_training(results: Results, benchmark: str, method: str) -> 
         used = part.groupby("task")["value"].mean()
         tasks = used.index.intersection(difficulty.index)
         rho = spearman(used[tasks].to_numpy(dtype=float), difficulty[tasks].to_numpy(dtype=float))
-        found[int(seed), int(step)] = np.nan if rho is None else rho
+        found[int(str(seed)), int(str(step))] = np.nan if rho is None else rho
     if not found:
         return pd.DataFrame()
     index = pd.MultiIndex.from_tuples(list(found), names=["seed", "step"])
@@ -74,55 +67,3 @@ def correlation_over_training(results: Results, benchmark: str, method: str) -> 
 def rho_estimate(values: pd.Series[float]) -> Estimate:
     """Mean of the runs whose rho is defined, with an interval over them."""
     return mean_interval(values.dropna(), (-1.0, 1.0))
-
-
-def difficulty_table(results: Results) -> Table:
-    """Rank correlation of modules used with difficulty: early, in the middle and at the end of training."""
-    header = ["benchmark", "method", "step", "ρ (modules, difficulty)", "runs", "answer"]
-    columns = ["scale", "benchmark", "method", "step", "rho", "low", "high", "runs", "note"]
-    rows: list[list[Cell]] = []
-    data: list[dict[str, Any]] = []
-    for benchmark in results.benchmarks:
-        for method in routed_methods(results, benchmark):
-            table = correlation_over_training(results, benchmark, method)
-            for place, step in enumerate(table.columns):
-                estimate = rho_estimate(table[step])
-                keys = {"scale": results.scale, "benchmark": benchmark, "method": method, "step": step}
-                values = {"rho": estimate.value, "low": estimate.low, "high": estimate.high}
-                data.append({**keys, **values, "runs": estimate.n, "note": estimate.note})
-                if place in {0, len(table.columns) // 2, len(table.columns) - 1}:
-                    rows.append(
-                        [
-                            Cell(benchmark),
-                            Cell(results.method(method).title),
-                            Cell(steps(step), sort=float(step)),
-                            Cell(
-                                number_interval(estimate), sort=estimate.value, runs=f"{benchmark}/{method}"
-                            ),
-                            Cell(str(estimate.n)),
-                            Cell(_answer(estimate)),
-                        ]
-                    )
-    notes = (
-        (
-            "ρ: Spearman's rank correlation over tasks between the modules that a run uses for a task and the task's "
-            "difficulty; positive: harder tasks use more modules. Per run, then averaged."
-        ),
-        (
-            "Difficulty is measured on the baselines alone: the mean of a task's ranks in steps until 50 % success and "
-            "in final success, over all their runs. Runs that use equally many modules for all tasks have no ρ."
-        ),
-        INTERVAL,
-    )
-    title = f"Do harder tasks use more modules? ({results.label})"
-    return Table("difficulty", title, header, rows, pd.DataFrame(data, columns=columns), notes)
-
-
-def _answer(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "no run with a ranking"
-    if not estimate.has_interval:
-        return "no interval"
-    return {1: "harder tasks use more", -1: "harder tasks use fewer", 0: "not separated from 0"}[
-        estimate.separated_from(0.0)
-    ]

@@ -121,35 +121,54 @@ class Results:
         return table.mean(axis=1) if len(table) else pd.Series(dtype=float)
 
     @cached_property
-    def _by_quantity(self) -> dict[str, pd.DataFrame]:
+    def _counted_metrics(self) -> dict[tuple[str, str, str], pd.DataFrame]:
+        """Metrics of finished runs by quantity, benchmark and method."""
         keys = ["benchmark", "method", "seed"]
         counted = self.metrics.merge(self.finished[keys], on=keys)
-        return {str(name): part for name, part in counted.groupby("quantity")}
+        parts = counted.groupby(["quantity", "benchmark", "method"], sort=False, observed=True)
+        return {(str(key[0]), str(key[1]), str(key[2])): part for key, part in parts}
 
     @cached_property
     def quantities(self) -> list[str]:
         """Names of all quantities that some finished run recorded."""
-        return sorted(self._by_quantity)
+        return sorted({quantity for quantity, _, _ in self._counted_metrics})
 
-    def metric(self, quantity: str, benchmark: str | None = None, method: str | None = None) -> pd.DataFrame:
-        """Rows of one quantity (benchmark, method, seed, step, task, value) of finished runs; maybe none."""
-        empty = self.metrics.iloc[:0]
-        rows = self._by_quantity.get(quantity, empty)
-        if benchmark is not None:
-            rows = rows[rows["benchmark"] == benchmark]
-        return rows if method is None else rows[rows["method"] == method]
+    def recorded_by(self, quantity: str, benchmark: str) -> list[str]:
+        """Methods whose finished runs recorded a quantity on a benchmark."""
+        return [
+            method.id for method in self.methods if (quantity, benchmark, method.id) in self._counted_metrics
+        ]
+
+    def metric(self, quantity: str, benchmark: str, method: str) -> pd.DataFrame:
+        """Rows of one quantity (seed, step, task, value) of a method's finished runs; maybe none."""
+        return self._counted_metrics.get((quantity, benchmark, method), self.metrics.iloc[:0])
+
+    @cached_property
+    def _curve_tables(self) -> dict[tuple[str, str, str], pd.DataFrame]:
+        return {}
+
+    def curves_by_task(self, quantity: str, benchmark: str, method: str) -> pd.DataFrame:
+        """A quantity over training: one row per (seed, task), one column per step.
+
+        Only steps that every finished seed recorded are kept, so that no point averages fewer runs than another.
+        """
+        key = (quantity, benchmark, method)
+        if key not in self._curve_tables:
+            rows = self.metric(*key)
+            tasks = rows["task"].astype("string").fillna("")
+            table = rows.assign(task=tasks).pivot_table(
+                index=["seed", "task"], columns="step", values="value"
+            )
+            self._curve_tables[key] = table.dropna(axis=1)
+        return self._curve_tables[key]
 
     def curves(self, quantity: str, benchmark: str, method: str, task: str | None = None) -> pd.DataFrame:
-        """A quantity over training, of one task or averaged over tasks: one row per seed, one column per step.
-
-        Only steps that every finished seed recorded are kept, so that no point averages fewer runs than the
-        others.
-        """
-        rows = self.metric(quantity, benchmark, method)
-        if task is not None:
-            rows = rows[rows["task"] == task]
-        table = rows.pivot_table(index="seed", columns="step", values="value")
-        return table.dropna(axis=1)
+        """A quantity over training, of one task or averaged over tasks: one row per seed, one column per step."""
+        table = self.curves_by_task(quantity, benchmark, method)
+        if task is None or table.empty:
+            return table.groupby(level="seed").mean() if len(table) else pd.DataFrame()
+        names = table.index.get_level_values("task")
+        return table[names == task].droplevel("task")
 
 
 def load_results(folder: Path) -> Results:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from d2r.analysis.figures.curves import learning_curves
-from d2r.analysis.figures.style import house_style, save
+from d2r.analysis.figures.comparisons import (
+    compute_against_success,
+    differences,
+    performance_profiles,
+    probability_of_improvement,
+)
+from d2r.analysis.figures.curves import learning_curves, task_curves, variant_curves
+from d2r.analysis.figures.instruments import (
+    difficulty_over_training,
+    instrument_curves,
+    module_gradients,
+    module_usage,
+    success_against_modules,
+    temperature_and_alpha,
+)
+from d2r.analysis.figures.routes import method_routes, task_routes
+from d2r.analysis.figures.style import house_style, save, svg_text
 from d2r.analysis.results import Results
+from d2r.config import BENCHMARKS
 
 
 @dataclass(frozen=True)
@@ -22,11 +39,75 @@ class FigureSpec:
     draw: Callable[[Results], Figure]
 
 
+_BAND = "Mean over runs; bands are 95 % intervals over runs."
+
 FIGURES: tuple[FigureSpec, ...] = (
+    FigureSpec("learning_curves", f"Success over training, D2R and baselines. {_BAND}", learning_curves),
     FigureSpec(
-        "learning_curves",
-        "Success over training, D2R and baselines; mean over runs, bands are 95 % intervals over runs.",
-        learning_curves,
+        "learning_curves_variants", f"Each D2R variant beside full D2R (black). {_BAND}", variant_curves
+    ),
+    FigureSpec(
+        "differences",
+        "Difference in final success to full D2R with 95 % intervals; hollow: no interval.",
+        differences,
+    ),
+    FigureSpec(
+        "probability_of_improvement",
+        "Probability that a run of a method beats a run of D2R on a task, ties half, with 95 % intervals over runs.",
+        probability_of_improvement,
+    ),
+    FigureSpec(
+        "performance_profile",
+        "Performance profiles: share of tasks with a final success above the rate on the x axis. Bands as above.",
+        performance_profiles,
+    ),
+    FigureSpec(
+        "compute_against_success",
+        "Final success against what a method costs; mean over runs.",
+        compute_against_success,
+    ),
+    FigureSpec(
+        "success_against_modules",
+        "D2R: final success of each task against the modules used.",
+        success_against_modules,
+    ),
+    FigureSpec(
+        "module_usage", "D2R: modules used by each task over training, easiest task at the top.", module_usage
+    ),
+    FigureSpec(
+        "difficulty",
+        f"Rank correlation of modules used with difficulty to the baselines. {_BAND}",
+        difficulty_over_training,
+    ),
+    FigureSpec(
+        "instruments", f"Instruments of routing over training, mean over tasks. {_BAND}", instrument_curves
+    ),
+    FigureSpec(
+        "temperature_alpha",
+        "D2R: route temperature and SAC temperature of each task; easy tasks light, hard tasks dark.",
+        temperature_and_alpha,
+    ),
+    FigureSpec(
+        "module_gradients",
+        "D2R: gradient norm of each module, relative to the median module.",
+        module_gradients,
+    ),
+    FigureSpec("routes_methods", "Final routes of every routed method for two tasks.", method_routes),
+    *(
+        FigureSpec(
+            f"routes_{benchmark}",
+            f"D2R's final route for each task of {benchmark}; arcs as wide as their weight, unused modules faded.",
+            partial(task_routes, benchmark=benchmark),
+        )
+        for benchmark in BENCHMARKS
+    ),
+    *(
+        FigureSpec(
+            f"learning_curves_tasks_{benchmark}",
+            f"Success over training on each task of {benchmark}, easiest first.",
+            partial(task_curves, benchmark=benchmark),
+        )
+        for benchmark in BENCHMARKS
     ),
 )
 
@@ -38,3 +119,10 @@ def write_figures(results: Results) -> list[Path]:
         for spec in FIGURES:
             paths += save(spec.draw(results), results.folder / "figures", spec.name)
     return paths
+
+
+def svg_figures(results: Results) -> Iterator[tuple[FigureSpec, str]]:
+    """Every figure as SVG text."""
+    with house_style():
+        for spec in FIGURES:
+            yield spec, svg_text(spec.draw(results))

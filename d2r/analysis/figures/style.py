@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ COLUMN = 3.4
 """Width of one column of a paper, in inches."""
 PAGE = 7.0
 """Width of both columns, in inches."""
+LEGEND_COLUMNS = 4
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F")
 """Okabe and Ito's colours that can be told apart with any colour vision; D2R itself is black."""
@@ -57,6 +59,7 @@ class Look:
 
     def __init__(self, methods: Sequence[MethodInfo]) -> None:
         self._place: dict[str, int] = {}
+        self._variants = {method.id for method in methods if method.kind == "variant"} - {REFERENCE}
         for kind in ("variant", "baseline"):
             names = [method.id for method in methods if method.kind == kind and method.id != REFERENCE]
             self._place |= {name: index for index, name in enumerate(names)}
@@ -68,6 +71,10 @@ class Look:
     def dashes(self, method: str) -> Dashes:
         """Solid for D2R; a new pattern each time the palette is used up."""
         return "-" if method == REFERENCE else DASHES[(self._place[method] // len(PALETTE)) % len(DASHES)]
+
+    def face(self, method: str) -> str:
+        """Fill of a marker: hollow for variants, so that they differ from baselines of the same colour."""
+        return "#ffffff" if method in self._variants else self.color(method)
 
     def marker(self, method: str) -> str:
         """A shape beside the colour, for print in grey."""
@@ -97,10 +104,79 @@ def empty_figure(message: str) -> Figure:
     return figure
 
 
+def panels(
+    count: int, columns: int, height: float, legend_entries: int = 0, width: float = PAGE
+) -> tuple[Figure, list[Axes]]:
+    """A figure with ``count`` panels in rows of ``columns``, and room for a legend below them.
+
+    Args:
+        count: number of panels.
+        columns: panels in a row.
+        height: of one row, in inches.
+        legend_entries: lines in the legend below.
+        width: of the figure, in inches.
+    """
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    legend = 0.15 * -(-legend_entries // LEGEND_COLUMNS) + 0.1 if legend_entries else 0.0
+    figure = new_figure(width, height * rows + legend + 0.2)
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid[count:]:
+        axes.remove()
+    return figure, grid[:count]
+
+
+def shared_panels(
+    count: int, columns: int, height: float, legend_entries: int = 0
+) -> tuple[Figure, list[Axes]]:
+    """Many equal panels that share both axes, labelled at the borders only, with fixed margins.
+
+    Much faster than ``panels`` for the 50 tasks of MT50, whose layout would otherwise be solved for.
+    """
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    legend = 0.15 * -(-legend_entries // LEGEND_COLUMNS)
+    total = height * rows + legend + 0.75
+    figure = Figure(figsize=(PAGE, total))
+    FigureCanvasAgg(figure)
+    grid = list(figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat)
+    figure.subplots_adjust(0.06, (0.3 + legend) / total, 0.99, 1 - 0.42 / total, wspace=0.1, hspace=0.35)
+    for axes in grid[count:]:
+        axes.remove()
+    for axes in grid[max(0, count - columns) : count]:
+        axes.tick_params(labelbottom=True)
+    return figure, grid[:count]
+
+
+def shared_legend(figure: Figure, grid: Sequence[Axes]) -> None:
+    """One legend below all panels, each label once."""
+    found: dict[str, Any] = {}
+    for axes in grid:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        place: Any = "lower center" if figure.get_layout_engine() is None else "outside lower center"
+        figure.legend(list(found.values()), list(found), loc=place, ncols=LEGEND_COLUMNS)
+
+
 def percent_axis(axes: Axes) -> None:
     """Success from 0 to 100 %, with air for lines that lie on the border."""
     axes.set_ylim(-0.03, 1.03)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "25", "50", "75", "100"])
+
+
+def settle(figure: Figure) -> None:
+    """Solve the layout once, so that each file that is written does not do it again."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def svg_text(figure: Figure) -> str:
+    """The figure as SVG, without dates or program names."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
@@ -110,9 +186,10 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         UserError: if the folder cannot be written.
     """
     paths = [folder / f"{name}.svg", folder / f"{name}.png"]
+    settle(figure)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(paths[0], format="svg", metadata={"Date": None, "Creator": None})
+        paths[0].write_text(svg_text(figure), encoding="utf-8", newline="\n")
         figure.savefig(paths[1], format="png", metadata={"Software": None})
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from d2r.analysis.difficulty import difficulty_table
 from d2r.analysis.results import Results
 from d2r.analysis.tables.aggregates import aggregates_table, efficiency_table
 from d2r.analysis.tables.comparisons import ablation_table, baselines_table
+from d2r.analysis.tables.difficulty import difficulty_table
 from d2r.analysis.tables.main import main_table
 from d2r.analysis.tables.published import published_table
 from d2r.analysis.tables.routing import diagnostics_table, modules_table
