@@ -14,6 +14,7 @@ from d2r.config import RunKey, config_hash, resolve_run
 from d2r.config.schema import Scale
 from d2r.errors import UserError
 from d2r.planning.layout import PROGRESS, RUN_RECORD
+from d2r.records import is_unchanged
 
 Status = Literal["finished", "failed", "outdated", "running", "stopped", "waiting"]
 
@@ -74,17 +75,20 @@ def run_progress(key: RunKey, results: Path, scale: Scale, now: datetime | None 
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a JSON object; a run's record must be unchanged.
 
     Raises:
         UserError: if the file cannot be read or holds something else.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        data = json.loads(content)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}); delete it") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected a JSON object; delete it")
+    if path.name == RUN_RECORD and not is_unchanged(content, data):
+        raise UserError(f"{path}: does not have the sha256 that it states, so it was changed; restore or delete it")
     return data
 
 

@@ -1,9 +1,11 @@
 """Checkpoints that can be trusted: written atomically, hashed, read only after the hash is checked.
 
-A checkpoint is a manifest ``checkpoint-<step>.json`` that names its files with their sha256: the state of everything but the replay
-(``state-<step>.pt``), and the replay in segments (``replay-<from>-<to>.safetensors``). A segment holds the transitions added between two
-checkpoints and is never written again, so a checkpoint costs what is new and not what the replay holds. The manifest is renamed into
-place last and carries its own hash; until then the previous checkpoint stands. The last two checkpoints are kept.
+A checkpoint is a manifest ``checkpoint-<step>.json`` that names its files with their sha256: the state of everything
+but the replay (``state-<step>-<hash>.pt``), and the replay in segments (``replay-<from>-<to>-<hash>.safetensors``). A
+segment holds the transitions added between two checkpoints and is never written again, so a checkpoint costs what is
+new and not what the replay holds. Many checkpoints rest on one segment, so each is kept twice. The manifest is renamed
+into place last and carries its own hash; until then the previous checkpoint stands. No file ever changes: a name holds
+the start of its content's hash. The last two checkpoints are kept.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,22 +25,34 @@ from d2r.algorithms.replay import Replay
 from d2r.training.files import sha256, write_bytes
 
 KEEP = 2
+FORMAT = 2
+COPY = ".copy"
+"""Ending of the second copy of a replay segment."""
 
 
 class Damaged(Exception):
     """A checkpoint is not what was written; the message says which file and how."""
 
 
+class Segment(NamedTuple):
+    """A stretch of the replay: transitions ``start`` to ``stop``, counted since the run began."""
+
+    start: int
+    stop: int
+    name: str
+
+
 class Manifest(NamedTuple):
-    """What a checkpoint consists of: step, files with their sha256, and replay segments as (from, to)."""
+    """What a checkpoint consists of: step, name of the state, replay segments, and the sha256 of all these files."""
 
     step: int
+    state: str
+    segments: list[Segment]
     files: dict[str, str]
-    segments: list[tuple[int, int]]
 
     def to_bytes(self) -> bytes:
         """Return JSON that ends with its own hash."""
-        body = {"step": self.step, "files": self.files, "segments": self.segments}
+        body = {"format": FORMAT, **self._asdict(), "segments": [list(segment) for segment in self.segments]}
         return json.dumps(body | {"self": _digest(body)}, indent=1).encode()
 
     @classmethod
@@ -44,16 +60,23 @@ class Manifest(NamedTuple):
         """Read and check a manifest.
 
         Raises:
-            Damaged: if it is not exactly what was written.
+            Damaged: if it is not exactly what was written, or names files outside its folder.
         """
         try:
-            body = json.loads(path.read_bytes())
+            content = path.read_bytes()
+            body = json.loads(content)
             expected = body.pop("self")
-            manifest = cls(body["step"], body["files"], [(a, b) for a, b in body["segments"]])
+            segments = [Segment(*entry) for entry in body["segments"]]
+            manifest = cls(body["step"], body["state"], segments, body["files"])
+            unchanged = _digest(body) == expected and manifest.to_bytes() == content
+            in_place = path.name == _manifest_name(manifest.step)
+            listed = set(manifest.files) == {manifest.state, *(segment.name for segment in segments)}
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise Damaged(f"{path.name} is not readable") from None
-        if _digest(body) != expected or path.name != _manifest_name(manifest.step):
+        if not unchanged or not in_place or not listed:
             raise Damaged(f"{path.name} has been changed")
+        if any(Path(name).name != name for name in manifest.files):
+            raise Damaged(f"{path.name} names files outside its folder")
         return manifest
 
 
@@ -65,8 +88,8 @@ def _manifest_name(step: int) -> str:
     return f"checkpoint-{step:012d}.json"
 
 
-def _segment_name(start: int, stop: int) -> str:
-    return f"replay-{start:012d}-{stop:012d}.safetensors"
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("checkpoint-*.json"), reverse=True)
 
 
 class CheckpointStore:
@@ -75,98 +98,126 @@ class CheckpointStore:
     def __init__(self, folder: Path):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._segments: list[tuple[int, int]] = []
-        self._hashes: dict[str, str] = {}
+        self._good: list[Manifest] = []
 
-    def save(self, step: int, state: dict[str, Any], replay: Replay) -> None:
+    def save(self, step: int, state: dict[str, Any], replay: Replay | None) -> None:
         """Write a checkpoint; when this returns it is on disk, and the one before the previous is gone.
 
         Args:
+            step: the state's environment step.
             state: tensors, numbers, strings and containers of them.
-            replay: what is new in it since the last checkpoint is written.
+            replay: what is new in it since the last checkpoint is written; none for a run that needs it no more.
 
         Raises:
             OSError: if it could not be written; the checkpoints before are untouched.
         """
-        self._save(step, state, self._save_replay(replay), KEEP)
-
-    def save_last(self, step: int, state: dict[str, Any]) -> None:
-        """Write the checkpoint of a run that is over: it needs no replay, and nothing before it is kept."""
-        self._save(step, state, [], 1)
-
-    def _save(self, step: int, state: dict[str, Any], segments: list[tuple[int, int]], keep: int) -> None:
+        segments, files = self._save_replay(replay) if replay is not None else ([], {})
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        name = f"state-{step:012d}.pt"
-        data = buffer.getvalue()
-        write_bytes(self.folder / name, data)
-        files = {_segment_name(a, b): self._hashes[_segment_name(a, b)] for a, b in segments}
-        files[name] = hashlib.sha256(data).hexdigest()
-        write_bytes(self.folder / _manifest_name(step), Manifest(step, files, segments).to_bytes())
-        self._segments = segments
-        self._collect_garbage(keep)
+        name = self._write(f"state-{step:012d}", ".pt", buffer.getvalue(), files)
+        manifest = Manifest(step, name, segments, files)
+        write_bytes(self.folder / _manifest_name(step), manifest.to_bytes())
+        self._good = [*(m for m in self._good if m.step != step), manifest][-KEEP:]
+        self._remove_others()
 
-    def _save_replay(self, replay: Replay) -> list[tuple[int, int]]:
-        saved = self._segments[-1][1] if self._segments else 0
+    def keep_last(self) -> None:
+        """Remove all checkpoints but the last."""
+        self._good = self._good[-1:]
+        self._remove_others()
+
+    def _save_replay(self, replay: Replay) -> tuple[list[Segment], dict[str, str]]:
         oldest = max(0, replay.total - replay.capacity)
-        segments = [(a, b) for a, b in self._segments if b > oldest]
-        start = max(saved, oldest)
+        segments: list[Segment] = []
+        files: dict[str, str] = {}
+        if self._good:
+            before = self._good[-1]
+            segments = [segment for segment in before.segments if segment.stop > oldest]
+            files = {segment.name: before.files[segment.name] for segment in segments}
+        start = max(segments[-1].stop if segments else 0, oldest)
         if start < replay.total:
-            name = _segment_name(start, replay.total)
             data = safetensors.torch.save(replay.export(start, replay.total))
-            write_bytes(self.folder / name, data)
-            self._hashes[name] = hashlib.sha256(data).hexdigest()
-            segments.append((start, replay.total))
-        return segments
+            name = self._write(f"replay-{start:012d}-{replay.total:012d}", ".safetensors", data, files)
+            write_bytes(self.folder / (name + COPY), data)
+            segments.append(Segment(start, replay.total, name))
+        return segments, files
 
-    def load(self, replay: Replay) -> tuple[dict[str, Any] | None, list[str]]:
+    def _write(self, stem: str, suffix: str, data: bytes, files: dict[str, str]) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        name = f"{stem}-{digest[:12]}{suffix}"
+        write_bytes(self.folder / name, data)
+        files[name] = digest
+        return name
+
+    def load(
+        self, replay: Replay, problem: Callable[[dict[str, Any]], str | None] = lambda _: None
+    ) -> tuple[dict[str, Any] | None, list[str]]:
         """Read the newest checkpoint that is whole.
 
+        Args:
+            replay: is filled.
+            problem: says why a state cannot be used, if something that it refers to is damaged.
+
         Returns:
-            Its state (none if there is no whole one) and a line for every damaged one that was passed over.
+            Its state (none if there is no whole one) and a line for everything damaged that was passed over or mended.
         """
-        notes = []
-        for path in sorted(self.folder.glob("checkpoint-*.json"), reverse=True):
+        notes: list[str] = []
+        for path in _newest_first(self.folder):
             try:
                 manifest = Manifest.read(path)
-                self._check(manifest)
+                for name, digest in manifest.files.items():
+                    self._check(name, digest, notes)
+                state = self._read(manifest, replay, problem)
             except Damaged as damage:
-                notes.append(f"checkpoint {path.stem.partition('-')[2]} is damaged and was passed over: {damage}")
+                notes.append(
+                    f"checkpoint {path.stem.partition('-')[2]} is damaged and was passed over: {damage}"
+                )
                 continue
-            for start, stop in manifest.segments:
-                data = (self.folder / _segment_name(start, stop)).read_bytes()
-                replay.restore(start, safetensors.torch.load(data))
-            self._segments = manifest.segments
-            self._hashes = dict(manifest.files)
-            state = torch.load(self.folder / f"state-{manifest.step:012d}.pt", weights_only=True, map_location="cpu")
+            self._good = [manifest]
             return state, notes
         return None, notes
 
-    def _check(self, manifest: Manifest) -> None:
-        expected = {f"state-{manifest.step:012d}.pt", *(_segment_name(a, b) for a, b in manifest.segments)}
-        if set(manifest.files) != expected:
-            raise Damaged("its manifest does not list its files")
-        for name, digest in manifest.files.items():
-            try:
-                actual = sha256(self.folder / name)
-            except OSError:
-                raise Damaged(f"{name} is missing") from None
-            if actual != digest:
-                raise Damaged(f"{name} does not have the sha256 that was written")
+    def _check(self, name: str, digest: str, notes: list[str]) -> None:
+        """Check a file's hash; take its copy if that is whole."""
+        problem = self._problem(name, digest)
+        if problem is None:
+            return
+        if self._problem(name + COPY, digest) is not None:
+            raise Damaged(problem)
+        write_bytes(self.folder / name, (self.folder / (name + COPY)).read_bytes())
+        notes.append(f"{problem}; it was restored from its copy")
 
-    def _collect_garbage(self, keep: int) -> None:
-        """Remove what the last checkpoints do not need, and temporary files of a killed process."""
-        needed: set[str] = set()
-        kept = 0
-        for path in sorted(self.folder.glob("checkpoint-*.json"), reverse=True):
-            try:
-                manifest = Manifest.read(path)
-            except Damaged:
-                continue
-            needed |= {path.name, *manifest.files}
-            kept += 1
-            if kept == keep:
-                break
+    def _problem(self, name: str, digest: str) -> str | None:
+        try:
+            actual = sha256(self.folder / name)
+        except OSError:
+            return f"{name} is missing"
+        return None if actual == digest else f"{name} does not have the sha256 that was written"
+
+    def _read(
+        self, manifest: Manifest, replay: Replay, problem: Callable[[dict[str, Any]], str | None]
+    ) -> dict[str, Any]:
+        replay.total = 0
+        try:
+            state: dict[str, Any] = torch.load(
+                self.folder / manifest.state, weights_only=True, map_location="cpu"
+            )
+            reason = problem(state)
+            if reason is not None:
+                raise Damaged(reason)
+            for start, _, name in manifest.segments:
+                replay.restore(start, safetensors.torch.load((self.folder / name).read_bytes()))
+        except (
+            ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError,
+            ValueError, pickle.UnpicklingError, safetensors.SafetensorError,
+        ):  # fmt: skip
+            raise Damaged("its files do not hold a state of this run") from None
+        return state
+
+    def _remove_others(self) -> None:
+        """Remove what the good checkpoints do not need, and temporary files of a killed process."""
+        needed = {_manifest_name(manifest.step) for manifest in self._good}
+        for manifest in self._good:
+            needed |= set(manifest.files) | {segment.name + COPY for segment in manifest.segments}
         for path in self.folder.iterdir():
             if path.name not in needed and path.name.startswith(("checkpoint-", "state-", "replay-", ".")):
                 path.unlink(missing_ok=True)

@@ -26,8 +26,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
         sync_folder(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -38,6 +38,12 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Replace ``path`` by ``data`` atomically and durably."""
     with replacing(path) as file:
         file.write(data)
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written to ``path`` durable."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import Diverged, MultiTaskSAC
 from d2r.config import RunConfig, project_root
 from d2r.envs.vector import MetaWorldVectorEnv
-from d2r.errors import RunFailure, UserError
+from d2r.errors import RunFailure
 from d2r.evaluation.success import Evaluation, evaluate
 from d2r.networks.registry import build_actor, build_critics, count_parameters
+from d2r.records import SEALED_SINCE
 from d2r.training import instruments, provenance
 from d2r.training.checkpoint import CheckpointStore
 from d2r.training.metrics import COLUMNS, Row, TidyFile, csv_bytes
@@ -72,24 +72,25 @@ def train(config: RunConfig, results: Path, machine: Machine, record_failure: bo
         record = folders.finished()
         if record is not None:
             print(f"{_name(config)}: already {record['status']}; remove {folders.published} to run it again")
-            return 0
+            return 0 if record["status"] == "finished" or record_failure else RunFailure.status
         torch.set_num_threads(machine.threads)
-        run = Run(config, folders, machine, stop)
         try:
-            return run.to_the_end()
-        except NumbersWentWrong as wrong:
-            run.publish(None, wrong.failure)
-            if record_failure:
-                print(f"{_name(config)}: failed: {wrong}", file=sys.stderr)
-                return 0
-            raise RunFailure(f"{_name(config)}: {wrong}; published as failed") from None
+            with closing(Run(config, folders, machine, stop)) as run:
+                try:
+                    return run.to_the_end()
+                except NumbersWentWrong as wrong:
+                    run.publish(None, wrong.failure)
+                    if record_failure:
+                        print(f"{_name(config)}: failed: {wrong}", file=sys.stderr)
+                        return 0
+                    raise RunFailure(f"{_name(config)}: {wrong}; published as failed") from None
+        except BrokenPipeError:
+            raise
         except OSError as error:
             raise RunFailure(
                 f"{folders.state}: cannot be written ({error.strerror}); the last checkpoint is whole, "
                 "make room and run the same command again"
             ) from None
-        finally:
-            run.close()
 
 
 def _name(config: RunConfig) -> str:
@@ -127,7 +128,7 @@ class Run:
         self.store = CheckpointStore(folders.checkpoints)
         self.stopwatch = Stopwatch()
         self.step = self.updates = self.resumes = 0
-        self.evaluated = self.checkpointed = 0
+        self.evaluated, self.checkpointed = 0, -1
         self.started = provenance.now()
         self.success: float | None = None
         self.final: Evaluation | None = None
@@ -141,19 +142,23 @@ class Run:
 
     def _begin(self) -> npt.NDArray[np.float64]:
         """Load the newest whole checkpoint, or start; returns the current observations [task, 39]."""
-        state, notes = self.store.load(self.replay)
+        state, notes = self.store.load(self.replay, self._damage_to_tidy_files)
         for note in notes:
             print(f"{_name(self.config)}: {note}", file=sys.stderr, flush=True)
-        if state is not None and all(self.tidy[name].matches(state["tidy"][name]) for name in TIDY):
-            return self._restore(state)
         if state is not None:
-            print(f"{_name(self.config)}: its metrics files are damaged; starting again", file=sys.stderr, flush=True)
+            return self._restore(state)
+        if notes:
+            print(f"{_name(self.config)}: no checkpoint is whole; starting again", file=sys.stderr, flush=True)
         for file in self.tidy.values():
             file.start()
         self.replay.total = 0
         observations = self.env.reset_arrays()
         self.replay.begin_episode(torch.from_numpy(observations))
         return observations
+
+    def _damage_to_tidy_files(self, state: dict[str, Any]) -> str | None:
+        damaged = [name for name in TIDY if not self.tidy[name].matches(state["tidy"][name])]
+        return f"{damaged[0]} does not begin with the rows that were written" if damaged else None
 
     def _restore(self, state: dict[str, Any]) -> npt.NDArray[np.float64]:
         self.learner.load_state_dict(state["learner"])
@@ -196,10 +201,7 @@ class Run:
             "environment_actions": actions,
         }
         with self.stopwatch("checkpoint"):
-            if last:
-                self.store.save_last(self.step, state)
-            else:
-                self.store.save(self.step, state, self.replay)
+            self.store.save(self.step, state, None if last else self.replay)
         self.checkpointed = self.step
 
     def to_the_end(self) -> int:
@@ -209,7 +211,7 @@ class Run:
             due = self.step % budget.evaluate_every == 0 or self.step == budget.steps
             if self.step > self.evaluated and due and not self.stop:
                 self.evaluate()
-            if self.stop or (self.step > self.checkpointed and self.step % budget.checkpoint_every == 0):
+            if self.step > self.checkpointed and (self.stop or self.step % budget.checkpoint_every == 0):
                 self.checkpoint()
             if self.stop:
                 self.reporter.say(f"stopped by signal {self.stop.signal} at step {self.step}, checkpoint written")
@@ -322,12 +324,14 @@ class Run:
             "policy.safetensors": safetensors.torch.save(policy, metadata=label),
         }
         self.folders.publish(files, self._record(failure))
+        if failure is None:
+            self.store.keep_last()
         self.reporter.done(self.step, self.updates, self.success, failure)
 
     def _record(self, failure: dict[str, Any] | None) -> dict[str, Any]:
         key = self.folders.key
         return {
-            "schema": 1,
+            "schema": SEALED_SINCE,
             **key._asdict(),
             "protocol": self.config.protocol.id,
             "status": "finished" if failure is None else "failed",

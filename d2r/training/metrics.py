@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from d2r.training.files import sha256
+from d2r.training.files import sha256, sync_file
 
 COLUMNS = {
     "metrics.csv": ("step", "task", "quantity", "value"),
@@ -52,7 +52,8 @@ class TidyFile:
             file.write(csv_bytes((), rows))
 
     def state_dict(self) -> dict[str, Any]:
-        """Length and sha256 of the file now."""
+        """Length and sha256 of the file now, which is on disk when this returns."""
+        sync_file(self.path)
         size = self.path.stat().st_size
         return {"size": size, "sha256": sha256(self.path, size)}
 

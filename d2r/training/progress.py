@@ -67,5 +67,6 @@ class Reporter:
                 "updated": provenance.now(),
                 "steps_per_second": self._rate(step),
                 "pid": os.getpid(),
+                "host": os.uname().nodename,
             },
         )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
 from d2r.config import RunConfig, RunKey, config_hash
 from d2r.errors import UserError
+from d2r.planning.layout import RUN_RECORD
+from d2r.records import is_unchanged, record_bytes
 from d2r.training.files import sha256, write_bytes
 
 OUTPUTS = ("metrics.csv", "routes.csv", "evaluation.csv", "timing.csv", "policy.safetensors")
@@ -40,29 +43,35 @@ class RunFolders:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise UserError(f"{folder}: cannot be created ({error.strerror}); choose another --results") from None
+                raise UserError(
+                    f"{folder}: cannot be created ({error.strerror}); choose another --results"
+                ) from None
             if not os.access(folder, os.W_OK):
-                raise UserError(f"{folder}: cannot be written; mend its permissions or choose another --results")
+                raise UserError(
+                    f"{folder}: cannot be written; mend its permissions or choose another --results"
+                )
 
     def finished(self) -> dict[str, Any] | None:
         """Return the published ``run.json`` of this very configuration if its outputs are whole, else none."""
         try:
-            record: dict[str, Any] = json.loads((self.published / "run.json").read_bytes())
-            if record["config_hash"] != self.hash:
+            content = (self.published / RUN_RECORD).read_bytes()
+            record: dict[str, Any] = json.loads(content)
+            if record["config_hash"] != self.hash or not is_unchanged(content, record):
                 return None
             outputs = record["outputs"]
             whole = all(sha256(self.published / name) == outputs[name] for name in OUTPUTS)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         return record if whole else None
 
     def publish(self, files: dict[str, bytes], record: dict[str, Any]) -> None:
-        """Write outputs by rename, ``run.json`` with their hashes last."""
+        """Write outputs by rename, ``run.json`` with their hashes last; one of another configuration goes first."""
         self.published.mkdir(parents=True, exist_ok=True)
+        (self.published / RUN_RECORD).unlink(missing_ok=True)
         for name in OUTPUTS:
             write_bytes(self.published / name, files[name])
         record = record | {"outputs": {name: sha256(self.published / name) for name in OUTPUTS}}
-        write_bytes(self.published / "run.json", json.dumps(record, indent=1).encode() + b"\n")
+        write_bytes(self.published / RUN_RECORD, record_bytes(record))
 
 
 class Lock:
@@ -73,19 +82,30 @@ class Lock:
         self._file: TextIO | None = None
 
     def __enter__(self) -> Lock:
-        self._file = self.path.open("a+")
+        try:
+            self._file = self.path.open("a+", encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: cannot be opened ({error.strerror}); mend its permissions"
+            ) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self._file.seek(0)
             holder = self._file.read().strip() or "unknown"
             self._file.close()
             raise UserError(
                 f"{self.path.parent}: process {holder} is working on this run; wait for it or stop it"
             ) from None
-        self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n")
-        self._file.flush()
+        except OSError as error:
+            self._file.close()
+            raise UserError(
+                f"{self.path}: cannot be locked ({error.strerror}); choose another --results"
+            ) from None
+        with suppress(OSError):  # who holds it is only a courtesy to the next one
+            self._file.truncate(0)
+            self._file.write(f"{os.getpid()} on {os.uname().nodename}\n")
+            self._file.flush()
         return self
 
     def __exit__(
@@ -98,5 +118,6 @@ class Lock:
 def write_progress(folder: Path, progress: dict[str, Any]) -> None:
     """Replace ``progress.json``, which ``d2r status`` reads. Losing it loses nothing, so it is not forced to disk."""
     temporary = folder / ".progress.json"
-    temporary.write_text(json.dumps(progress), encoding="utf-8")
-    temporary.replace(folder / "progress.json")
+    with suppress(OSError):
+        temporary.write_text(json.dumps(progress), encoding="utf-8")
+        temporary.replace(folder / "progress.json")

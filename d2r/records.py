@@ -1,0 +1,33 @@
+"""Records that carry their own sha256: the ``run.json`` of a run, as bytes and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+SEALED_SINCE = 2
+"""Schema from which on a record holds the key ``sha256``."""
+
+
+def record_bytes(record: Mapping[str, Any]) -> bytes:
+    r"""Return JSON, one value to a line, whose last key is the sha256 of all others.
+
+    Example:
+        >>> record_bytes({"schema": 2})[:16]
+        b'{\n "schema": 2,\n'
+    """
+    body = {key: value for key, value in record.items() if key != "sha256"}
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps(body | {"sha256": hashlib.sha256(canonical).hexdigest()}, indent=1).encode() + b"\n"
+
+
+def is_unchanged(content: bytes, record: Mapping[str, Any]) -> bool:
+    """Whether ``content``, which was read as ``record``, is what :func:`record_bytes` wrote, to the byte.
+
+    A record of an older schema has no sha256 of its own; it is vouched for by the release that holds it, if one does.
+    """
+    if "sha256" not in record and record.get("schema") == SEALED_SINCE - 1:
+        return True
+    return record_bytes(record) == content
