@@ -18,6 +18,10 @@ Where this follows the official code (DarkDawn233/D2R_MTRL, ``depth_route_net.py
 3. A source is unsuitable when its full softmax probability is at most 1/(c+1), c being the number of candidates
    (``resrouting: threshold``). The paper's words, "not in the target policy's current top K", are ``resrouting: target``.
 4. Modules 2..N have a shortcut (``residual``), and no ReLU follows u.
+
+Three controls of our own live here too. ``router: random`` draws routes uniformly and keeps one fixed route a task for evaluation;
+``router: none`` runs all modules in sequence (fixed depth), the task entering as u in place of f; a *growing* network
+(``initial_modules``) hides the modules that do not exist yet from every choice, the paper's open question on generating modules.
 """
 
 from __future__ import annotations
@@ -51,6 +55,8 @@ class RoutedNetwork(Network):
         self.config, self.num_tasks, self.ensemble = config, num_tasks, ensemble
         count, dim, width = config.num_modules, config.module_dim, config.encoder_dim
         self.top_k = count if config.top_k is None else min(config.top_k, count)
+        if config.router == "none":
+            self.top_k = 1
 
         self.state_encoder = nn.ModuleList(
             [StackedLinear(ensemble, inputs, width, generator), StackedLinear(ensemble, width, width, generator)]
@@ -68,44 +74,75 @@ class RoutedNetwork(Network):
         self.module_bias = nn.Parameter(torch.full((ensemble, count - 1, dim), HIDDEN_BIAS))
         self.head = StackedLinear(ensemble, dim, outputs, generator, head=True)
 
-        candidates = torch.arange(1, count + 1)
-        position = torch.arange(count)
-        starts = candidates * (candidates - 1) // 2
-        self.exists: Tensor
+        position, group = torch.arange(count), torch.arange(count).unsqueeze(1)
         self.logit_index: Tensor
         self.last_candidate: Tensor
+        self.exists: Tensor
         self.in_group: Tensor
-        self.register_buffer("exists", position < candidates.unsqueeze(1), persistent=False)
-        flat = (starts.unsqueeze(1) + torch.minimum(position, candidates.unsqueeze(1) - 1)).flatten()
-        self.register_buffer("logit_index", flat, persistent=False)
-        self.register_buffer("last_candidate", (candidates - 1).unsqueeze(1), persistent=False)
-        self.register_buffer("in_group", position[: self.top_k] < candidates.unsqueeze(1), persistent=False)
+        flat = group * (group + 1) // 2 + torch.minimum(position, group)
+        self.register_buffer("logit_index", flat.flatten(), persistent=False)
+        for name in ("last_candidate", "exists", "in_group"):
+            self.register_buffer(name, None, persistent=False)
+        grows = config.initial_modules is not None
+        self.active: Tensor
+        self.register_buffer("active", torch.tensor(config.initial_modules or count), persistent=grows)
+        self.register_load_state_dict_post_hook(lambda network, _: network._use_modules(int(network.active)))
+        self._use_modules(config.initial_modules or count)
+        self.fixed_route: Tensor | None
+        fixed = None
+        if config.router == "random":
+            order = torch.rand((ensemble, 1, num_tasks, count, count), generator=generator)
+            fixed = self.top(order.masked_fill(~self.exists, NO_CANDIDATE))
+        self.register_buffer("fixed_route", fixed)
 
     @property
     def num_logits(self) -> int:
-        """N(N+1)/2."""
-        return self.config.num_modules * (self.config.num_modules + 1) // 2
+        """N(N+1)/2; 0 for fixed depth, where there is nothing to draw."""
+        count = self.config.num_modules
+        return 0 if self.config.router == "none" else count * (count + 1) // 2
 
     @property
     def route_shape(self) -> tuple[int, int] | None:
-        """(N, K), or none for soft routing, where every candidate is always taken."""
-        return None if self.config.top_k is None else (self.config.num_modules, self.top_k)
+        """(N, K), or none where there is one route only: soft routing, which takes every candidate, and fixed depth."""
+        if self.config.top_k is None or self.config.router == "none":
+            return None
+        return self.config.num_modules, self.top_k
+
+    def grow(self) -> bool:
+        """Let routes use one module more; false if all are in use."""
+        if self.in_use == self.config.num_modules:
+            return False
+        self.active += 1
+        self._use_modules(self.in_use + 1)
+        return True
+
+    def _use_modules(self, count: int) -> None:
+        """Let each group choose among the modules that stand before its target and are in use already."""
+        self.in_use = count
+        position = torch.arange(self.config.num_modules, device=self.logit_index.device)
+        self.last_candidate = position.clamp(max=self.in_use - 1).unsqueeze(1)
+        self.exists = position <= self.last_candidate
+        self.in_group = position[: self.top_k] <= self.last_candidate
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Route every row of ``x`` ([E or 1, batch, task, inputs]) by ``rule``; see :class:`Network`."""
         state = self.state_encoder[1](self.state_encoder[0](x).relu())
         route = self.route(state, rule)
         ensemble, batch, tasks, _ = state.shape
-        first = self.first_module(state.relu()).relu()
+        features = self.router_input(state) if self.config.router == "none" else state
+        first = self.first_module(features.relu()).relu()
+        last = self.in_use - 1
 
         def per_group(t: Tensor) -> Tensor:
+            if self.in_use < self.config.num_modules:
+                t = torch.cat([t[..., :last, :], t[..., -1:, :]], -2)
             return t.reshape(ensemble * batch * tasks, *t.shape[3:]).transpose(0, 1).contiguous()
 
         restrict = self.training and self.config.resrouting != "off"
         mixed = run_modules(
             first.flatten(1, 2),
-            self.module_weight,
-            self.module_bias,
+            self.module_weight[:, :last],
+            self.module_bias[:, :last],
             per_group(route.sources),
             per_group(route.weights),
             per_group(route.suitable) if restrict else None,
@@ -122,14 +159,13 @@ class RoutedNetwork(Network):
 
     def routing_logits(self, state: Tensor) -> Tensor:
         """Logits [ensemble, batch, task, group, N]; minus infinity where a group has no such candidate."""
-        if self.router is None:
-            flat = state.new_zeros(*state.shape[:3], self.num_logits)
-        else:
-            flat = self.router_input(state)
-            for layer in self.router[:-1]:
-                flat = layer(flat).relu()
-            flat = self.router[-1](flat)
         count = self.config.num_modules
+        if self.router is None:
+            return state.new_zeros(*state.shape[:3], count, count).masked_fill(~self.exists, NO_CANDIDATE)
+        hidden = self.router_input(state)
+        for layer in self.router[:-1]:
+            hidden = layer(hidden).relu()
+        flat = self.router[-1](hidden)
         return flat.index_select(-1, self.logit_index).unflatten(-1, (count, count)).masked_fill(
             ~self.exists, NO_CANDIDATE
         )
@@ -156,6 +192,10 @@ class RoutedNetwork(Network):
                 count = self.config.num_modules
                 noise = gumbel.index_select(-1, self.logit_index).unflatten(-1, (count, count))
                 return self.top(logits / temperature.view(-1, 1, 1) + noise)
+            case Deterministic() if self.fixed_route is not None:
+                return self.fixed_route.expand(-1, logits.shape[1], -1, -1, -1)
+            case Deterministic() if self.config.router == "none":
+                return self.last_candidate.expand(*logits.shape[:-1], 1)
             case Deterministic():
                 return self.top(logits)
 
