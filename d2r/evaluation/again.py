@@ -20,6 +20,8 @@ from d2r.errors import UserError
 from d2r.evaluation.success import evaluate
 from d2r.networks.base import Network
 from d2r.networks.registry import build_actor
+from d2r.planning.layout import POLICY, policy_path
+from d2r.records import is_unchanged
 from d2r.training.files import sha256
 from d2r.training.seeding import Stream, seed_sequence
 
@@ -43,12 +45,15 @@ def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig]:
     """
     path = folder / "run.json"
     try:
-        record = json.loads(path.read_bytes())
+        content = path.read_bytes()
+        record = json.loads(content)
         written, outputs, stated = record["config"], record["outputs"], record["config_hash"]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a run's folder") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{path}: not a run's record; it must be JSON with config, config_hash and outputs") from None
+    if not is_unchanged(content, record):
+        raise UserError(f"{path}: does not have the sha256 that it states; the file has been changed")
     if not isinstance(written, dict) or not isinstance(outputs, dict):
         raise UserError(f"{path}: 'config' and 'outputs' must be objects")
     config = parse(RunConfig, written, f"{path}: config")
@@ -63,9 +68,9 @@ def check_output(folder: Path, record: dict[str, Any], name: str) -> Path:
     Raises:
         UserError: if it is missing or has been changed.
     """
-    path = folder / name
+    path = policy_path(folder) if name == POLICY else folder / name
     if not path.is_file():
-        hint = "; 'dvc pull' brings released policies" if name == "policy.safetensors" else ""
+        hint = "; 'dvc pull' brings released policies" if name == POLICY else ""
         raise UserError(f"{path}: missing{hint}")
     if sha256(path) != record["outputs"].get(name):
         raise UserError(f"{path}: does not have the sha256 that run.json states; get it again")
@@ -78,7 +83,7 @@ def load_actor(folder: Path, record: dict[str, Any], config: RunConfig) -> Netwo
     Raises:
         UserError: if the file is missing, changed, or holds other tensors than the network has.
     """
-    path = check_output(folder, record, "policy.safetensors")
+    path = check_output(folder, record, POLICY)
     actor = build_actor(config.network, config.num_tasks, torch.Generator())
     try:
         actor.load_state_dict(safetensors.torch.load_file(path))

@@ -18,8 +18,28 @@ RUN_FILES = (RUN_RECORD, "metrics.csv", "evaluation.csv", "timing.csv", "routes.
 COLLECTED_FILES = (RUN_RECORD, "metrics.csv", "evaluation.csv", "routes.csv", "timing.csv")
 """Those of a run's files that tables and figures are made from."""
 
+RUNS = "runs"
+POLICIES = "policies"
+RELEASED = "released"
+"""In ``results/released/<scale>`` the policies are DVC's, and so lie in a tree of their own."""
+
 PROGRESS = "progress.json"
 """How far a run has come; lies in its state folder while it trains."""
+
+
+def policy_path(run_folder: Path) -> Path:
+    """Where a run's policy lies: in its folder, or for a released run in the tree that DVC keeps.
+
+    Example:
+        >>> policy_path(Path("/p/results/released/lite/runs/mt10-rand/d2r/seed1")).as_posix()
+        '/p/results/released/lite/policies/mt10-rand/d2r/seed1.safetensors'
+    """
+    *above, runs, benchmark, method, seed = run_folder.absolute().parts
+    released = Path(*above) / POLICIES / benchmark / method / f"{seed}.safetensors"
+    beside = run_folder / POLICY
+    if beside.exists() or runs != RUNS or Path(*above).parent.name != RELEASED:
+        return beside
+    return released
 
 
 def files_of_runs(keys: Iterable[RunKey], names: Iterable[str] = COLLECTED_FILES) -> list[str]:

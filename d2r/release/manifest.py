@@ -11,13 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from d2r.errors import UserError
-from d2r.planning.layout import POLICY, RUN_FILES, RUN_RECORD
+from d2r.planning.layout import POLICIES, POLICY, RUN_FILES, RUN_RECORD, RUNS
 from d2r.planning.progress import read_record
 
 MANIFEST = "MANIFEST.json"
 SCHEMA = 1
-RUNS = "runs"
-POLICIES = "policies"
 
 
 @dataclass(frozen=True)

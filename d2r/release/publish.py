@@ -14,12 +14,10 @@ from d2r.config import RunKey, config_hash, plan_runs, resolve_run
 from d2r.config.load import read_yaml
 from d2r.config.schema import Scale
 from d2r.errors import UserError
-from d2r.planning.layout import POLICY, RUN_RECORD
+from d2r.planning.layout import POLICIES, POLICY, RUN_RECORD, RUNS
 from d2r.planning.progress import read_record
 from d2r.release.manifest import (
     MANIFEST,
-    POLICIES,
-    RUNS,
     Entry,
     check_outputs,
     read_manifest,

@@ -1,0 +1,64 @@
+"""How long a run takes on this machine: from runs that finished here, or from a few steps and updates taken now."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from d2r.config import RunConfig, RunKey
+from d2r.errors import UserError
+from d2r.planning.layout import RUN_RECORD
+from d2r.planning.progress import read_record
+
+START_SECONDS = 5.0
+"""A process before its first step: imports, models of the tasks, networks."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds of one step of all environments, acting included, and of one update."""
+
+    step_seconds: float
+    update_seconds: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Time for one run, and where the figure comes from."""
+
+    seconds: float
+    source: Literal["finished runs", "measured now"]
+    rates: Rates | None = None
+
+
+def seconds_of_run(config: RunConfig, rates: Rates) -> float:
+    """Time for a whole run with one core: acting, updates, and the evaluations on the way."""
+    budget = config.budget
+    updates = (budget.steps - budget.warmup_steps) // budget.update_every
+    evaluations = -(-budget.steps // budget.evaluate_every)
+    evaluation_steps = evaluations * config.evaluation_episodes * config.protocol.horizon
+    return (
+        START_SECONDS
+        + (budget.steps + evaluation_steps) * rates.step_seconds
+        + updates * rates.update_seconds
+    )
+
+
+def seconds_of_finished(key: RunKey, results: Path, hash_of_config: str) -> float | None:
+    """Wall-clock time of a run that finished without interruption with this very configuration, or none."""
+    folder = key.folder(results)
+    try:
+        record = read_record(folder / RUN_RECORD)
+        if (
+            record.get("config_hash") != hash_of_config
+            or record.get("resumes")
+            or record.get("status") != "finished"
+        ):
+            return None
+        with (folder / "timing.csv").open(encoding="utf-8", newline="") as stream:
+            totals = [float(row["value"]) for row in csv.DictReader(stream) if row["quantity"] == "total"]
+    except (UserError, OSError, KeyError, ValueError):
+        return None
+    return START_SECONDS + max(totals) if totals else None

@@ -1,0 +1,118 @@
+"""Stands in for ``d2r`` where only the workflow is under test: runs take a moment and hold invented numbers.
+
+``train`` keeps its contract: state that survives a signal, exit status 143 or 130 after it, outputs by rename with
+``run.json`` last. Every start is noted in ``starts.log``. What the environment asks for: ``STAND_IN_SECONDS`` per
+run, ``STAND_IN_FAILS`` the method that crashes.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+TICK = 0.05
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def train(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser()
+    for name in ("scale", "benchmark", "method", "results"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--record-failure", action="store_true")
+    args = parser.parse_args(arguments)
+    if os.environ.get("STAND_IN_FAILS") == args.method:
+        print("the stand-in was asked to fail")
+        return 1
+    from d2r.config import RunKey, config_hash, load_scale, resolve_run
+
+    signals: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: signals.append(received))
+    key = RunKey(args.scale, args.benchmark, args.method, args.seed)
+    config = resolve_run(load_scale(args.scale), args.benchmark, args.method, args.seed)
+    results = Path(args.results)
+    state, folder = key.state_folder(results), key.folder(results)
+    checkpoint = state / "checkpoint"
+    step = int(checkpoint.read_text()) if checkpoint.exists() else 0
+    with Path("starts.log").open("a") as log:
+        log.write(f"{args.benchmark}/{args.method}/seed{args.seed} {step}\n")
+    started = datetime.now(UTC).isoformat()
+    steps = max(1, round(float(os.environ.get("STAND_IN_SECONDS", "0")) / TICK))
+    while step < steps:
+        time.sleep(TICK)
+        step += 1
+        write(checkpoint, str(step))
+        progress = {"step": step, "steps": steps, "updates": step, "success": 0.25, "started": started}
+        progress |= {
+            "updated": datetime.now(UTC).isoformat(),
+            "steps_per_second": 1 / TICK,
+            "pid": os.getpid(),
+        }
+        write(state / "progress.json", json.dumps(progress))
+        if signals:
+            return 128 + signals[0]
+    publish(key, config_hash(config), folder, started, config.budget.steps)
+    return 0
+
+
+def publish(key, hash_of_config: str, folder: Path, started: str, steps: int) -> None:
+    texts = {
+        "metrics.csv": f"step,task,quantity,value\n{steps},reach-v3,success,0.5\n",
+        "evaluation.csv": "task,episode,success,return\nreach-v3,0,1,3.0\nreach-v3,1,0,1.0\n",
+        "timing.csv": "step,quantity,value\n",
+        "routes.csv": "step,task,target,source,weight\n",
+        "policy.safetensors": f"policy of {key}",
+    }
+    for name, text in texts.items():
+        write(folder / name, text)
+    record = {
+        **key._asdict(), "status": "finished", "config_hash": hash_of_config, "steps": steps, "dirty": False,
+        "started": started, "ended": datetime.now(UTC).isoformat(),
+        "outputs": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
+    }  # fmt: skip
+    write(folder / "run.json", json.dumps(record))
+
+
+def collect(results: Path) -> None:
+    runs = sorted(results.glob("runs/*/*/seed*/metrics.csv"))
+    for name in ("runs", "metrics", "evaluation", "routes"):
+        write(
+            results / "collected" / f"{name}.csv", "".join(f"{p.parent.relative_to(results)}\n" for p in runs)
+        )
+
+
+def derive(results: Path, target: str) -> None:
+    write(results / target, (results / "collected" / "runs.csv").read_text())
+
+
+def main() -> int:
+    command, *arguments = sys.argv[1:]
+    if command == "train":
+        return train(arguments)
+    if command in ("plan", "release", "status"):
+        from d2r.cli.main import main as real
+
+        return real()
+    results = Path(arguments[1])
+    if command == "collect":
+        collect(results)
+    else:
+        target = {"tables": "tables/main.csv", "figures": "figures/curves.svg", "report": "report/index.html"}
+        derive(results, target[command])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

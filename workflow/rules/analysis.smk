@@ -1,0 +1,73 @@
+# From runs to what is read: seconds each, deterministic, and the same commands that DVC runs on released runs.
+# Which tables and figures there are is the package's affair, hence the folders; no rule reads them, because
+# Snakemake compares folders by time alone, and a checkout changes times.
+rule collect:
+    input:
+        files_of_scale,
+    output:
+        runs="results/{scale}/collected/runs.csv",
+        metrics="results/{scale}/collected/metrics.csv",
+        evaluation="results/{scale}/collected/evaluation.csv",
+        routes="results/{scale}/collected/routes.csv",
+    log:
+        "results/{scale}/logs/collect.log",
+    benchmark:
+        "results/{scale}/benchmarks/collect.tsv"
+    shell:
+        "d2r collect --results results/{wildcards.scale} > {log} 2>&1"
+
+
+rule tables:
+    input:
+        rules.collect.output,
+    output:
+        report(
+            directory("results/{scale}/tables"),
+            patterns=["{table}.csv"],
+            caption="../report/tables.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+    log:
+        "results/{scale}/logs/tables.log",
+    benchmark:
+        "results/{scale}/benchmarks/tables.tsv"
+    shell:
+        "d2r tables --results results/{wildcards.scale} > {log} 2>&1"
+
+
+rule figures:
+    input:
+        rules.collect.output,
+    output:
+        report(
+            directory("results/{scale}/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figures.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        "results/{scale}/logs/figures.log",
+    benchmark:
+        "results/{scale}/benchmarks/figures.tsv"
+    shell:
+        "d2r figures --results results/{wildcards.scale} > {log} 2>&1"
+
+
+rule page:
+    input:
+        rules.collect.output,
+    output:
+        report(
+            "results/{scale}/report/index.html",
+            caption="../report/page.rst",
+            category="Page",
+            labels={"page": "everything on one page"},
+        ),
+    log:
+        "results/{scale}/logs/report.log",
+    benchmark:
+        "results/{scale}/benchmarks/report.tsv"
+    shell:
+        "d2r report --results results/{wildcards.scale} > {log} 2>&1"

@@ -1,0 +1,39 @@
+# What the rules share: the chosen scale, and what a rule asks about a run.
+import sys
+from pathlib import Path
+
+from d2r.config import load_scale, plan_runs
+from d2r.errors import UserError
+from d2r.planning.layout import RUN_FILES, files_of_runs
+from d2r.planning.workflow import choose_scale, run_settings, take_over_stale_lock
+
+if workflow.is_main_process:
+    take_over_stale_lock(Path(".snakemake"))
+
+try:
+    SCALE = choose_scale(config)
+except UserError as error:
+    print(f"d2r: error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+validate(config, "../schemas/config.schema.json")
+validate(SCALE.model_dump(mode="json"), "../schemas/scale.schema.json")
+
+
+wildcard_constraints:
+    scale="[a-z0-9-]+",
+    benchmark="mt(10|50)-(fixed|rand)",
+    method="[a-z0-9-]+",
+    seed="[0-9]+",
+
+
+def files_of_scale(wildcards):
+    return files_of_runs(plan_runs(load_scale(wildcards.scale)))
+
+
+def config_hash_of_run(wildcards):
+    return run_settings(wildcards).config_hash
+
+
+def memory_of_run(wildcards):
+    return run_settings(wildcards).memory_mb

@@ -1,0 +1,28 @@
+# One process trains one run with one thread, evaluates its final policy, and publishes both.
+# Its training state lies in results/{scale}/state, which is no output: Snakemake deletes outputs before a job
+# starts and after it fails, and a killed run goes on from its state when the same command is given again.
+# A Snakemake that is killed takes its runs along (they save a checkpoint first), so that none trains on unseen.
+# A run whose numbers go wrong is published as failed, and tables mark it; any other failure fails the job.
+rule train:
+    output:
+        record="results/{scale}/runs/{benchmark}/{method}/seed{seed}/run.json",
+        metrics="results/{scale}/runs/{benchmark}/{method}/seed{seed}/metrics.csv",
+        evaluation="results/{scale}/runs/{benchmark}/{method}/seed{seed}/evaluation.csv",
+        timing="results/{scale}/runs/{benchmark}/{method}/seed{seed}/timing.csv",
+        routes="results/{scale}/runs/{benchmark}/{method}/seed{seed}/routes.csv",
+        policy="results/{scale}/runs/{benchmark}/{method}/seed{seed}/policy.safetensors",
+    log:
+        "results/{scale}/logs/train/{benchmark}/{method}/seed{seed}.log",
+    benchmark:
+        "results/{scale}/benchmarks/train/{benchmark}/{method}/seed{seed}.tsv"
+    threads: 1
+    resources:
+        mem_mb=memory_of_run,
+    params:
+        config_hash=config_hash_of_run,
+    shell:
+        "exec setpriv --pdeathsig TERM"
+        " d2r train --scale {wildcards.scale} --benchmark {wildcards.benchmark}"
+        " --method {wildcards.method} --seed {wildcards.seed} --results results/{wildcards.scale}"
+        " --record-failure"
+        " >> {log} 2>&1"
