@@ -14,7 +14,7 @@ simulator is reset right after it; and the second is restored from a snapshot wh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import sys
 from functools import cache
 from types import FunctionType, SimpleNamespace
 from typing import Any
@@ -26,49 +26,62 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from metaworld.utils import reward_utils
 from scipy.spatial.transform import Rotation
 
+from d2r.envs.simulator import MUJOCO, NamedData, SharedModel
+
 Array = npt.NDArray[Any]
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+_UPRIGHT = np.array([1.0, 0.0, 1.0, 0.0])
 _CONTIGUOUS = (8,)
 _FLOAT64 = np.dtype(np.float64)
-_UPRIGHT = np.array([1.0, 0.0, 1.0, 0.0])
 _LONG_TAIL_SCALE = float(np.sqrt(1 / 0.1 - 1))
-_SNAPSHOTS = 64
+_GAUSSIAN_SCALE = float(np.sqrt(-2 * np.log(0.1)))
+_MAX_SNAPSHOTS = 64
 
 MOTION_DEPENDS_ON_GOAL = frozenset(
     {
         "SawyerBoxCloseEnvV3",
-        "SawyerNutDisassembleEnvV3",
         "SawyerDoorLockEnvV3",
         "SawyerDoorUnlockEnvV3",
-        "SawyerHandlePressSideEnvV3",
         "SawyerHandlePressEnvV3",
-        "SawyerHandlePullSideEnvV3",
+        "SawyerHandlePressSideEnvV3",
         "SawyerHandlePullEnvV3",
+        "SawyerHandlePullSideEnvV3",
         "SawyerLeverPullEnvV3",
+        "SawyerNutDisassembleEnvV3",
         "SawyerPegUnplugSideEnvV3",
     }
 )
 """Tasks whose reset motion ends in another state when the goal has moved a body of the model.
 
-In the others the moved bodies touch nothing and rest, so the state after the motion is one and the same for every
+In the others the moved bodies rest and touch nothing, so the state after the motion is one and the same for every
 goal, to the last bit (``tests/envs/test_stepping.py`` tries the corners of every reset space and many draws).
 """
 
 
+# Helpers of the rewards ---------------------------------------------------------------------------------------------
+
+
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002 - numpy's name
-    """Equals ``numpy.linalg.norm``: the 2-norm of a flat float array is the square root of BLAS's dot product."""
-    if ord is None and axis is None and type(x) is np.ndarray and x.strides == _CONTIGUOUS and x.dtype is _FLOAT64:
-        return np.float64(math.sqrt(x.dot(x)))
+    """Equals ``numpy.linalg.norm``, which sums through BLAS or, if an axis is named, without it."""
+    if ord is None and not keepdims:
+        if type(x) is np.ndarray and x.strides == _CONTIGUOUS and x.dtype is _FLOAT64:
+            if axis is None:
+                return np.float64(math.sqrt(x.dot(x)))
+            if axis == 0:
+                return np.float64(math.sqrt(np.add.reduce(x * x)))
+        elif type(x) is np.float64 and axis is None:
+            return np.float64(math.sqrt(x * x))
     return np.linalg.norm(x, ord, axis, keepdims)
 
 
 def _hstack(tup: Any) -> Any:
-    """Equals ``numpy.hstack``: flat arrays one after the other."""
-    for part in tup:
-        if type(part) is not np.ndarray or part.ndim != 1:
-            return np.hstack(tup)
-    return np.concatenate(tup)
+    """Equals ``numpy.hstack`` of flat arrays, or of scalars."""
+    if all(type(part) is np.ndarray and part.ndim == 1 for part in tup):
+        return np.concatenate(tup)
+    if all(type(part) is np.float64 for part in tup):
+        return np.array(tup)
+    return np.hstack(tup)
 
 
 def _tolerance(
@@ -78,30 +91,40 @@ def _tolerance(
     sigmoid: Any = "gaussian",
     value_at_margin: float = 0.1,
 ) -> Any:
-    """Equals ``reward_utils.tolerance``: scalar arithmetic for the one sigmoid that nearly all rewards use.
-
-    ``x**2`` must stay a power: the C library's ``pow(x, 2)`` differs from ``x * x`` in the last bit now and then.
-    """
-    if sigmoid != "long_tail" or value_at_margin != 0.1 or not isinstance(x, float):
-        return reward_utils.tolerance(x, bounds, margin, sigmoid, value_at_margin)
-    return _long_tail(float(x), float(bounds[0]), float(bounds[1]), float(margin))
+    """Equals ``reward_utils.tolerance``: scalar arithmetic for the sigmoids that the rewards use."""
+    if value_at_margin == 0.1 and isinstance(x, float):
+        if sigmoid == "long_tail":
+            return _long_tail(float(x), float(bounds[0]), float(bounds[1]), float(margin))
+        if sigmoid == "gaussian":
+            margins = _margins_outside(float(x), float(bounds[0]), float(bounds[1]), float(margin))
+            return float(np.exp(-0.5 * _square(margins * _GAUSSIAN_SCALE)))
+    return reward_utils.tolerance(x, bounds, margin, sigmoid, value_at_margin)
 
 
 def _long_tail(x: float, lower: float, upper: float, margin: float) -> float:
-    """The scalar case of ``reward_utils.tolerance(x, (lower, upper), margin, "long_tail")``."""
+    """Equals ``reward_utils.tolerance(x, (lower, upper), margin, "long_tail")`` of a scalar."""
+    return 1 / (_square(_margins_outside(x, lower, upper, margin) * _LONG_TAIL_SCALE) + 1)
+
+
+def _margins_outside(x: float, lower: float, upper: float, margin: float) -> float:
+    """How far ``x`` lies outside the bounds, in margins."""
     if lower > upper:
         raise ValueError("Lower bound must be <= upper bound.")
     if margin < 0:
         raise ValueError(f"`margin` must be non-negative. Current value: {margin}")
     if lower <= x <= upper:
-        return 1.0
+        return 0.0
     if margin == 0:
-        return 0.0
-    distance = (lower - x if x < lower else x - upper) / margin
+        return math.inf
+    return (lower - x if x < lower else x - upper) / margin
+
+
+def _square(x: float) -> float:
+    """Equals ``x**2`` of a numpy scalar: C's ``pow``, which differs from ``x * x`` in the last bit now and then."""
     try:
-        return float(1 / ((distance * _LONG_TAIL_SCALE) ** 2 + 1))
-    except OverflowError:  # where numpy goes on with infinity
-        return 0.0
+        return float(x**2)
+    except OverflowError:
+        return math.inf
 
 
 class _FastRotation:
@@ -114,11 +137,11 @@ class _FastRotation:
 
     @staticmethod
     def from_matrix(matrix: Array) -> _FastRotation:
-        """Keep the matrix; the simulator's are orthogonal, so that scipy's check of it never changes them."""
+        """Keep the matrix. The simulator's are orthogonal, so scipy's check for that never changes them."""
         return _FastRotation(matrix)
 
     def as_quat(self) -> Array:
-        """Equals scipy's conversion (Markley 2008): the largest of x^2, y^2, z^2, w^2 decides which row is used."""
+        """Equals scipy's conversion (Markley 2008), which starts from the largest of x^2, y^2, z^2 and w^2."""
         (a, b, c), (d, e, f), (g, h, i) = self._matrix.tolist()
         trace = a + e + i
         if trace > a and trace > e and trace > i:
@@ -133,128 +156,59 @@ class _FastRotation:
         return np.array((x / norm, y / norm, z / norm, w / norm))
 
 
-class _NamedView:
-    """What MuJoCo's ``data.body(name)`` and its like give, looked up once: live views of the simulator's memory."""
-
-    __slots__ = ("id", "qpos", "qvel", "xmat", "xpos", "xquat")
-
-    def __init__(self, accessor: Any) -> None:
-        for field in self.__slots__:
-            if hasattr(accessor, field):
-                object.__setattr__(self, field, getattr(accessor, field))
-
-    def __setattr__(self, field: str, value: Any) -> None:
-        getattr(self, field)[:] = value
+def _rounds_like_scipy() -> bool:
+    """Whether compiled code rounds every operation here, as Python does (where it fuses two, scipy's may differ)."""
+    matrices = Rotation.random(64, rng=0).as_matrix()
+    return all(
+        _FastRotation(matrix).as_quat().tobytes() == Rotation.from_matrix(matrix).as_quat().tobytes()
+        for matrix in matrices
+    )
 
 
-class _NamedViews(dict[str, _NamedView]):
-    def __init__(self, lookup: Callable[[str], Any]) -> None:
-        super().__init__()
-        self._lookup = lookup
-
-    def __missing__(self, name: str) -> _NamedView:
-        view = self[name] = _NamedView(self._lookup(name))
-        return view
-
-
-class CachedData:
-    """Stands in for ``MjData`` in the tasks' code; ``raw`` is the real one."""
-
-    def __init__(self, raw: mujoco.MjData) -> None:
-        self.raw = raw
-        self.body = _NamedViews(raw.body).__getitem__
-        self.site = _NamedViews(raw.site).__getitem__
-        self.geom = _NamedViews(raw.geom).__getitem__
-        self.joint = _NamedViews(raw.joint).__getitem__
-        self.qpos = raw.qpos
-        self.qvel = raw.qvel
-        self.ctrl = raw.ctrl
-        self.mocap_pos = raw.mocap_pos
-        self.mocap_quat = raw.mocap_quat
-        self.site_xpos = raw.site_xpos
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.raw, name)
-
-
-class _CachedMujoco(SimpleNamespace):
-    """``mujoco`` for the tasks' code: its functions get the real ``MjData``."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            mjtObj=mujoco.mjtObj,
-            mj_name2id=mujoco.mj_name2id,
-            mj_step=lambda model, data: mujoco.mj_step(model, data.raw),
-            mj_forward=lambda model, data: mujoco.mj_forward(model, data.raw),
-        )
-
-
-_NUMPY = SimpleNamespace(**{**vars(np), "hstack": _hstack})
-_NUMPY.linalg = SimpleNamespace(**{**vars(np.linalg), "norm": _norm})
 _GLOBALS = {
-    "np": _NUMPY,
-    "Rotation": _FastRotation,
+    "np": SimpleNamespace(
+        **{**vars(np), "hstack": _hstack, "linalg": SimpleNamespace(**{**vars(np.linalg), "norm": _norm})}
+    ),
+    "Rotation": _FastRotation if _rounds_like_scipy() else Rotation,
     "reward_utils": SimpleNamespace(**{**vars(reward_utils), "tolerance": _tolerance}),
-    "mujoco": _CachedMujoco(),
+    "mujoco": MUJOCO,
 }
 
 
-class _SharedModel:
-    """A compiled model that environments of one process share; each writes its bodies and sites before it steps."""
-
-    def __init__(self, path: str) -> None:
-        self.model = mujoco.MjModel.from_xml_path(path)
-        self.owner: FastSawyer | None = None
-        self._compiled = self.positions()
-
-    def positions(self) -> tuple[Array, Array]:
-        """Copies of what resets change in a model: positions of bodies and of sites."""
-        return self.model.body_pos.copy(), self.model.site_pos.copy()
-
-    def lend(self, owner: FastSawyer) -> None:
-        """Make ``owner``'s positions the model's, and keep those of the owner before."""
-        if self.owner is not None:
-            self.owner.positions = self.positions()
-        self.model.body_pos[:], self.model.site_pos[:] = owner.positions or self._compiled
-        self.owner = owner
+# What all tasks share -----------------------------------------------------------------------------------------------
 
 
-@cache
-def _shared_model(path: str) -> _SharedModel:
-    return _SharedModel(path)
-
-
-class FastSawyer(SawyerXYZEnv):  # type: ignore[misc]
+class FastSawyer(SawyerXYZEnv):
     """The base class of all tasks with its hot path overridden."""
 
     unstable = False
     """Whether the simulation broke down at the last step."""
-    positions: tuple[Array, Array] | None = None
-    _raw: mujoco.MjData | None = None
+    _named = False
     _first_pass = False
     _tcp: Array | None = None
 
     def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        """Equals stock, less the size of the window to draw in; a file is compiled once per process."""
-        self._shared = _shared_model(self.fullpath)
-        self._shared.lend(self)
+        """Equals stock, less the size of the window to draw in; the model is shared within the process."""
+        self._shared = SharedModel(self.fullpath)
+        self._shared.begin()
         return self._shared.model, mujoco.MjData(self._shared.model)
 
     def look_up_names(self) -> None:
         """Put the cached lookups in place; once, after construction."""
         self._raw = self.data
-        self.data = data = CachedData(self._raw)
+        self.data = data = NamedData(self._raw)
         self._hand = data.body("hand").xpos
         self._right_claw, self._left_claw = data.body("rightclaw").xpos, data.body("leftclaw").xpos
         self._left_pad, self._right_pad = data.body("leftpad").xpos, data.body("rightpad").xpos
-        self._right_finger, self._left_finger = data.site("rightEndEffector").xpos, data.site("leftEndEffector").xpos
+        self._right_finger = data.site("rightEndEffector").xpos
+        self._left_finger = data.site("leftEndEffector").xpos
         self._pad_geoms = data.geom("leftpad_geom").id, data.geom("rightpad_geom").id
-        self._mocap = data.mocap_pos[0]
+        self._low, self._high = self.sawyer_observation_space.low, self.sawyer_observation_space.high
         self._snapshots: dict[bytes, Array] = {}
         self._pair = np.empty(2)
-        self._low, self._high = self.sawyer_observation_space.low, self.sawyer_observation_space.high
+        self._named = True
 
-    # Named access -------------------------------------------------------------------------------------------------
+    # Named access
 
     def get_endeff_pos(self) -> Array:
         """Equals stock: a live view of the hand's position."""
@@ -262,11 +216,11 @@ class FastSawyer(SawyerXYZEnv):  # type: ignore[misc]
 
     def get_body_com(self, body_name: str) -> Array:
         """Equals stock: a live view of the body's position."""
-        return self.data.body(body_name).xpos
+        return self.data.body(body_name).xpos  # type: ignore[no-any-return]
 
     def _get_site_pos(self, site_name: str) -> Array:
         """Equals stock: a copy of the site's position."""
-        return self.data.site(site_name).xpos.copy()
+        return self.data.site(site_name).xpos.copy()  # type: ignore[no-any-return]
 
     @property
     def tcp_center(self) -> Array:
@@ -283,7 +237,7 @@ class FastSawyer(SawyerXYZEnv):  # type: ignore[misc]
         return self.touching_object(self._main_object)
 
     def touching_object(self, object_geom_id: int) -> bool:
-        """Equals stock: the normal forces of each pad's contacts with the object, summed in the order of contacts."""
+        """Equals stock: the normal forces of each pad's contacts with the object, summed in the contacts' order."""
         contact = self._raw.contact
         left_pad, right_pad = self._pad_geoms
         left = right = 0
@@ -293,26 +247,25 @@ class FastSawyer(SawyerXYZEnv):  # type: ignore[misc]
                     left += self._raw.efc_force[contact.efc_address[index]]
                 if right_pad in pair:
                     right += self._raw.efc_force[contact.efc_address[index]]
-        return 0 < left and 0 < right
+        return left > 0 and right > 0
 
-    # Step ---------------------------------------------------------------------------------------------------------
+    # Step
 
-    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:  # type: ignore[override]
         """Equals stock, but for accelerations and forces that nothing reads (``mj_rnePostConstraint``).
 
-        Stock also moves the goal's site after the simulation; the forward pass right after it moves it back.
+        Stock also moves the goal's site after the simulation; the forward pass right after that moves it back.
         """
         if self.curr_path_length >= self.max_path_length:
             raise ValueError("You must reset the env manually once truncate==True")
-        if self._shared.owner is not self:
-            self._shared.lend(self)
-        raw, model = self._raw, self.model
-        mocap = self._mocap
-        mocap += action[:3].clip(-1, 1) * self.action_scale
-        mocap.clip(self.mocap_low, self.mocap_high, out=mocap)
-        raw.mocap_quat[:] = _UPRIGHT
-        grip = action[3]
-        raw.ctrl[:] = grip, -grip
+        self._shared.begin()
+        model, raw, data = self.model, self._raw, self.data
+        hand = data.mocap_pos
+        hand += action[:3].clip(-1, 1) * self.action_scale
+        hand.clip(self.mocap_low, self.mocap_high, out=hand)
+        data.mocap_quat[:] = _UPRIGHT
+        data.ctrl[0] = grip = action.item(3)
+        data.ctrl[1] = -grip
         clock = raw.time
         mujoco.mj_step(model, raw, self.frame_skip)
         mujoco.mj_forward(model, raw)
@@ -327,7 +280,7 @@ class FastSawyer(SawyerXYZEnv):  # type: ignore[misc]
     def _get_curr_obs_combined_no_goal(self) -> Array:
         """Equals stock: hand, opening of the gripper, and position and quaternion of one or two objects."""
         observation = np.zeros(18)
-        if self._raw is None:  # stock's constructor comes here; the first reset replaces what it gets
+        if not self._named:  # the stock constructor comes here; the first reset replaces what it gets
             return observation
         observation[:3] = self._hand
         apart = self._right_claw - self._left_claw
@@ -349,16 +302,15 @@ class FastSawyer(SawyerXYZEnv):  # type: ignore[misc]
         observation[:18] = self._prev_obs = self._get_curr_obs_combined_no_goal()
         return observation
 
-    # Reset --------------------------------------------------------------------------------------------------------
+    # Reset
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Equals stock, which goes through ``reset_model`` twice and resets the simulator between the two.
 
-        Of the first pass there remain the goal it draws and the bodies it moves in the model.
+        Of the first pass there remain the goal that it draws and the bodies that it moves in the model.
         """
         del seed, options
-        if self._shared.owner is not self:
-            self._shared.lend(self)
+        self._shared.begin()
         self.curr_path_length = 0
         self._tcp = None
         self._first_pass = True
@@ -372,43 +324,42 @@ class FastSawyer(SawyerXYZEnv):  # type: ignore[misc]
 
     def set_state(self, qpos: Array, qvel: Array) -> None:
         """Equals stock: set positions and velocities, then a forward pass."""
-        if self._first_pass:
-            return
-        raw = self._raw
-        raw.qpos[:] = qpos
-        raw.qvel[:] = qvel
-        mujoco.mj_forward(self.model, raw)
+        if not self._first_pass:
+            self.data.qpos[:] = qpos
+            self.data.qvel[:] = qvel
+            mujoco.mj_forward(self.model, self._raw)
 
     def _reset_hand(self, steps: int = 50) -> None:
         """Equals stock: move the hand to its initial position, gripper open.
 
-        Stock comes here with a simulator just reset, so the motion is a function of the model alone. A snapshot holds
-        the state before its last simulation step; making that step again also renews everything derived from it.
+        Stock comes here with a simulator just reset, so the motion is a function of the model alone. A snapshot is the
+        state before its last simulation step; making that step again also renews everything derived from it.
         """
         if not self._first_pass:
             goal = self.model.body_pos.tobytes() if type(self).__name__ in MOTION_DEPENDS_ON_GOAL else b""
             snapshot = self._snapshots.get(goal)
             if snapshot is None:
                 snapshot = self._move_hand(steps)
-                if len(self._snapshots) < _SNAPSHOTS:
+                if len(self._snapshots) < _MAX_SNAPSHOTS:
                     self._snapshots[goal] = snapshot
-            mujoco.mj_setState(self.model, self._raw, snapshot, _STATE)
+            else:
+                mujoco.mj_setState(self.model, self._raw, snapshot, _STATE)
             mujoco.mj_step(self.model, self._raw)
         self.init_tcp = self.tcp_center
 
     def _move_hand(self, steps: int) -> Array:
-        """Make the motion up to its last simulation step; returns the state there."""
-        raw = self._raw
-        for remaining in range(steps, 0, -1):
-            self._mocap[:] = self.hand_init_pos
-            raw.mocap_quat[:] = _UPRIGHT
-            raw.ctrl[:] = -1, 1
-            mujoco.mj_step(self.model, raw, self.frame_skip if remaining > 1 else self.frame_skip - 1)
+        """Make the motion but for its last simulation step; returns the state there."""
+        data = self.data
+        for remaining in reversed(range(steps)):
+            data.mocap_pos[:] = self.hand_init_pos
+            data.mocap_quat[:] = _UPRIGHT
+            data.ctrl[:] = -1, 1
+            mujoco.mj_step(self.model, self._raw, self.frame_skip - (remaining == 0))
         state = np.empty(mujoco.mj_stateSize(self.model, _STATE))
-        mujoco.mj_getState(self.model, raw, state, _STATE)
+        mujoco.mj_getState(self.model, self._raw, state, _STATE)
         return state
 
-    # Reward -------------------------------------------------------------------------------------------------------
+    # Reward
 
     def _gripper_caging_reward(
         self,
@@ -425,22 +376,19 @@ class FastSawyer(SawyerXYZEnv):  # type: ignore[misc]
         """Equals stock, on scalars; the gripper's action stays of its own type, whose precision the result has."""
         if high_density and medium_density:
             raise ValueError("Can only be either high_density or medium_density")
+        assert self.obj_init_pos is not None
         x, y, z = obj_pos.tolist()
         initial_x, initial_y, initial_z = self.obj_init_pos.tolist()
         caging = []
         for pad in (self._left_pad.item(1), self._right_pad.item(1)):
             margin = abs(abs(pad - initial_y) - pad_success_thresh)
             caging.append(_long_tail(abs(pad - y), obj_radius, pad_success_thresh, margin))
-        caging_y = reward_utils.hamacher_product(*caging)
-
         tcp, init_tcp = self.tcp_center, self.init_tcp
-        margin = self._distance(initial_x - init_tcp.item(0), initial_z - init_tcp.item(2)) - xz_thresh
-        caging_xz = _long_tail(self._distance(tcp.item(0) - x, tcp.item(2) - z), 0.0, xz_thresh, margin)
-
+        margin = self._length(initial_x - init_tcp.item(0), initial_z - init_tcp.item(2)) - xz_thresh
+        caging_xz = _long_tail(self._length(tcp.item(0) - x, tcp.item(2) - z), 0.0, xz_thresh, margin)
+        caged = reward_utils.hamacher_product(reward_utils.hamacher_product(*caging), caging_xz)
         gripper_closed = min(max(0, action[-1]), desired_gripper_effort) / desired_gripper_effort
-        caged = reward_utils.hamacher_product(caging_y, caging_xz)
-        gripping = gripper_closed if caged > 0.97 else 0.0
-        reward = reward_utils.hamacher_product(caged, gripping)
+        reward = reward_utils.hamacher_product(caged, gripper_closed if caged > 0.97 else 0.0)
         if high_density:
             reward = (reward + caged) / 2
         if medium_density:
@@ -449,34 +397,32 @@ class FastSawyer(SawyerXYZEnv):  # type: ignore[misc]
             reward = (reward + float(reach)) / 2
         return reward
 
-    def _distance(self, x: float, z: float) -> float:
-        """The 2-norm of a pair, through BLAS as numpy does it (fused arithmetic there may round differently)."""
+    def _length(self, x: float, z: float) -> float:
+        """The 2-norm of a pair through BLAS, as numpy computes it."""
         self._pair[0] = x
         self._pair[1] = z
         return math.sqrt(self._pair.dot(self._pair))
 
 
-def _rebound(function: Any) -> Any:
-    """The same stock function with the quick versions among its globals."""
-    if isinstance(function, property):
-        return property(_rebound(function.fget))
-    if function.__name__ == "inner":  # the wrapper of ``assert_task_is_set``; the task is set for good here
+def _rebound(function: FunctionType, names: dict[str, Any]) -> FunctionType:
+    """The same stock function with other globals."""
+    if function.__closure__ and function.__name__ == "inner":  # ``assert_task_is_set``: here it always is
         function = function.__closure__[0].cell_contents
-    return FunctionType(
-        function.__code__,
-        {**function.__globals__, **_GLOBALS},
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
+    return FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
 
 
 @cache
-def fast_class(task: type[SawyerXYZEnv]) -> type[FastSawyer]:
-    """The quick version of a stock task class, which is among its bases and keeps its name."""
-    own = {
-        name: _rebound(member)
-        for name, member in vars(task).items()
-        if isinstance(member, (FunctionType, property)) and name != "__init__"
-    }
-    return type(task.__name__, (task, FastSawyer), own)
+def fast_class(task: Any) -> type[FastSawyer]:
+    """The quick version of a stock task class (``type[SawyerXYZEnv]``), which is its first base and gives its name."""
+    names = {**vars(sys.modules[task.__module__]), **_GLOBALS}
+    own: dict[str, Any] = {}
+    for name, member in vars(task).items():
+        if isinstance(member, property) and isinstance(member.fget, FunctionType):
+            own[name] = property(_rebound(member.fget, names))
+        elif isinstance(member, staticmethod):
+            own[name] = staticmethod(_rebound(member.__func__, names))
+        elif isinstance(member, FunctionType) and name != "__init__":
+            own[name] = _rebound(member, names)
+    fast: type[FastSawyer] = type(task.__name__, (task, FastSawyer), own)
+    names[task.__name__] = fast  # some tasks call their own static methods by the name of the class
+    return fast
