@@ -1,0 +1,87 @@
+"""A run killed at any moment, and started again with the same command, ends with the same bytes as one that was not."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.tiny import PROJECT, Training, assert_equal, make_project
+
+pytestmark = pytest.mark.slow
+KILLS = 5
+WORKERS = {
+    "without workers": [0, 0, 0, 0, 0, 0],
+    "two workers": [2, 2, 2, 2, 2, 2],
+    "another number each time": [0, 2, 1, 3, 0, 2],
+}
+CASES = [
+    ("d2r", "without workers", "at random"),
+    ("d2r", "without workers", "while a checkpoint is written"),
+    ("d2r", "two workers", "at random"),
+    ("d2r", "another number each time", "while a checkpoint is written"),
+    ("mtsac", "another number each time", "at random"),
+    ("d2r-growing", "two workers", "at random"),
+    ("paco", "another number each time", "while a checkpoint is written"),
+]
+CASES = [case for case in CASES if (PROJECT / f"config/methods/{case[0]}.yaml").is_file()]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """What a method's run leaves when nobody disturbs it."""
+    known: dict[str, dict[str, Any]] = {}
+
+    def of(method: str) -> dict[str, Any]:
+        if method not in known:
+            training = Training(make_project(tmp_path_factory.mktemp("undisturbed") / method), method)
+            training.finish()
+            known[method] = training.end_state()
+        return known[method]
+
+    return of
+
+
+@pytest.mark.parametrize(("method", "workers", "moment"), CASES)
+def test_a_killed_run_ends_with_the_same_bytes(
+    method: str,
+    workers: str,
+    moment: str,
+    tmp_path: Path,
+    uninterrupted: Callable[[str], dict[str, Any]],
+    counts: Counter[str],
+) -> None:
+    expected = uninterrupted(method)
+    training = Training(make_project(tmp_path / "project"), method)
+    generator = random.Random(f"{method} {workers} {moment}")
+    steps = expected["record"]["steps"]
+    for kill in range(KILLS):
+        training.start(WORKERS[workers][kill])
+        after = round(steps * kill / (KILLS + 1)) + generator.randrange(steps // (KILLS + 1))
+        assert training.kill_when(_moment(training, after, moment, generator)), "it ended before it could be killed"
+        counts["kills survived"] += 1
+    training.finish(WORKERS[workers][KILLS])
+    assert_equal(training.end_state(), expected)
+
+
+def _moment(training: Training, after: int, moment: str, generator: random.Random) -> Callable[[], bool]:
+    """Some time after the checkpoint of step ``after``, or when a later one is being written."""
+    wait = generator.uniform(0, 0.3)
+    reached: float | None = None
+
+    def now() -> bool:
+        nonlocal reached
+        if moment != "at random":
+            return training.checkpointed() >= after and training.is_writing()
+        if reached is None and training.checkpointed() >= after:
+            reached = time.monotonic()
+        if reached is None:
+            time.sleep(0.005)
+        return reached is not None and time.monotonic() - reached >= wait
+
+    return now
