@@ -19,12 +19,14 @@ from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import Diverged, MultiTaskSAC
 from d2r.config import RunConfig, project_root
 from d2r.envs.vector import MetaWorldVectorEnv
+from d2r.envs.workers import WorkerDied
 from d2r.errors import RunFailure
 from d2r.evaluation.success import Evaluation, evaluate
 from d2r.networks.registry import build_actor, build_critics, count_parameters
 from d2r.records import SEALED_SINCE
-from d2r.training import instruments, provenance
+from d2r.training import provenance
 from d2r.training.checkpoint import CheckpointStore
+from d2r.training.instruments import Instruments
 from d2r.training.metrics import COLUMNS, Row, TidyFile, csv_bytes
 from d2r.training.progress import Reporter
 from d2r.training.rundir import Lock, RunFolders
@@ -84,7 +86,9 @@ def train(config: RunConfig, results: Path, machine: Machine, record_failure: bo
                         print(f"{_name(config)}: failed: {wrong}", file=sys.stderr)
                         return 0
                     raise RunFailure(f"{_name(config)}: {wrong}; published as failed") from None
-        except BrokenPipeError:
+        except WorkerDied as died:
+            raise RunFailure(f"{_name(config)}: {died}") from None
+        except BrokenPipeError:  # nobody reads the standard output any more
             raise
         except OSError as error:
             raise RunFailure(
@@ -113,7 +117,7 @@ class Run:
             protocol.horizon,
             config.num_tasks,
             protocol.time_limit == "terminal",
-            actor.route_shape if config.sac.policy_route == "stored" else None,
+            actor.route_shape,
             device,
         )
         self.acting = torch_generator(config.seed, Stream.ACTING)
@@ -123,7 +127,7 @@ class Run:
         self.evaluation_env = MetaWorldVectorEnv(
             config.benchmark, protocol, environment, evaluation=True, workers=machine.workers
         )
-        self.averages = instruments.Averages(config.num_tasks)
+        self.instruments = Instruments(config, self.learner)
         self.tidy = {name: TidyFile(folders.checkpoints, name) for name in TIDY}
         self.store = CheckpointStore(folders.checkpoints)
         self.stopwatch = Stopwatch()
@@ -164,7 +168,7 @@ class Run:
         self.learner.load_state_dict(state["learner"])
         self.acting.set_state(state["acting"])
         self.learning.set_state(state["learning"])
-        self.averages.load_state_dict(state["averages"])
+        self.instruments.load_state_dict(state["instruments"])
         for name, file in self.tidy.items():
             file.load_state_dict(state["tidy"][name])
         self.step, self.updates, self.evaluated = state["step"], state["updates"], state["evaluated"]
@@ -189,7 +193,7 @@ class Run:
             "learner": self.learner.state_dict(),
             "acting": self.acting.get_state(),
             "learning": self.learning.get_state(),
-            "averages": self.averages.state_dict(),
+            "instruments": self.instruments.state_dict(),
             "tidy": {name: file.state_dict() for name, file in self.tidy.items()},
             "step": self.step,
             "updates": self.updates,
@@ -267,7 +271,7 @@ class Run:
                 info = self.learner.update(batch, self.learner.draw(batch, self.learning))
             except Diverged as diverged:
                 raise self._wrong(diverged.quantity, diverged.task) from None
-            self.averages.add(info)
+            self.instruments.averages.add(info)
         self.updates += 1
 
     def _wrong(self, quantity: str, task: int | None) -> NumbersWentWrong:
@@ -287,23 +291,20 @@ class Run:
         evaluation = self._evaluation()
         if evaluation is None:
             return
-        rows: list[Row] = []
-        for name, values in (("success", evaluation.success), ("return", evaluation.returns)):
-            rows += [(self.step, task, name, float(v)) for task, v in enumerate(values.mean(1))]
-        rows += instruments.temperatures(self.learner, self.step)
-        rows += self.averages.rows(self.step)
-        rows += [
+        with self.stopwatch("instruments"):
+            measured = self.instruments.measure(evaluation, self.replay, self.step)
+        exceptions = [
             (self.step, task, "simulator_exceptions", int(n)) for task, n in enumerate(self.env.simulator_exceptions)
         ]
-        self.tidy["metrics.csv"].append(self._with_task_names(rows))
+        self.tidy["metrics.csv"].append(self._with_task_names([*measured.metrics, *exceptions]))
+        self.tidy["routes.csv"].append(self._with_task_names(measured.routes))
         self.tidy["timing.csv"].append([(self.step, name, spent) for name, spent in self.stopwatch.seconds.items()])
-        self.averages.clear()
         self.success = float(evaluation.success.mean())
         self.evaluated = self.step
         if self.step == self.config.budget.steps:
             self.final = evaluation
 
-    def _with_task_names(self, rows: list[Row]) -> list[Row]:
+    def _with_task_names(self, rows: Sequence[Row]) -> list[Row]:
         return [(r[0], self.env.task_names[r[1]] if isinstance(r[1], int) else r[1], *r[2:]) for r in rows]
 
     def publish(self, evaluation: Evaluation | None, failure: dict[str, Any] | None) -> None:

@@ -63,7 +63,9 @@ def test_a_killed_run_ends_with_the_same_bytes(
     for kill in range(KILLS):
         training.start(WORKERS[workers][kill])
         after = round(steps * kill / (KILLS + 1)) + generator.randrange(steps // (KILLS + 1))
-        assert training.kill_when(_moment(training, after, moment, generator)), "it ended before it could be killed"
+        assert training.kill_when(_moment(training, after, moment, generator)), (
+            "it ended before it could be killed"
+        )
         counts["kills survived"] += 1
     training.finish(WORKERS[workers][KILLS])
     assert_equal(training.end_state(), expected)

@@ -92,11 +92,15 @@ class Training:
 
     def checkpointed(self) -> int:
         """Step of the newest checkpoint, -1 if there is none."""
-        return max((int(path.stem.partition("-")[2]) for path in self.state.glob("*/checkpoint-*.json")), default=-1)
+        return max(
+            (int(path.stem.partition("-")[2]) for path in self.state.glob("*/checkpoint-*.json")), default=-1
+        )
 
     def is_writing(self) -> bool:
         """Whether a checkpoint is being written at this moment."""
-        return any(path.name.startswith((".state", ".replay", ".checkpoint")) for path in self.state.glob("*/.*"))
+        return any(
+            path.name.startswith((".state", ".replay", ".checkpoint")) for path in self.state.glob("*/.*")
+        )
 
     def end_state(self) -> dict[str, Any]:
         """All that a finished run leaves, wall-clock times left out."""
