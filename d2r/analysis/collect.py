@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +89,10 @@ def _read_run_json(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: key '{absent[0]}' is missing; delete the run's folder and train it again")
     if not is_unchanged(content, about):
         raise UserError(f"{path}: does not have the sha256 that it states, so it was changed; restore it")
+    if not is_unchanged(content, about):
+        raise UserError(
+            f"{path}: differs from the sha256 that it holds, so it was changed after the run; restore it"
+        )
     where = (about["benchmark"], about["method"], f"seed{about['seed']}")
     if where != folder.parts[-3:]:
         raise UserError(f"{path}: describes {'/'.join(where)}, so it lies in the wrong folder; move it there")
@@ -170,22 +173,20 @@ def _one_line(value: Any) -> str:
 
 
 def _times(folder: Path, about: dict[str, Any]) -> tuple[float | None, float | None]:
-    """Wall-clock hours of the run and seconds per update, where the run noted them."""
-    timing = folder / "timing.csv"
-    seconds = update = None
-    if timing.is_file():
-        table = pd.read_csv(timing)
-        totals = table.groupby("quantity")["value"].sum()
-        if len(totals):
-            update = (
-                float(totals["update"]) / about["updates"]
-                if "update" in totals and about["updates"]
-                else None
-            )
-    if about.get("started") and about.get("ended"):
-        span = datetime.fromisoformat(about["ended"]) - datetime.fromisoformat(about["started"])
-        seconds = span.total_seconds()
-    return (None if seconds is None else seconds / 3600), update
+    """Hours of the run and seconds per update, from ``timing.csv``.
+
+    Its values count up from the start of a process; a resumed run starts again at zero, and the parts are added up.
+    """
+    table = _read_csv(
+        folder / "timing.csv", ("step", "quantity", "value"), about["outputs"].get("timing.csv")
+    )
+    spent: dict[str, float] = {}
+    for name, values in table.groupby("quantity")["value"]:
+        steps = values.diff().fillna(values)
+        spent[str(name)] = float(steps.where(steps >= 0, values).sum())
+    hours = spent["total"] / 3600 if "total" in spent else None
+    update = spent["learner"] / about["updates"] if "learner" in spent and about["updates"] else None
+    return hours, update
 
 
 def _single_scale(runs: list[dict[str, Any]], results: Path) -> str:

@@ -1,22 +1,35 @@
-"""The report page: one HTML file that opens from disk without any network."""
+"""The report page: one HTML file with everything in it, which opens from disk without any network."""
 
 from __future__ import annotations
 
 import base64
+import json
+from collections.abc import Iterable, Sequence
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 
-from d2r.analysis.figures import FIGURES
-from d2r.analysis.results import Results
-from d2r.analysis.tables import Table, build_tables
+from plotly.offline import get_plotlyjs
+
+from d2r.analysis.claims import Judgement, commands, judge
+from d2r.analysis.figures import FigureSpec, svg_figures
+from d2r.analysis.page_data import page_data
+from d2r.analysis.results import SMOKE_WARNING, Results
+from d2r.analysis.tables import Cell, Table, build_tables
+from d2r.analysis.tables.main import budget_text
 from d2r.errors import UserError
+
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+"""Content security policy: the browser itself refuses every request to a network."""
+
+MARKS = {"supported": "✓", "not supported": "✗", "not tested at this budget": "○"}
 
 
 def write_report(results: Results) -> Path:
     """Write ``report/index.html`` below the results folder and return its path.
 
     Raises:
-        UserError: if the figures have not been drawn, or the page cannot be written.
+        UserError: if the page cannot be written.
     """
     path = results.folder / "report" / "index.html"
     page = build_page(results)
@@ -30,27 +43,151 @@ def write_report(results: Results) -> Path:
 
 def build_page(results: Results) -> str:
     """The whole page as text."""
-    title = f"D2R results: {results.label}"
-    tables = "\n".join(_table(table) for table in build_tables(results))
-    figures = "\n".join(_figure(results, spec.name, spec.caption) for spec in FIGURES)
-    return (
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
-        f"<h1>{escape(title)}</h1>\n{tables}\n{figures}\n</html>\n"
+    tables = build_tables(results)
+    judgements = judge(results)
+    sections = [
+        ("run", "What was run", _what_was_run(results)),
+        ("claims", "Claims", _claims(results, judgements)),
+        ("curves", "Curves", _asset("curves.html")),
+        ("routes", "Routes", _asset("routes.html")),
+        ("tables", "Tables", "\n".join(_table(table) for table in tables)),
+        ("figures", "Figures", "\n".join(_figure(spec, svg) for spec, svg in svg_figures(results))),
+    ]
+    links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in sections)
+    body = "\n".join(
+        f'<section id="{name}" aria-labelledby="{name}-title">\n<h2 id="{name}-title">{title}</h2>\n{content}\n</section>'
+        for name, title, content in sections
     )
+    return _asset("page.html").format(
+        policy=POLICY,
+        title=escape(f"D2R results, scale {results.scale}"),
+        style=_asset("page.css"),
+        warning=_warning(results),
+        links=links,
+        body=body,
+        data=json.dumps(page_data(results), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+        plotly=get_plotlyjs().replace("</script", "<\\/script"),
+        script=_asset("page.js"),
+    )
+
+
+def _asset(name: str) -> str:
+    return files("d2r.analysis").joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _warning(results: Results) -> str:
+    return f'<p class="warning" role="note">{escape(SMOKE_WARNING)}.</p>' if results.scale == "smoke" else ""
+
+
+def _what_was_run(results: Results) -> str:
+    runs = results.runs
+    counts = {status: int((runs["status"] == status).sum()) for status in ("finished", "failed", "missing")}
+    finished = results.finished
+    episodes = {
+        benchmark: ", ".join(str(int(n)) for n in sorted(part["evaluation_episodes"].unique()))
+        for benchmark, part in finished.groupby("benchmark")
+    }
+    facts = {
+        "Runs": f"{counts['finished']} finished, {counts['failed']} failed, {counts['missing']} missing",
+        "Methods": str(len(results.methods)),
+        "Seeds": ", ".join(str(seed) for seed in sorted(runs["seed"].unique())),
+        "Protocol": results.protocol,
+        "Budget": "; ".join(f"{name}: {budget_text(results, name)}" for name in results.benchmarks),
+        "Evaluation episodes per task": "; ".join(f"{name}: {text}" for name, text in episodes.items()),
+        "Commit": ", ".join(_known(finished["commit"])) or "not recorded",
+        "Packages": " / ".join(_known(finished["packages"])) or "not recorded",
+        "Processor": " / ".join(_known(finished["cpu"])) or "not recorded",
+    }
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())
+    lost = runs[runs["status"] != "finished"]
+    rows = "".join(
+        f"<li><strong>{escape(str(run.status))}</strong> {escape(f'{run.benchmark} / {run.method} / seed {run.seed}')}"
+        f"{': ' + escape(str(run.failure)) if run.failure else ''}</li>"
+        for run in lost.itertuples()
+    )
+    missing = f"<h3>Not finished</h3><ul>{rows}</ul>" if rows else "<p>Every planned run is finished.</p>"
+    return f"<dl>{items}</dl>{missing}"
+
+
+def _known(values: Iterable[object]) -> list[str]:
+    return sorted({str(value) for value in values if isinstance(value, str) and value})
+
+
+def _claims(results: Results, judgements: Sequence[Judgement]) -> str:
+    intro = (
+        "<p>Each verdict follows from 95 % intervals over runs: supported only where every interval excludes zero on the "
+        "claimed side; not tested where there is no interval, nothing was learned, or the scale is smoke.</p>"
+    )
+    return intro + "\n".join(_claim(results, judgement) for judgement in judgements)
+
+
+def _claim(results: Results, judgement: Judgement) -> str:
+    claim = judgement.claim
+    rows = [
+        [
+            Cell(found.benchmark),
+            Cell(found.what),
+            Cell(found.number, runs=_evidence_runs(results, found.benchmark, found.methods)),
+            Cell(f"{MARKS[found.verdict]} {found.verdict}"),
+            Cell(found.reason),
+        ]
+        for found in judgement.evidence
+    ]
+    head = ("benchmark", "measured", "found [95 % interval]", "verdict", "why")
+    table = (
+        _html_table(f"claim-{claim.id}", head, rows)
+        if rows
+        else "<p>None of the runs it needs was planned.</p>"
+    )
+    return (
+        f'<details class="claim"><summary><span class="verdict {judgement.verdict.split()[0]}">'
+        f"{MARKS[judgement.verdict]} {judgement.verdict}</span> {escape(claim.claim)}</summary>"
+        f"<p><strong>Where:</strong> {escape(claim.where)}. <strong>Experiment:</strong> {escape(claim.experiment)} "
+        f"<strong>How to compare:</strong> {escape(claim.compare)}</p>"
+        f"<p><strong>Command:</strong> <code>{escape(commands(claim, results.scale))}</code></p>{table}</details>"
+    )
+
+
+def _evidence_runs(results: Results, benchmark: str, methods: Sequence[str]) -> str:
+    method = methods[-1]
+    return f"{benchmark}/{method}" if results.run_counts(benchmark, method)["finished"] else ""
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in table.header)
-    rows = "\n".join(
-        "<tr>" + "".join(f"<td>{escape(cell.text)}</td>" for cell in row) + "</tr>" for row in table.rows
+    downloads = " ".join(
+        f'<a href="../tables/{table.name}.{suffix}">{suffix}</a>' for suffix in ("csv", "md", "tex")
     )
-    return f"<h2>{escape(table.title)}</h2>\n<table>\n<tr>{head}</tr>\n{rows}\n</table>"
+    notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
+    rows = _html_table(table.name, table.header, table.rows)
+    return (
+        f'<details class="table" id="table-{table.name}"{" open" if table.name == "main" else ""}>'
+        f"<summary>{escape(table.title)}</summary>"
+        f'<p class="tools"><label>Filter rows <input type="search" data-filter="{table.name}"></label> {downloads}</p>'
+        f'{rows}<ul class="notes">{notes}</ul></details>'
+    )
 
 
-def _figure(results: Results, name: str, caption: str) -> str:
-    path = results.folder / "figures" / f"{name}.png"
-    try:
-        image = base64.b64encode(path.read_bytes()).decode()
-    except OSError:
-        raise UserError(f"{path}: is missing; run `d2r figures --results {results.folder}` first") from None
-    return f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{image}"><figcaption>{escape(caption)}</figcaption></figure>'
+def _html_table(name: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    head = "".join(f'<th scope="col"><button type="button">{escape(text)}</button></th>' for text in header)
+    body = "\n".join("<tr>" + "".join(_html_cell(cell) for cell in row) + "</tr>" for row in rows)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="table {escape(name)}">'
+        f'<table data-table="{escape(name)}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _html_cell(cell: Cell) -> str:
+    text = f"<strong>{escape(cell.text)}</strong>" if cell.bold else escape(cell.text)
+    if cell.runs:
+        text = f'<a href="../runs/{escape(cell.runs)}/" data-runs="{escape(cell.runs)}">{text}</a>'
+    sort = f' data-sort="{cell.sort:.12g}"' if cell.sort is not None else ""
+    return f"<td{sort}>{text}</td>"
+
+
+def _figure(spec: FigureSpec, svg: str) -> str:
+    image = base64.b64encode(svg.encode()).decode()
+    return (
+        f'<figure id="figure-{spec.name}"><img loading="lazy" alt="{escape(spec.caption)}" '
+        f'src="data:image/svg+xml;base64,{image}"><figcaption>{escape(spec.caption)} '
+        f'<a href="../figures/{spec.name}.svg">svg</a> <a href="../figures/{spec.name}.png">png</a></figcaption></figure>'
+    )

@@ -155,10 +155,14 @@ def _write_run(results: Path, plan: Plan, benchmark: str, method: str, level: fl
     _write(folder / "metrics.csv", ("step", "task", "quantity", "value"), metrics)
     _write(folder / "evaluation.csv", ("task", "episode", "success", "return"), [] if failed else evaluation)
     _write(folder / "routes.csv", ("step", "task", "target", "source", "weight"), routes)
-    _write(folder / "timing.csv", ("step", "quantity", "value"), [(plan.steps, "train", 12.0 + seed)])
+    _write(
+        folder / "timing.csv",
+        ("step", "quantity", "value"),
+        [(plan.steps, "learner", 12.0), (plan.steps, "total", 100.0 + seed)],
+    )
     outputs = {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in ("metrics.csv", "evaluation.csv", "routes.csv")
+        for name in ("metrics.csv", "evaluation.csv", "routes.csv", "timing.csv")
     }
     (folder / "run.json").write_text(
         json.dumps(_run_json(plan, benchmark, method, seed, failed, routed, outputs), indent=1)

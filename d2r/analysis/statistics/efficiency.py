@@ -52,7 +52,7 @@ def kaplan_meier_median(times: Floats, observed: list[bool]) -> float | None:
     surviving, at_risk = 1.0, len(times)
     for time in np.unique(times):
         here = np.asarray(times == time)
-        events = sum(1 for is_here, seen in zip(here.tolist(), observed, strict=True) if is_here and seen)
+        events = sum(1 for is_here, seen in zip(list(here), observed, strict=True) if is_here and seen)
         surviving *= 1 - events / at_risk
         at_risk -= int(here.sum())
         if surviving <= 0.5 + 1e-12 and events:

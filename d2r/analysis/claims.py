@@ -1,0 +1,283 @@
+"""The paper's claims and what the runs say about each, from one data file."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from d2r.analysis.compare import is_paired
+from d2r.analysis.difficulty import correlation_over_training, tasks_by_difficulty
+from d2r.analysis.results import REFERENCE, Results
+from d2r.analysis.statistics import Estimate, difference_interval, mean_interval, paired_difference_interval
+from d2r.analysis.statistics.efficiency import area_under_curve
+from d2r.analysis.tables.text import number_interval, points_interval
+from d2r.config.load import read_yaml
+
+DATA = Path(__file__).parent / "data" / "claims.yaml"
+LEARNED_NOTHING = 0.05
+"""Success below which, on both sides, a comparison says nothing about the methods."""
+SHARES = ("success", "area", "hard_tasks")
+
+Verdict = Literal["supported", "not supported", "not tested at this budget"]
+UNTESTED: Verdict = "not tested at this budget"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim, the experiment that bears on it, and how to compare."""
+
+    id: str
+    claim: str
+    where: str
+    tests: tuple[Mapping[str, Any], ...]
+    experiment: str
+    methods: str | tuple[str, ...]
+    compare: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One measured comparison that bears on a claim."""
+
+    benchmark: str
+    what: str
+    number: str
+    estimate: Estimate
+    verdict: Verdict
+    reason: str
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim with everything that was measured about it."""
+
+    claim: Claim
+    verdict: Verdict
+    evidence: tuple[Evidence, ...]
+
+
+@cache
+def load_claims() -> tuple[Claim, ...]:
+    """All claims, in the order of the data file."""
+    return tuple(
+        Claim(**{**entry, "tests": tuple(entry["tests"]), "methods": _frozen(entry["methods"])})
+        for entry in read_yaml(DATA)["claims"]
+    )
+
+
+def _frozen(methods: str | Sequence[str]) -> str | tuple[str, ...]:
+    return methods if isinstance(methods, str) else tuple(methods)
+
+
+def judge(results: Results) -> list[Judgement]:
+    """What these results say about every claim."""
+    return [_judge(results, claim) for claim in load_claims()]
+
+
+def _judge(results: Results, claim: Claim) -> Judgement:
+    evidence = [found for test in claim.tests for found in _evidence(results, test)]
+    verdicts = {found.verdict for found in evidence} - {UNTESTED}
+    if not verdicts:
+        return Judgement(claim, UNTESTED, tuple(evidence))
+    return Judgement(claim, "supported" if verdicts == {"supported"} else "not supported", tuple(evidence))
+
+
+def _evidence(results: Results, test: Mapping[str, Any]) -> list[Evidence]:
+    quantity, direction = str(test["quantity"]), str(test.get("direction", "higher"))
+    found = []
+    for benchmark in test["benchmarks"]:
+        ours = values_by_seed(results, quantity, benchmark, REFERENCE)
+        if "than_quantity" in test:
+            other = values_by_seed(results, str(test["than_quantity"]), benchmark, REFERENCE)
+            what = f"{words(quantity)} minus {words(test['than_quantity'])}, D2R"
+            found.append(
+                _compared(results, benchmark, what, quantity, (ours, other), True, direction, (REFERENCE,))
+            )
+        elif "than" not in test:
+            estimate = mean_interval(ours.dropna())
+            found.append(
+                _found(
+                    results, benchmark, f"{words(quantity)}, D2R", quantity, estimate, direction, (REFERENCE,)
+                )
+            )
+        else:
+            for method in _methods(results, test["than"], benchmark):
+                other = values_by_seed(results, quantity, benchmark, method)
+                what = f"{words(quantity)}: D2R minus {results.method(method).title}"
+                pair = (REFERENCE, method)
+                paired = is_paired(benchmark)
+                found.append(
+                    _compared(results, benchmark, what, quantity, (ours, other), paired, direction, pair)
+                )
+    return found
+
+
+def _methods(results: Results, than: str | Sequence[str], benchmark: str) -> list[str]:
+    wanted = [m.id for m in results.methods if m.kind == "baseline"] if than == "baselines" else than
+    return [name for name in wanted if results.run_counts(benchmark, name)["all"]]
+
+
+def _compared(
+    results: Results,
+    benchmark: str,
+    what: str,
+    quantity: str,
+    sides: tuple[pd.Series[float], pd.Series[float]],
+    paired: bool,
+    direction: str,
+    methods: tuple[str, ...],
+) -> Evidence:
+    ours, other = (side.dropna() for side in sides)
+    if paired:
+        shared = ours.index.intersection(other.index)
+        estimate = paired_difference_interval(ours[shared], other[shared])
+    else:
+        estimate = difference_interval(ours, other)
+    idle = (
+        quantity in SHARES and len(ours) and len(other) and max(ours.mean(), other.mean()) < LEARNED_NOTHING
+    )
+    return _found(results, benchmark, what, quantity, estimate, direction, methods, bool(idle))
+
+
+def _found(
+    results: Results,
+    benchmark: str,
+    what: str,
+    quantity: str,
+    estimate: Estimate,
+    direction: str,
+    methods: tuple[str, ...],
+    idle: bool = False,
+) -> Evidence:
+    text = points_interval(estimate) + " points" if quantity in SHARES else number_interval(estimate)
+    side = estimate.separated_from(0.0) * (1 if direction == "higher" else -1)
+    verdict: Verdict = "supported" if side > 0 else "not supported"
+    reason = {1: "interval on the claimed side", 0: "interval holds zero", -1: "interval on the other side"}[
+        side
+    ]
+    if results.scale == "smoke":
+        verdict, reason = UNTESTED, "smoke runs learn nothing"
+    elif idle:
+        verdict, reason = UNTESTED, f"neither side reaches {100 * LEARNED_NOTHING:.0f} %"
+    elif not estimate.has_interval:
+        verdict, reason = UNTESTED, estimate.note
+    return Evidence(
+        benchmark, what, text if estimate.value is not None else "–", estimate, verdict, reason, methods
+    )
+
+
+def values_by_seed(results: Results, quantity: str, benchmark: str, method: str) -> pd.Series[float]:
+    """The number that each finished run of a method contributes to a test, by seed; maybe none."""
+    if quantity == "success":
+        return results.run_scores(benchmark, method)
+    if quantity == "area":
+        table = results.curves("success", benchmark, method)
+        at, curves = table.columns.to_numpy(dtype=float), table.to_numpy(dtype=float)
+        return pd.Series(area_under_curve(at, curves) if table.size else [], index=table.index, dtype=float)
+    if quantity == "hard_tasks":
+        ranked = tasks_by_difficulty(results, benchmark)
+        scores = results.scores(benchmark, method)
+        hard = [task for task in ranked[len(ranked) // 2 :] if task in scores]
+        return scores[hard].mean(axis=1) if hard else pd.Series(dtype=float)
+    if quantity == "update_seconds":
+        runs = results.finished
+        runs = runs[(runs["benchmark"] == benchmark) & (runs["method"] == method)]
+        return runs.set_index("seed")["update_seconds"].astype(float)
+    if quantity == "difficulty_rho":
+        table = correlation_over_training(results, benchmark, method)
+    else:
+        table = results.curves(quantity, benchmark, method)
+    return table.iloc[:, -1].astype(float) if len(table.columns) else pd.Series(dtype=float)
+
+
+def words(quantity: str) -> str:
+    """A quantity in words."""
+    named = {
+        "success": "final success",
+        "area": "area under the learning curve",
+        "hard_tasks": "success on the harder half of the tasks",
+        "multiply_adds": "multiply-adds per decision",
+        "update_seconds": "seconds per update",
+        "difficulty_rho": "ρ (modules, difficulty)",
+        "alpha_success_rho": "ρ (alpha, success)",
+        "gradient_cosine": "cosine of task gradients",
+        "gradient_cosine_no_resrouting": "the same without ResRouting",
+    }
+    return named.get(quantity, quantity.replace("_", " "))
+
+
+def commands(claim: Claim, scale: str) -> str:
+    """The command that runs what a claim needs at a scale."""
+    if claim.methods == "all" or "baselines" in claim.methods:
+        return f"snakemake --cores all all --config scale={scale}"
+    benchmarks = sorted({benchmark for test in claim.tests for benchmark in test["benchmarks"]})
+    targets = (
+        f"for b in {' '.join(benchmarks)}; do for m in {' '.join(claim.methods)}; do for s in 1 2 3; do "
+    )
+    return f"{targets}d2r train --scale {scale} --benchmark $b --method $m --seed $s; done; done; done"
+
+
+def claims_markdown() -> str:
+    """``docs/claims.md``: every claim with its experiment, command, expected cost and how to compare."""
+    cost = read_yaml(DATA)["cost"]
+    lines = [
+        "# Claims",
+        "",
+        *_wrapped(
+            "Each claim of the paper (and two controls of ours), the experiment that bears on it, and how to compare. "
+            "This file is generated by `d2r analyze claims` from `d2r/analysis/data/claims.yaml`; the report page of a "
+            "scale shows the same claims with the number found, its 95 % interval and a verdict."
+        ),
+        *_wrapped(
+            "A claim counts as *supported* where every interval excludes zero on the claimed side, as *not supported* "
+            "where one does not, and as *not tested at this budget* where there is no interval, where nothing was "
+            "learned, and at `smoke`."
+        ),
+        "Cost of one run, roughly (`d2r plan --scale SCALE` prints what it is on your machine):",
+        "",
+        *(
+            f"- `{scale}`: {about['hours']:g} h on {about['machine']}, {about['megabytes']} MB of run files"
+            for scale, about in cost.items()
+        ),
+        "",
+    ]
+    for number, claim in enumerate(load_claims(), start=1):
+        runs = _run_count(claim)
+        lines += [
+            f"## {number}. {claim.claim}",
+            "",
+            f"- **Where**: {claim.where}.",
+            f"- **Experiment**: {' '.join(claim.experiment.split())}",
+            f"- **Command**: `{commands(claim, 'lite')}`",
+            f"- **Expected time and disk at lite**: {_expected(runs, cost['lite'])}",
+            f"- **How to compare**: {' '.join(claim.compare.split())}",
+            "",
+        ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _wrapped(text: str) -> list[str]:
+    return [*textwrap.wrap(text, 116, break_on_hyphens=False), ""]
+
+
+def _run_count(claim: Claim) -> int | None:
+    if claim.methods == "all" or "baselines" in claim.methods:
+        return None
+    benchmarks = {benchmark for test in claim.tests for benchmark in test["benchmarks"]}
+    return 3 * len(benchmarks) * len(claim.methods)
+
+
+def _expected(runs: int | None, cost: Mapping[str, Any]) -> str:
+    if runs is None:
+        return "the whole scale; `d2r plan --scale lite` says how many runs it holds and how long they take here."
+    return (
+        f"{runs} runs with three seeds, about {runs * cost['hours']:.0f} core hours, {runs * cost['megabytes']} MB of "
+        "run files."
+    )
