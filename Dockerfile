@@ -31,6 +31,7 @@ RUN useradd --uid 1000 --no-create-home --home-dir /tmp d2r \
  && mkdir -p results \
  && ln -s results/.snakemake .snakemake \
  && python -m compileall -q d2r \
+ && python docker/sbom.py > /usr/share/sbom.cdx.json \
  && chown -R d2r:d2r /d2r \
  && chmod -R a+rwX /d2r
 

@@ -15,7 +15,7 @@ VENV := .venv
 INSTALLED := $(VENV)/installed-$(TORCH)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help all test lint lock image clean $(VENV)
+.PHONY: help all test lint lock image sbom clean $(VENV)
 
 help:  ## list the targets
 	@grep -E '^[a-z$$()A-Z]+:.*##' Makefile | sed 's/\$$(VENV)/.venv/; s/:.*##/\t/' | expand -t 10
@@ -51,6 +51,10 @@ lock:  ## write the lock files anew from pyproject.toml (UPGRADE=--upgrade for n
 
 image:  ## build the container image
 	docker build --build-arg TORCH=$(TORCH) --build-arg COMMIT=$$(git rev-parse HEAD 2>/dev/null || echo unknown) -t $(IMAGE) .
+
+sbom: image  ## write the image's bill of materials to build/sbom.cdx.json
+	mkdir -p build
+	docker run --rm --network none $(IMAGE) cat /usr/share/sbom.cdx.json > build/sbom.cdx.json
 
 clean:  ## remove the environment, caches and everything the pipeline wrote, but not results/released
 	rm -rf $(VENV) build d2r.egg-info .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
