@@ -1,7 +1,8 @@
 """The tanh-Gaussian policy: from an actor's output to actions and log-probabilities.
 
-Bounds and the 1e-6 of the change of variables are the official code's (``torchrl/policies/distribution.py``); the method is
-Haarnoja et al., ICML 2018, arXiv 1801.01290, appendix C.
+Bounds and the 1e-6 of the change of variables are the official code's
+(``torchrl/policies/distribution.py``); the method is Haarnoja et al., ICML 2018, arXiv 1801.01290, appendix
+C.
 """
 
 from __future__ import annotations

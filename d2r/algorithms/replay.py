@@ -1,11 +1,13 @@
 """Replay of whole episodes: every observation is kept once, every route as indices.
 
-All tasks step together and end their episodes together, so the buffer is a ring of episode slots shared by all tasks. A slot of H
-transitions holds H + 1 observations; transition h reads rows h and h + 1, so the next observation costs nothing. A minibatch draws
-its time indices once, with replacement, for all tasks (official ``replay_buffers/shared.py``).
+All tasks step together and end their episodes together, so the buffer is a ring of episode slots shared by
+all tasks. A slot of H transitions holds H + 1 observations; transition h reads rows h and h + 1, so the
+next observation costs nothing. A minibatch draws its time indices once, with replacement, for all tasks
+(official ``replay_buffers/shared.py``).
 
-At N = 16 and K = 2 a transition takes 39 x 4 (observation) + 4 x 4 (action) + 4 (reward) + 32 (route) = 208 bytes; the official
-buffer, with the one-hot task and the route as floats and each observation twice, about 1,300 on MT50.
+At N = 16 and K = 2 a transition takes 39 x 4 (observation) + 4 x 4 (action) + 4 (reward) + 32 (route) = 208
+bytes; the official buffer, with the one-hot task and the route as floats and each observation twice, about
+1,300 on MT50.
 """
 
 from __future__ import annotations
@@ -133,7 +135,9 @@ class Replay:
         """Put back what :meth:`export` returned, and continue after it."""
         stop = start + len(tensors["action"])
         time = torch.arange(start, stop) % self.capacity
-        self.obs[torch.arange(self._row(start), self._row(stop - 1) + 2) % len(self.obs)] = tensors["obs"].to(self.obs)
+        self.obs[torch.arange(self._row(start), self._row(stop - 1) + 2) % len(self.obs)] = tensors["obs"].to(
+            self.obs
+        )
         self.action[time] = tensors["action"].to(self.action)
         self.reward[time] = tensors["reward"].to(self.reward)
         if self.sources is not None:

@@ -1,22 +1,22 @@
 """Multi-task Soft Actor-Critic with D2R's two mechanisms, one whole update from top to bottom.
 
-Soft Actor-Critic: Haarnoja et al., arXiv 1812.05905. What is multi-task, and each trick, follows the official D2R code
-(``torchrl/algo/mt_sac.py``), whose own sources are named beside it:
+Soft Actor-Critic: Haarnoja et al., arXiv 1812.05905. What is multi-task, and each trick, follows the
+official D2R code (``torchrl/algo/mt_sac.py``), whose own sources are named beside it:
 
 - one temperature alpha per task, log alpha <= 0, its loss on log alpha with its own learning rate;
-- task weights n * softmax(-log alpha) on actor and critic losses (Soft Modularization, Yang et al., NeurIPS 2020; its paper prints
-  exp(-alpha), both codes have -log alpha: deviation C4);
+- task weights n * softmax(-log alpha) on actor and critic losses (Soft Modularization, Yang et al., NeurIPS
+  2020; its paper prints exp(-alpha), both codes have -log alpha: deviation C4);
 - a task whose summed loss exceeds 3000 is left out of the update (PaCo, Sun et al., NeurIPS 2022);
 - gradients are clipped to norm 1 separately for the actor, each critic and the log-alphas;
-- the actor's route in the policy loss is the stored behaviour route, the critics draw theirs anew in the TD loss, and everything else
-  takes the deterministic route (paper section 3.2);
+- the actor's route in the policy loss is the stored behaviour route, the critics draw theirs anew in the TD
+  loss, and everything else takes the deterministic route (paper section 3.2);
 - route balancing (paper section 3.3): the temperature of route sampling is tau_T = n * softmax(-log alpha)_T.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -103,7 +103,9 @@ class MultiTaskSAC:
         self.actor, self.critics = actor.train(), critics.train()
         self.targets = copy.deepcopy(critics).requires_grad_(False)
         parameter = next(actor.parameters())
-        self.log_alpha = torch.zeros(actor.num_tasks, dtype=parameter.dtype, device=parameter.device, requires_grad=True)
+        self.log_alpha = torch.zeros(
+            actor.num_tasks, dtype=parameter.dtype, device=parameter.device, requires_grad=True
+        )
         self.optimiser = torch.optim.Adam(
             [
                 {"params": list(actor.parameters()), "lr": config.lr_actor},
@@ -171,7 +173,9 @@ class MultiTaskSAC:
         """Losses of each task, from the parameters and temperatures before the update."""
         obs, next_obs = batch.obs.unsqueeze(0), batch.next_obs.unsqueeze(0)
         alpha = self.alpha
-        weight = task_weights(self.log_alpha) if self.config.task_weights == "softmax" else torch.ones_like(alpha)
+        weight = (
+            task_weights(self.log_alpha) if self.config.task_weights == "softmax" else torch.ones_like(alpha)
+        )
 
         with torch.no_grad():
             next_action, next_log_prob = sample_action(self.actor(next_obs).value, draws.next_noise)
@@ -179,7 +183,9 @@ class MultiTaskSAC:
             soft_value = next_value - alpha * next_log_prob.squeeze(0)
             target = batch.reward + self.config.discount * (1 - batch.terminal) * soft_value
 
-        value = self.critics(torch.cat([obs, batch.action.unsqueeze(0)], -1), draws.critic_rule).value.squeeze(-1)
+        value = self.critics(
+            torch.cat([obs, batch.action.unsqueeze(0)], -1), draws.critic_rule
+        ).value.squeeze(-1)
         critic_losses = weight * (value - target).square().mean(1)
 
         action, log_prob = sample_action(self.actor(obs, draws.actor_rule).value, draws.actor_noise)
@@ -201,7 +207,8 @@ class MultiTaskSAC:
     def backward(self, losses: Losses, masked: Tensor, generator: torch.Generator) -> None:
         """Put gradients of the mean unmasked task loss into every parameter.
 
-        Independent agents (``clip_per: task``) have nothing to average: each gets the gradient of its own loss.
+        Independent agents (``clip_per: task``) have nothing to average: each gets the gradient of its own
+        loss.
         """
         kept = torch.where(masked, 0.0, losses.of_task)
         if self.config.clip_per == "network":
@@ -223,7 +230,11 @@ class MultiTaskSAC:
                 clip_members(critics, bound, axes=2),
                 clip_members([self.log_alpha], bound, axes=1),
             )
-        return clip_members(actor, bound), clip_members(critics, bound), clip_members([self.log_alpha], bound, axes=0)
+        return (
+            clip_members(actor, bound),
+            clip_members(critics, bound),
+            clip_members([self.log_alpha], bound, axes=0),
+        )
 
     def check(self, info: UpdateInfo) -> None:
         """Raise :class:`Diverged` unless every loss and gradient norm is finite."""
@@ -264,11 +275,12 @@ def frozen(network: Network) -> Iterator[None]:
         network.requires_grad_(True)
 
 
-def clip_members(parameters: list[Tensor], bound: float, axes: int = 1) -> Tensor:
+def clip_members(parameters: Sequence[Tensor], bound: float, axes: int = 1) -> Tensor:
     """Scale gradients in place so that the global norm of each member is at most ``bound``.
 
     Args:
-        axes: leading axes that tell members apart: 1 for [ensemble, ...], 2 for [ensemble, task, ...], 0 if all are one.
+        axes: leading axes that tell members apart: 1 for [ensemble, ...], 2 for [ensemble, task, ...], 0 if
+        all are one.
 
     Returns:
         The norms before clipping, [ensemble], [ensemble, task] or [].
@@ -281,8 +293,8 @@ def clip_members(parameters: list[Tensor], bound: float, axes: int = 1) -> Tenso
     return norm
 
 
-def operate(parameters: list[Tensor], task_losses: Tensor, generator: torch.Generator) -> None:
-    """Replace the gradients of a network by PCGrad's combination of its per-task gradients, each member on its own.
+def operate(parameters: Sequence[Tensor], task_losses: Tensor, generator: torch.Generator) -> None:
+    """Replace a network's gradients by PCGrad's combination of its per-task gradients, member by member.
 
     Args:
         parameters: with the ensemble as first axis.
@@ -294,5 +306,5 @@ def operate(parameters: list[Tensor], task_losses: Tensor, generator: torch.Gene
         of_task.append(torch.cat([g.flatten(1) for g in gradients], 1))
     combined = torch.stack([pcgrad(member, generator) for member in torch.stack(of_task, 1)])
     sizes = [p[0].numel() for p in parameters]
-    for parameter, gradient in zip(parameters, combined.split(sizes, 1), strict=True):
+    for parameter, gradient in zip(parameters, torch.split(combined, sizes, 1), strict=True):
         parameter.grad = gradient.reshape(parameter.shape)

@@ -10,7 +10,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from d2r.bench import environment
 
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="env")
-    env = kinds.add_parser("env", help="environment steps per second against stock Meta-World", allow_abbrev=False)
+    env = kinds.add_parser(
+        "env", help="environment steps per second against stock Meta-World", allow_abbrev=False
+    )
     environment.add_arguments(env)
     env.set_defaults(bench=environment.run)
 

@@ -9,8 +9,12 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("folder", type=Path, metavar="RUN_FOLDER", help="a run's folder: run.json, policy.safetensors")
-    parser.add_argument("--workers", type=int, default=0, help="processes that step environments (default 0: none)")
+    parser.add_argument(
+        "folder", type=Path, metavar="RUN_FOLDER", help="a run's folder: run.json, policy.safetensors"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that step environments (default 0: none)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on one line")
 
 
@@ -24,7 +28,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{'task':34s} {'published':>9s} {'now':>7s}  95 % interval of the published rate")
         for row in comparison.tasks:
-            print(f"{row['task']:34s} {row['published']:9.3f} {row['now']:7.3f}  [{row['low']:.3f}, {row['high']:.3f}]")
+            print(
+                f"{row['task']:34s} {row['published']:9.3f} {row['now']:7.3f}  [{row['low']:.3f}, {row['high']:.3f}]"
+            )
         print(f"{'mean':34s} {comparison.published:9.3f} {comparison.now:7.3f}")
         print(comparison.verdict)
     return 0 if comparison.reproduced else 1

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 def describe_methods() -> list[dict[str, Any]]:
     """Id, kind, title, source, summary, deviations and parameter counts of every method, D2R's variants first."""
-    from d2r.networks.registry import count_parameters  # noqa: PLC0415 (torch takes a second to load)
+    from d2r.networks.registry import count_parameters
 
     described = []
     for method in sorted(

@@ -11,13 +11,17 @@ from d2r.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--scale", default="smoke", help="how much is run: a file of config/scales (default smoke)")
+    parser.add_argument(
+        "--scale", default="smoke", help="how much is run: a file of config/scales (default smoke)"
+    )
     parser.add_argument("--benchmark", required=True, help="mt10-fixed, mt10-rand, mt50-fixed or mt50-rand")
     parser.add_argument("--method", required=True, help="a file of config/methods")
     parser.add_argument("--seed", type=int, required=True, help="the one source of the run's randomness")
     parser.add_argument("--results", type=Path, help="folder of the results (default results/<scale>)")
     parser.add_argument("--steps", type=int, help="environment steps per task, in place of the scale's")
-    parser.add_argument("--workers", type=int, default=0, help="processes that step environments (default 0: none)")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that step environments (default 0: none)"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     parser.add_argument(

@@ -12,11 +12,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from d2r.verify import environment
 
     checks = parser.add_subparsers(dest="check", required=True, metavar="golden|env")
-    golden = checks.add_parser("golden", help="reproduce recorded official updates to 1e-9", allow_abbrev=False)
+    golden = checks.add_parser(
+        "golden", help="reproduce recorded official updates to 1e-9", allow_abbrev=False
+    )
     golden.add_argument("files", nargs="+", type=Path, metavar="FILE")
     golden.add_argument("--json", action="store_true", help="one JSON object on one line")
     golden.set_defaults(check=_golden)
-    env = checks.add_parser("env", help="compare our environment with stock Meta-World, bit for bit", allow_abbrev=False)
+    env = checks.add_parser(
+        "env", help="compare our environment with stock Meta-World, bit for bit", allow_abbrev=False
+    )
     environment.add_arguments(env)
     env.set_defaults(check=environment.run)
 

@@ -49,7 +49,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({_first_line(error)})") from None
     try:
-        data = yaml.load(text, Loader=_UniqueKeyLoader)
+        data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark is not None else f"{path}"
@@ -227,7 +227,9 @@ def load_scale(name: str) -> Scale:
                     raise UserError(f"{path}: unknown method '{method}'; {nearest(method, method_ids())}")
         for benchmark in group.benchmarks:
             if benchmark.split("-")[0] not in scale.budget:
-                raise UserError(f"{path}: '{benchmark}' is to be run but 'budget' has no '{benchmark.split('-')[0]}'")
+                raise UserError(
+                    f"{path}: '{benchmark}' is to be run but 'budget' has no '{benchmark.split('-')[0]}'"
+                )
     parse(SacConfig, scale.sac, f"{path}: sac")
     return scale
 
@@ -259,7 +261,7 @@ def resolve_run(
     if seed < 0:
         raise UserError(f"seed {seed}: must not be negative")
     path, data = _method_data(method)
-    suite = benchmark.split("-")[0]
+    suite = benchmark.split("-", maxsplit=1)[0]
     if suite not in scale.budget:
         raise UserError(f"scale '{scale.id}' has no budget for '{suite}'; add one to its file")
     network = resolve_network(method, suite, scale.width, scale.network)
@@ -291,7 +293,8 @@ def resolve_network(
         sizes: a scale's other sizes, for methods that do not set them themselves.
 
     Raises:
-        UserError: if a size is out of range, the method to be matched is itself matched, or a file of task embeddings is unfit.
+        UserError: if a size is out of range, the method to be matched is itself matched, or a file of task
+        embeddings is unfit.
     """
     path, data = _method_data(method)
     declared = load_method(method)

@@ -36,13 +36,16 @@ class RoutedConfig(NetworkBase):
     """``random``: uniform routes in training, one fixed uniform route per task in evaluation.
     ``none``: all modules in sequence, and the task enters through the input of the first."""
     initial_modules: Size | None = None
-    """Modules at the start; one more is added, up to ``num_modules``, whenever success has stopped rising. None: all."""
+    """Modules at the start; one is added, up to ``num_modules``, whenever success has stopped rising. None: all."""
     growth_patience: Size = 5
     """Evaluations without a rise of mean success after which a module is added."""
 
     @model_validator(mode="after")
     def _can_grow(self) -> RoutedConfig:
-        if self.initial_modules is not None and not max(2, self.top_k or 2) <= self.initial_modules <= self.num_modules:
+        if (
+            self.initial_modules is not None
+            and not max(2, self.top_k or 2) <= self.initial_modules <= self.num_modules
+        ):
             raise ValueError(
                 f"initial_modules ({self.initial_modules}) must be from 2 and top_k to num_modules ({self.num_modules})"
             )

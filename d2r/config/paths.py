@@ -21,10 +21,14 @@ def project_root() -> Path:
     if override:
         root = Path(override).resolve()
         if not (root / "config" / "methods").is_dir():
-            raise UserError(f"D2R_ROOT={override}: no folder config/methods there; point it at the project's root")
+            raise UserError(
+                f"D2R_ROOT={override}: no folder config/methods there; point it at the project's root"
+            )
         return root
     here = Path.cwd().resolve()
     for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
         if (folder / "config" / "methods").is_dir():
             return folder
-    raise UserError(f"{here}: not inside the project (no config/methods here or above); cd into it or set D2R_ROOT")
+    raise UserError(
+        f"{here}: not inside the project (no config/methods here or above); cd into it or set D2R_ROOT"
+    )

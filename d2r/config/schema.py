@@ -1,7 +1,7 @@
 """Typed, frozen configuration: what may be chosen, with the official value as default.
 
-Every class refuses unknown keys. Defaults are those of the official implementation (DarkDawn233/D2R_MTRL, commit 48d3ed5)
-at its MT10 setting; a method, a protocol or a scale states only what it changes.
+Every class refuses unknown keys. Defaults are those of the official implementation (DarkDawn233/D2R_MTRL,
+commit 48d3ed5) at its MT10 setting; a method, a protocol or a scale states only what it changes.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ class Method(Frozen):
 class RunGroup(Frozen):
     """A block of the experiment: each benchmark with each method."""
 
-    benchmarks: tuple[Literal["mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand"], ...] = Field(min_length=1)
+    benchmarks: tuple[Literal["mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand"], ...] = Field(
+        min_length=1
+    )
     methods: Literal["all"] | tuple[str, ...]
     seeds: tuple[NonNegative, ...] | None = None
     """Overrides the scale's seeds for this block."""

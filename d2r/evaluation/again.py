@@ -51,7 +51,9 @@ def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a run's folder") from None
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(f"{path}: not a run's record; it must be JSON with config, config_hash and outputs") from None
+        raise UserError(
+            f"{path}: not a run's record; it must be JSON with config, config_hash and outputs"
+        ) from None
     if not is_unchanged(content, record):
         raise UserError(f"{path}: does not have the sha256 that it states; the file has been changed")
     if not isinstance(written, dict) or not isinstance(outputs, dict):
@@ -95,15 +97,18 @@ def load_actor(folder: Path, record: dict[str, Any], config: RunConfig) -> Netwo
 def evaluate_again(folder: Path, workers: int = 0) -> Again:
     """Evaluate a published policy on the goals of its run.
 
-    The goals follow from the run's seed, so on the same kind of CPU every episode is the same as published; elsewhere each task's rate
-    should lie in the binomial interval (Clopper-Pearson, 95 % over all tasks together) of the published one.
+    The goals follow from the run's seed, so on the same kind of CPU every episode is the same as published;
+    elsewhere each task's rate should lie in the binomial interval (Clopper-Pearson, 95 % over all tasks
+    together) of the published one.
 
     Raises:
         UserError: if the folder is not a finished run with an unchanged policy.
     """
     record, config = read_run(folder)
     if record.get("status") != "finished":
-        raise UserError(f"{folder}: this run is '{record.get('status')}'; only a finished run can be evaluated")
+        raise UserError(
+            f"{folder}: this run is '{record.get('status')}'; only a finished run can be evaluated"
+        )
     actor = load_actor(folder, record, config)
     published = _published(check_output(folder, record, "evaluation.csv"))
     torch.set_num_threads(1)
@@ -116,14 +121,16 @@ def evaluate_again(folder: Path, workers: int = 0) -> Again:
     assert evaluation is not None
     if set(published) != set(env.task_names):
         raise UserError(f"{folder / 'evaluation.csv'}: does not hold the tasks of {config.benchmark}")
-    rows = []
+    rows: list[dict[str, Any]] = []
     confidence = 1 - 0.05 / env.num_envs
     for task, name in enumerate(env.task_names):
         before = published[name]
         interval = binomtest(sum(before), len(before)).proportion_ci(confidence, method="exact")
         row = {"published": float(np.mean(before)), "now": float(evaluation.success[task].mean())}
         rows.append({"task": name, **row, "low": float(interval.low), "high": float(interval.high)})
-    exact = all(published[name] == evaluation.success[task].tolist() for task, name in enumerate(env.task_names))
+    exact = all(
+        published[name] == evaluation.success[task].tolist() for task, name in enumerate(env.task_names)
+    )
     within = all(row["low"] <= row["now"] <= row["high"] for row in rows)
     return Again(
         rows,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 import torch
 from torch import Tensor, nn
 
@@ -81,9 +81,6 @@ class Network(nn.Module):
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; plain networks ignore ``rule``."""
         raise TypeError(f"{type(self).__name__} does not define forward")
 
-    def after_update(self, masked: Tensor, generator: torch.Generator) -> None:
-        """Called after an update that left the tasks ``masked`` ([task] boolean) out; PaCo resets them."""
-
     @property
     def route_shape(self) -> tuple[int, int] | None:
         """(groups, K) of the routes that the replay must keep; none for a network without sampled routes."""
@@ -101,3 +98,29 @@ class Network(nn.Module):
             masked: [task] boolean, which tasks were left out.
             generator: on the CPU, for whatever the network draws.
         """
+
+
+class ModularNetwork(Network):
+    """A network of routed modules: what the instruments ask of it."""
+
+    @property
+    def restricts(self) -> bool:
+        """Whether ResRouting blocks gradients in training."""
+        raise TypeError(f"{type(self).__name__} does not say whether it restricts")
+
+    def module_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the modules."""
+        raise TypeError(f"{type(self).__name__} does not name its modules' parameters")
+
+    def by_module(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Sort gradients of :meth:`module_parameters` by module: [module, parameter], short ones padded with zeros."""
+        raise TypeError(f"{type(self).__name__} does not sort gradients by module")
+
+    def multiply_adds(self, edge: Tensor) -> Tensor:
+        """Multiply-adds of a decision with unused modules skipped, for ``edge`` [..., group, module]."""
+        raise TypeError(f"{type(self).__name__} does not count its multiply-adds")
+
+
+def padded_rows(rows: Sequence[Tensor]) -> Tensor:
+    """Stack vectors of different length, the shorter ones padded with zeros."""
+    return nn.utils.rnn.pad_sequence([row.flatten() for row in rows], batch_first=True)

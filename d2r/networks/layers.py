@@ -1,10 +1,11 @@
 """Linear layers with stacked weights: E independent copies computed by one batched matrix product.
 
-Activations are laid out as [ensemble, batch, task, feature]. The task axis is positional (index = task id), so one-hot
+Activations are laid out as [ensemble, batch, task, feature]. The task axis is positional (index = task id),
+so one-hot
 task ids are never built: a linear map of a one-hot vector is a row of its weight matrix.
 
-Initialisation follows the official code (``utils/init.py``), which bounds hidden weights by the number of *output* units
-(deviation C5) and sets hidden biases to 0.1.
+Initialisation follows the official code (``utils/init.py``), which bounds hidden weights by the number of
+*output* units (deviation C5) and sets hidden biases to 0.1.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class StackedLinear(nn.Module):
         head: initialise as an output layer (all values in +-3e-3) instead of a hidden one.
     """
 
-    def __init__(self, ensemble: int, inputs: int, outputs: int, generator: torch.Generator, head: bool = False):
+    def __init__(
+        self, ensemble: int, inputs: int, outputs: int, generator: torch.Generator, head: bool = False
+    ):
         super().__init__()
         bound = HEAD_BOUND if head else 1.0 / math.sqrt(outputs)
         self.weight = uniform((ensemble, outputs, inputs), bound, generator)

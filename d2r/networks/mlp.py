@@ -21,7 +21,13 @@ class MlpNetwork(Network):
     """E copies of a plain multi-layer network on [state, one-hot task]."""
 
     def __init__(
-        self, config: MlpConfig, inputs: int, outputs: int, num_tasks: int, ensemble: int, generator: torch.Generator
+        self,
+        config: MlpConfig,
+        inputs: int,
+        outputs: int,
+        num_tasks: int,
+        ensemble: int,
+        generator: torch.Generator,
     ):
         super().__init__()
         self.num_tasks, self.ensemble = num_tasks, ensemble

@@ -5,22 +5,26 @@
     m_i = ReLU(W_i x_i + b_i) + x_i      the shortcut is the official code's ``use_resnet``
     h   = sum_k p_out,k m_s(out,k)
 
-ResRouting (paper section 3.2; official ``DepthRouteModule.forward``) leaves these values alone and changes gradients. With sg the
-stop-gradient and y_i = ReLU(W_i x_i + b_i), each module has two outputs of equal value,
+ResRouting (paper section 3.2; official ``DepthRouteModule.forward``) leaves these values alone and changes
+gradients. With sg the stop-gradient and y_i = ReLU(W_i x_i + b_i), each module has two outputs of equal
+value,
 
     m_i = y_i + x_i    and    mbar_i = sg(y_i) + x_i        (mbar_1 = sg(m_1)),
 
-and where source j is unsuitable for target i, the *branch* of i reads mbar_j in place of m_j: module j's own computation gets no
-gradient from there, while the gradient through its shortcut is kept. The shortcut of i always reads m_j.
+and where source j is unsuitable for target i, the *branch* of i reads mbar_j in place of m_j: module j's
+own computation gets no gradient from there, while the gradient through its shortcut is kept. The shortcut
+of i always reads m_j.
 
-Written as one autograd function, because only K of the i - 1 candidates are ever read: a gather in the forward pass and an
-indexed addition in the backward pass replace the full mix. Let A_i be the whole gradient that reaches module i's output (through m_i
-or mbar_i) and G_i the part that came through m_i. Going from the output to module 2,
+Written as one autograd function, because only K of the i - 1 candidates are ever read: a gather in the
+forward pass and an indexed addition in the backward pass replace the full mix. Let A_i be the whole
+gradient that reaches module i's output (through m_i or mbar_i) and G_i the part that came through m_i.
+Going from the output to module 2,
 
     dy_i = G_i,   du_i = W_i^T (dy_i * ReLU'),   dx_i = A_i (0 without the shortcut),
     A_j += p_ij (du_i + dx_i),   G_j += p_ij (g_ij du_i + dx_i),   dp_ij = <m_j, du_i + dx_i>,
 
-with g_ij = 1 where j is suitable for i. ``tests/networks/reference.py`` says the same with two tensors a module and ``detach``.
+with g_ij = 1 where j is suitable for i. ``tests/networks/reference.py`` says the same with two tensors a
+module and ``detach``.
 """
 
 from __future__ import annotations
@@ -54,7 +58,7 @@ def run_modules(
     Returns:
         [E, B, D], the routed mix that the head reads.
     """
-    out: Tensor = _ModuleStack.apply(first, weight, bias, sources, weights, suitable, residual)
+    out: Tensor = _ModuleStack.apply(first, weight, bias, sources, weights, suitable, residual)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -79,10 +83,14 @@ class _ModuleStack(torch.autograd.Function):
         table = modules.view(count * rows, dim)
         active = torch.empty(count - 1, ensemble, batch, dim, dtype=torch.bool, device=first.device)
         for target in range(1, count):
-            mix = F.embedding_bag(index[target - 1], table, per_sample_weights=weights[target - 1], mode="sum")
+            mix = F.embedding_bag(
+                index[target - 1], table, per_sample_weights=weights[target - 1], mode="sum"
+            )
             mix = mix.view(ensemble, batch, dim)
             mixes[target - 1] = mix
-            own = torch.baddbmm(bias[:, target - 1 : target], mix, weight[:, target - 1].transpose(1, 2)).relu_()
+            own = torch.baddbmm(
+                bias[:, target - 1 : target], mix, weight[:, target - 1].transpose(1, 2)
+            ).relu_()
             torch.gt(own, 0, out=active[target - 1])
             modules[target] = own.add_(mix) if residual else own
         out = F.embedding_bag(index[count - 1], table, per_sample_weights=weights[count - 1], mode="sum")
@@ -91,7 +99,7 @@ class _ModuleStack(torch.autograd.Function):
         return out.view(ensemble, batch, dim)
 
     @staticmethod
-    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         modules, mixes, active, weight, index, weights, suitable = ctx.saved_tensors
         count, ensemble, batch, dim = modules.shape
         rows, top_k = ensemble * batch, index.shape[-1]
@@ -113,7 +121,9 @@ class _ModuleStack(torch.autograd.Function):
                 whole.index_add_(0, where, total * share)
                 if suitable is not None:
                     allowed = branch * suitable[group, :, k : k + 1]
-                    own.index_add_(0, where, (allowed if shortcut is None else allowed.add_(shortcut)).mul_(share))
+                    own.index_add_(
+                        0, where, (allowed if shortcut is None else allowed.add_(shortcut)).mul_(share)
+                    )
 
         send_back(count - 1, grad_out.reshape(rows, dim), None)
         for target in range(count - 1, 0, -1):
@@ -122,6 +132,8 @@ class _ModuleStack(torch.autograd.Function):
                 grad_weight[:, target - 1] = torch.bmm(through.transpose(1, 2), mixes[target - 1])
                 grad_bias[:, target - 1] = through.sum(1)
             branch = torch.bmm(through, weight[:, target - 1]).view(rows, dim)
-            send_back(target - 1, branch, whole[target * rows : (target + 1) * rows] if ctx.residual else None)
+            send_back(
+                target - 1, branch, whole[target * rows : (target + 1) * rows] if ctx.residual else None
+            )
         grad_first = own[:rows].view(ensemble, batch, dim)
         return grad_first, grad_weight, grad_bias, None, grad_weights, None, None

@@ -1,45 +1,63 @@
-"""Dynamic depth routing (He et al., AAAI 2024, arXiv 2312.14472), the network of the D2R actor and of each critic.
+"""Dynamic depth routing (He et al., AAAI 2024, arXiv 2312.14472): the D2R network of actor and critics.
 
-A *base module network* of N small modules stands in a fixed topological order. A *routing network* looks at the state and the
-task and gives, for every module, a weight to each module before it; only the K best (or K sampled ones) are kept. Modules that
-nothing reads are skipped, so easy tasks can take short paths and hard tasks long ones.
+A *base module network* of N small modules stands in a fixed topological order. A *routing network* looks at
+the state and the task and gives, for every module, a weight to each module before it; only the K best (or K
+sampled ones) are kept. Modules that nothing reads are skipped, so easy tasks can take short paths and hard
+tasks long ones.
 
     f = state encoder(s)            e = task encoder(z)            u = e * f        (what the router sees)
     l = router(u)                   N(N+1)/2 logits in groups of 1, 2, ..., N
     m_1 = ReLU(W_1 ReLU(f) + b_1)   m_2, ..., m_N and the output as in ``module_stack.py``
 
-Group g (of size g) holds the logits of module g+1 over modules 1..g; the last group those of the output over all N modules.
+Group g (of size g) holds the logits of module g+1 over modules 1..g; the last group those of the output
+over all N modules.
 
-Where this follows the official code (DarkDawn233/D2R_MTRL, ``depth_route_net.py``) and the paper prints something else or nothing:
+Where this follows the official code (DarkDawn233/D2R_MTRL, ``depth_route_net.py``) and the paper prints
+something else or nothing:
 
 1. One router trunk with N heads in one matrix, not N subnetworks.
-2. Weights are a softmax over the K chosen logits (``rescale_prob``), not the full softmax; the temperature changes which
-   sources are picked, never their weights.
-3. A source is unsuitable when its full softmax probability is at most 1/(c+1), c being the number of candidates
-   (``resrouting: threshold``). The paper's words, "not in the target policy's current top K", are ``resrouting: target``.
+2. Weights are a softmax over the K chosen logits (``rescale_prob``), not the full softmax; the temperature
+   changes which sources are picked, never their weights.
+3. A source is unsuitable when its full softmax probability is at most 1/(c+1), c being the number of
+   candidates (``resrouting: threshold``). The paper's words, "not in the target policy's current top K",
+   are ``resrouting: target``.
 4. Modules 2..N have a shortcut (``residual``), and no ReLU follows u.
 
-Three controls of our own live here too. ``router: random`` draws routes uniformly and keeps one fixed route a task for evaluation;
-``router: none`` runs all modules in sequence (fixed depth), the task entering as u in place of f; a *growing* network
-(``initial_modules``) hides the modules that do not exist yet from every choice, the paper's open question on generating modules.
+Three controls of our own live here too. ``router: random`` draws routes uniformly and keeps one fixed route
+a task for evaluation; ``router: none`` runs all modules in sequence (fixed depth), the task entering as u
+in place of f; a *growing* network (``initial_modules``) hides the modules that do not exist yet from every
+choice, the paper's open question on generating modules.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import RoutedConfig
-from d2r.networks.base import DETERMINISTIC, Deterministic, Network, Output, Replayed, Route, RouteRule, Sampled
+from d2r.networks import route_graph
+from d2r.networks.base import (
+    DETERMINISTIC,
+    Deterministic,
+    ModularNetwork,
+    Output,
+    Replayed,
+    Route,
+    RouteRule,
+    Sampled,
+    padded_rows,
+)
 from d2r.networks.layers import HIDDEN_BIAS, StackedLinear, TaskLinear, uniform
 from d2r.networks.module_stack import run_modules
 
 NO_CANDIDATE = float("-inf")
 
 
-class RoutedNetwork(Network):
+class RoutedNetwork(ModularNetwork):
     """E copies of a D2R network.
 
     Args:
@@ -49,7 +67,13 @@ class RoutedNetwork(Network):
     """
 
     def __init__(
-        self, config: RoutedConfig, inputs: int, outputs: int, num_tasks: int, ensemble: int, generator: torch.Generator
+        self,
+        config: RoutedConfig,
+        inputs: int,
+        outputs: int,
+        num_tasks: int,
+        ensemble: int,
+        generator: torch.Generator,
     ):
         super().__init__()
         self.config, self.num_tasks, self.ensemble = config, num_tasks, ensemble
@@ -59,9 +83,14 @@ class RoutedNetwork(Network):
             self.top_k = 1
 
         self.state_encoder = nn.ModuleList(
-            [StackedLinear(ensemble, inputs, width, generator), StackedLinear(ensemble, width, width, generator)]
+            [
+                StackedLinear(ensemble, inputs, width, generator),
+                StackedLinear(ensemble, width, width, generator),
+            ]
         )
-        self.task_encoder = None if config.router_input == "state" else TaskLinear(ensemble, num_tasks, width, generator)
+        self.task_encoder = (
+            None if config.router_input == "state" else TaskLinear(ensemble, num_tasks, width, generator)
+        )
         self.router: nn.ModuleList | None = None
         if config.router == "learned":
             seen = 2 * width if config.router_input == "concat" else width
@@ -86,7 +115,6 @@ class RoutedNetwork(Network):
         grows = config.initial_modules is not None
         self.active: Tensor
         self.register_buffer("active", torch.tensor(config.initial_modules or count), persistent=grows)
-        self.register_load_state_dict_post_hook(lambda network, _: network._use_modules(int(network.active)))
         self._use_modules(config.initial_modules or count)
         self.fixed_route: Tensor | None
         fixed = None
@@ -107,6 +135,14 @@ class RoutedNetwork(Network):
         if self.config.top_k is None or self.config.router == "none":
             return None
         return self.config.num_modules, self.top_k
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Restore parameters and, of a growing network, how many modules are in use."""
+        result = super().load_state_dict(state_dict, strict, assign)
+        self._use_modules(int(self.active))
+        return result
 
     def grow(self) -> bool:
         """Let routes use one module more; false if all are in use."""
@@ -138,7 +174,7 @@ class RoutedNetwork(Network):
                 t = torch.cat([t[..., :last, :], t[..., -1:, :]], -2)
             return t.reshape(ensemble * batch * tasks, *t.shape[3:]).transpose(0, 1).contiguous()
 
-        restrict = self.training and self.config.resrouting != "off"
+        restrict = self.training and self.restricts
         mixed = run_modules(
             first.flatten(1, 2),
             self.module_weight[:, :last],
@@ -165,10 +201,12 @@ class RoutedNetwork(Network):
         hidden = self.router_input(state)
         for layer in self.router[:-1]:
             hidden = layer(hidden).relu()
-        flat = self.router[-1](hidden)
-        return flat.index_select(-1, self.logit_index).unflatten(-1, (count, count)).masked_fill(
-            ~self.exists, NO_CANDIDATE
-        )
+        return self.per_candidate(self.router[-1](hidden)).masked_fill(~self.exists, NO_CANDIDATE)
+
+    def per_candidate(self, flat: Tensor) -> Tensor:
+        """Spread values of N(N+1)/2 candidates [...] to [..., group, N], with anything where there is none."""
+        count = self.config.num_modules
+        return flat.index_select(-1, self.logit_index).view(*flat.shape[:-1], count, count)
 
     def router_input(self, state: Tensor) -> Tensor:
         """What the router sees: u = e * f (the paper's state routing), or an ablation of it."""
@@ -189,9 +227,7 @@ class RoutedNetwork(Network):
             case Replayed(sources):
                 return sources.to(torch.long).expand(logits.shape[0], -1, -1, -1, -1)
             case Sampled(temperature, gumbel):
-                count = self.config.num_modules
-                noise = gumbel.index_select(-1, self.logit_index).unflatten(-1, (count, count))
-                return self.top(logits / temperature.view(-1, 1, 1) + noise)
+                return self.top(logits / temperature.view(-1, 1, 1) + self.per_candidate(gumbel))
             case Deterministic() if self.fixed_route is not None:
                 return self.fixed_route.expand(-1, logits.shape[1], -1, -1, -1)
             case Deterministic() if self.config.router == "none":
@@ -210,3 +246,27 @@ class RoutedNetwork(Network):
             return (sources.unsqueeze(-1) == best.unsqueeze(-2)).any(-1)
         log_share = logits.gather(-1, sources) - logits.logsumexp(-1, keepdim=True)
         return log_share.exp() > 1.0 / (self.last_candidate + 2)
+
+    @property
+    def restricts(self) -> bool:
+        """Whether ResRouting blocks gradients in training."""
+        return self.config.resrouting != "off"
+
+    def module_parameters(self) -> list[nn.Parameter]:
+        """Weight and bias of module 1, and those of modules 2..N, stacked."""
+        return [self.first_module.weight, self.first_module.bias, self.module_weight, self.module_bias]
+
+    def by_module(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Sort gradients of :meth:`module_parameters` by module, [N, parameter]."""
+        first_weight, first_bias, weight, bias = gradients
+        rows = [torch.cat([first_weight.flatten(), first_bias.flatten()])]
+        rows += [torch.cat([weight[:, i].flatten(), bias[:, i].flatten()]) for i in range(weight.shape[1])]
+        return padded_rows(rows)
+
+    def multiply_adds(self, edge: Tensor) -> Tensor:
+        """Multiply-adds of a decision with unused modules skipped, for ``edge`` [..., group, module]."""
+        linear = [*self.state_encoder, *(self.router or []), self.head]
+        outside = sum(layer.weight[0].numel() for layer in linear)
+        return route_graph.multiply_adds(
+            edge, outside, self.config.encoder_dim, self.config.module_dim, self.top_k
+        )

@@ -22,25 +22,29 @@ does not contain the two networks, so what follows is this package's reading:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from d2r.config.networks import RoutedLayerConfig, RoutedLevelConfig, RoutedModelConfig
+from d2r.networks import route_graph
 from d2r.networks.base import (
     DETERMINISTIC,
     Deterministic,
-    Network,
+    ModularNetwork,
     Output,
     Replayed,
     Route,
     RouteRule,
     Sampled,
+    padded_rows,
 )
 from d2r.networks.blocks import as_rows, group_chain, linear_chain, mix, relu_between
 from d2r.networks.layers import StackedLinear, TaskLinear
 
 
-class LevelRoutedNetwork(Network):
+class LevelRoutedNetwork(ModularNetwork):
     """Encoders, router and head; a subclass holds the modules.
 
     Args:
@@ -74,6 +78,7 @@ class LevelRoutedNetwork(Network):
         self.task_encoder = TaskLinear(ensemble, num_tasks, width, generator)
         self.router = linear_chain(ensemble, (width, router, router, self.num_logits), generator)
         self.head = StackedLinear(ensemble, config.module_dim, outputs, generator, head=True)
+        self.layers: nn.ModuleList
         self.first_candidate: Tensor
         self.given: Tensor
         self.register_buffer("first_candidate", first_candidate.unsqueeze(1), persistent=False)
@@ -98,7 +103,7 @@ class LevelRoutedNetwork(Network):
         weights = logits.gather(-1, chosen).softmax(-1)
         suitable = self.suitable(logits, chosen)
         spread = torch.zeros_like(logits).scatter(-1, chosen, weights)
-        restrict = self.training and self.config.resrouting != "off"
+        restrict = self.training and self.restricts
         allowed = (
             torch.zeros_like(logits).scatter(-1, chosen, suitable.to(logits.dtype)) if restrict else None
         )
@@ -139,6 +144,40 @@ class LevelRoutedNetwork(Network):
         if self.config.resrouting == "target":
             return (chosen.unsqueeze(-1) == self.top(logits).unsqueeze(-2)).any(-1)
         return logits.softmax(-1).gather(-1, chosen) > 1.0 / (self.candidates + 1)
+
+    @property
+    def restricts(self) -> bool:
+        """Whether ResRouting blocks gradients in training."""
+        return self.config.resrouting != "off"
+
+    def module_parameters(self) -> list[nn.Parameter]:
+        """Weight and bias of each step of the modules' batched computation."""
+        return [
+            parameter
+            for layer in self.layers
+            for _, parameter in sorted(layer.named_parameters(), reverse=True)
+        ]
+
+    def by_module(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Sort gradients of :meth:`module_parameters` by module, [N, parameter]."""
+        rows = {
+            self.module_number(step, place): torch.cat([weight[:, place].flatten(), bias[:, place].flatten()])
+            for step, (weight, bias) in enumerate(zip(gradients[::2], gradients[1::2], strict=True))
+            for place in range(weight.shape[1])
+        }
+        return padded_rows([rows[module] for module in sorted(rows)])
+
+    def module_number(self, step: int, place: int) -> int:
+        """Number of the module that is computed at ``place`` of ``step`` of the batched computation."""
+        raise TypeError(f"{type(self).__name__} does not number its modules")
+
+    def multiply_adds(self, edge: Tensor) -> Tensor:
+        """Multiply-adds of a decision with unused modules skipped, for ``edge`` [..., group, module]."""
+        linear = [*self.state_encoder, *self.router, self.head]
+        outside = sum(layer.weight[0].numel() for layer in linear)
+        return route_graph.multiply_adds(
+            edge, outside, self.config.encoder_dim, self.config.module_dim, self.top_k
+        )
 
     def as_route(self, chosen: Tensor, weights: Tensor, suitable: Tensor, logits: Tensor) -> Route:
         """The route in module numbers over all N groups (deviation 1)."""
@@ -188,6 +227,10 @@ class LayerRoutedNetwork(LevelRoutedNetwork):
         )
         sizes = (config.encoder_dim, *[config.module_dim] * config.num_layers)
         self.layers = group_chain(ensemble, per_layer, sizes, generator)
+
+    def module_number(self, step: int, place: int) -> int:
+        """Modules are numbered layer by layer."""
+        return step * self.candidates + place
 
     def run(self, features: Tensor, weights: Tensor, allowed: Tensor | None) -> Tensor:
         """Run layer after layer; ``own`` gets every gradient, ``blocked`` that of its shortcut only."""
@@ -241,6 +284,10 @@ class ModelRoutedNetwork(LevelRoutedNetwork):
         )
         sizes = (config.encoder_dim, *[config.module_dim] * depth)
         self.layers = group_chain(ensemble, models, sizes, generator)
+
+    def module_number(self, step: int, place: int) -> int:
+        """Modules are numbered chain by chain."""
+        return place * self.stride + step
 
     def run(self, features: Tensor, weights: Tensor, allowed: Tensor | None) -> Tensor:
         """Run all chains side by side and mix their ends."""

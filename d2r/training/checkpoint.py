@@ -1,11 +1,12 @@
 """Checkpoints that can be trusted: written atomically, hashed, read only after the hash is checked.
 
-A checkpoint is a manifest ``checkpoint-<step>.json`` that names its files with their sha256: the state of everything
-but the replay (``state-<step>-<hash>.pt``), and the replay in segments (``replay-<from>-<to>-<hash>.safetensors``). A
-segment holds the transitions added between two checkpoints and is never written again, so a checkpoint costs what is
-new and not what the replay holds. Many checkpoints rest on one segment, so each is kept twice. The manifest is renamed
-into place last and carries its own hash; until then the previous checkpoint stands. No file ever changes: a name holds
-the start of its content's hash. The last two checkpoints are kept.
+A checkpoint is a manifest ``checkpoint-<step>.json`` that names its files with their sha256: the state of
+everything but the replay (``state-<step>-<hash>.pt``), and the replay in segments
+(``replay-<from>-<to>-<hash>.safetensors``). A segment holds the transitions added between two checkpoints
+and is never written again, so a checkpoint costs what is new and not what the replay holds. Many
+checkpoints rest on one segment, so each is kept twice. The manifest is renamed into place last and carries
+its own hash; until then the previous checkpoint stands. No file ever changes: a name holds the start of its
+content's hash. The last two checkpoints are kept.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ class CheckpointStore:
         Args:
             step: the state's environment step.
             state: tensors, numbers, strings and containers of them.
-            replay: what is new in it since the last checkpoint is written; none for a run that needs it no more.
+            replay: what is new in it since the last checkpoint is written; none for a run that needs it no
+            more.
 
         Raises:
             OSError: if it could not be written; the checkpoints before are untouched.
@@ -158,7 +160,8 @@ class CheckpointStore:
             problem: says why a state cannot be used, if something that it refers to is damaged.
 
         Returns:
-            Its state (none if there is no whole one) and a line for everything damaged that was passed over or mended.
+            Its state (none if there is no whole one) and a line for everything damaged that was passed over
+            or mended.
         """
         notes: list[str] = []
         for path in _newest_first(self.folder):

@@ -15,7 +15,7 @@ CHUNK = 1 << 20
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path`` and rename it over ``path`` at the end, both on disk when this returns.
+    """Open a temporary file beside ``path`` that becomes ``path`` at the end, durably.
 
     Raises:
         OSError: if the disk is full or the folder cannot be written; ``path`` is untouched then.

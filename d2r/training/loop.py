@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from d2r.algorithms.sac import Diverged, MultiTaskSAC
 from d2r.config import RunConfig, project_root
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.envs.workers import WorkerDied
-from d2r.errors import RunFailure
+from d2r.errors import RunFailure, UserError
 from d2r.evaluation.success import Evaluation, evaluate
 from d2r.networks.registry import build_actor, build_critics, count_parameters
 from d2r.records import SEALED_SINCE
@@ -59,7 +60,8 @@ def train(config: RunConfig, results: Path, machine: Machine, record_failure: bo
 
     Args:
         results: folder of the scale, such as ``results/smoke``.
-        record_failure: publish a run whose numbers went wrong as failed and return 0, so that a pipeline goes on.
+        record_failure: publish a run whose numbers went wrong as failed and return 0, so that a pipeline
+        goes on.
 
     Returns:
         Exit status: 0 finished, 143 or 130 stopped by a signal with a checkpoint.
@@ -150,9 +152,17 @@ class Run:
         for note in notes:
             print(f"{_name(self.config)}: {note}", file=sys.stderr, flush=True)
         if state is not None:
-            return self._restore(state)
+            try:
+                return self._restore(state)
+            except (LookupError, RuntimeError, TypeError, ValueError):
+                raise UserError(
+                    f"{self.folders.checkpoints}: its checkpoint does not fit this version of the program; "
+                    "remove the folder to start again"
+                ) from None
         if notes:
-            print(f"{_name(self.config)}: no checkpoint is whole; starting again", file=sys.stderr, flush=True)
+            print(
+                f"{_name(self.config)}: no checkpoint is whole; starting again", file=sys.stderr, flush=True
+            )
         for file in self.tidy.values():
             file.start()
         self.replay.total = 0
@@ -218,7 +228,9 @@ class Run:
             if self.step > self.checkpointed and (self.stop or self.step % budget.checkpoint_every == 0):
                 self.checkpoint()
             if self.stop:
-                self.reporter.say(f"stopped by signal {self.stop.signal} at step {self.step}, checkpoint written")
+                self.reporter.say(
+                    f"stopped by signal {self.stop.signal} at step {self.step}, checkpoint written"
+                )
                 return self.stop.exit_status
             if self.step == budget.steps:
                 break
@@ -235,6 +247,8 @@ class Run:
         """One step of every task, and the update that is due."""
         with self.stopwatch("acting"):
             action, sources = self.act()
+        if not bool(action.isfinite().all()):  # the simulator would begin anew, and hide it
+            raise self._wrong("action", int((~action.isfinite()).any(1).nonzero()[0]))
         with self.stopwatch("environment"):
             result = self.env.step_arrays(action.numpy())
         reached = result.final_observations if result.final_observations is not None else result.observations
@@ -255,7 +269,11 @@ class Run:
         """Sample actions [task, 4] and, for a routed policy, the routes they came by [task, group, K]."""
         actor = self.learner.actor
         with torch.no_grad():
-            seen = torch.from_numpy(self.observations).to(self.learner.log_alpha).view(1, 1, len(self.observations), -1)
+            seen = (
+                torch.from_numpy(self.observations)
+                .to(self.learner.log_alpha)
+                .view(1, 1, len(self.observations), -1)
+            )
             output = actor(seen, self.learner.sampled(actor, 1, self.acting))
             noise = torch.randn((1, 1, len(self.observations), 4), generator=self.acting).to(seen)
             action, _ = sample_action(output.value, noise)
@@ -283,7 +301,10 @@ class Run:
     def _evaluation(self) -> Evaluation | None:
         with self.stopwatch("evaluation"):
             return evaluate(
-                self.evaluation_env, self.learner.actor, self.config.evaluation_episodes, lambda: bool(self.stop)
+                self.evaluation_env,
+                self.learner.actor,
+                self.config.evaluation_episodes,
+                lambda: bool(self.stop),
             )
 
     def evaluate(self) -> None:
@@ -294,11 +315,14 @@ class Run:
         with self.stopwatch("instruments"):
             measured = self.instruments.measure(evaluation, self.replay, self.step)
         exceptions = [
-            (self.step, task, "simulator_exceptions", int(n)) for task, n in enumerate(self.env.simulator_exceptions)
+            (self.step, task, "simulator_exceptions", int(n))
+            for task, n in enumerate(self.env.simulator_exceptions)
         ]
         self.tidy["metrics.csv"].append(self._with_task_names([*measured.metrics, *exceptions]))
         self.tidy["routes.csv"].append(self._with_task_names(measured.routes))
-        self.tidy["timing.csv"].append([(self.step, name, spent) for name, spent in self.stopwatch.seconds.items()])
+        self.tidy["timing.csv"].append(
+            [(self.step, name, spent) for name, spent in self.stopwatch.seconds.items()]
+        )
         self.success = float(evaluation.success.mean())
         self.evaluated = self.step
         if self.step == self.config.budget.steps:

@@ -61,7 +61,7 @@ class TidyFile:
         """Whether the file still begins with the bytes of ``state``."""
         if not self.path.is_file() or self.path.stat().st_size < state["size"]:
             return False
-        return sha256(self.path, state["size"]) == state["sha256"]
+        return bool(sha256(self.path, state["size"]) == state["sha256"])
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Cut off what was written after ``state``."""

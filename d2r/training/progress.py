@@ -1,4 +1,4 @@
-"""Progress for people: a line that rewrites itself on a terminal, plain lines in a log, a small file for ``d2r status``."""
+"""Progress for people: a rewriting line on a terminal, plain lines in a log, a file for ``d2r status``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class Reporter:
         if now - self._printed >= (TERMINAL_SECONDS if self._terminal else LOG_SECONDS):
             self._printed = now
             line = self._line(step, success)
-            print(f"\r\033[K{line}" if self._terminal else line, end="" if self._terminal else "\n", flush=True)
+            print(
+                f"\r\033[K{line}" if self._terminal else line, end="" if self._terminal else "\n", flush=True
+            )
 
     def say(self, message: str) -> None:
         """Print one line about the run."""
@@ -51,7 +53,11 @@ class Reporter:
     def _line(self, step: int, success: float | None) -> str:
         rate = self._rate(step)
         left = (self.steps - step) / rate if rate > 0 else float("inf")
-        eta = "unknown" if left == float("inf") else f"{int(left // 3600)}:{int(left // 60) % 60:02d}:{int(left) % 60:02d}"
+        eta = (
+            "unknown"
+            if left == float("inf")
+            else f"{int(left // 3600)}:{int(left // 60) % 60:02d}:{int(left) % 60:02d}"
+        )
         known = "" if success is None else f", success {success:.3f}"
         return f"{self.name}: step {step}/{self.steps} ({step / self.steps:.0%}), {rate:.1f} steps/s, left {eta}{known}"
 

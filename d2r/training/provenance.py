@@ -36,7 +36,7 @@ def _installed(name: str) -> bool:
 
 
 def source_state(root: Path) -> dict[str, Any]:
-    """Return the commit of the checkout and whether tracked files differ from it; in an image, the commit it was built from."""
+    """Return the commit of the checkout, or that an image was built from, and whether tracked files differ."""
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return {"commit": os.environ.get("D2R_COMMIT"), "dirty": None}

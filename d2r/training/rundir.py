@@ -22,8 +22,8 @@ OUTPUTS = ("metrics.csv", "routes.csv", "evaluation.csv", "timing.csv", "policy.
 class RunFolders:
     """Where one run keeps what.
 
-    Training state lies in a folder named by the configuration's hash, so that a changed configuration starts anew
-    and an older state is still there if the change is taken back.
+    Training state lies in a folder named by the configuration's hash, so that a changed configuration
+    starts anew and an older state is still there if the change is taken back.
     """
 
     def __init__(self, results: Path, config: RunConfig):

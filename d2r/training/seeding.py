@@ -1,4 +1,4 @@
-"""All randomness of a run comes from its seed, through one ``numpy.random.SeedSequence`` with a child for each consumer."""
+"""All randomness of a run comes from its seed: one ``SeedSequence``, with a child for each consumer."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Golden vectors: one whole update of the official implementation, reproduced by the learner that trains.
 
-A file (``.npz``, float64) holds parameters, inputs, random draws and everything that follows from them. ``meta`` states sizes and
-switches; linear weights are [out, in]; transitions are [batch, task, ...]; a route is a k-hot vector over N(N+1)/2 candidates in groups
-of 1, ..., N. An array's error is its largest absolute difference over its largest magnitude (over 1 where it is all zero).
+A file (``.npz``, float64) holds parameters, inputs, random draws and everything that follows from them.
+``meta`` states sizes and switches; linear weights are [out, in]; transitions are [batch, task, ...]; a
+route is a k-hot vector over N(N+1)/2 candidates in groups of 1, ..., N. An array's error is its largest
+absolute difference over its largest magnitude (over 1 where it is all zero).
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def verify_file(path: Path) -> list[Comparison]:
     try:
         meta = Meta.model_validate(json.loads(str(arrays.pop("meta"))))
     except (KeyError, ValueError, ValidationError):
-        raise UserError(f"{path}: 'meta' is missing or incomplete; it must be JSON with the file's sizes") from None
+        raise UserError(
+            f"{path}: 'meta' is missing or incomplete; it must be JSON with the file's sizes"
+        ) from None
     recorded = {name: array for name, array in arrays.items() if not name.startswith(INPUTS)}
     try:
         computed = _recompute(meta, arrays)
@@ -93,7 +96,9 @@ def verify_file(path: Path) -> list[Comparison]:
         raise UserError(f"{path}: array {missing} is missing; record the file again") from None
     except (RuntimeError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: arrays do not fit the sizes in 'meta' ({reason}); record it again") from None
+        raise UserError(
+            f"{path}: arrays do not fit the sizes in 'meta' ({reason}); record it again"
+        ) from None
     unknown = sorted(set(recorded) - set(computed))
     if unknown:
         raise UserError(f"{path}: array '{unknown[0]}' is not part of a golden file; remove it")
@@ -121,7 +126,9 @@ def _error(recorded: np.ndarray[Any, Any], computed: Tensor) -> float:
 
 def _recompute(meta: Meta, given: Mapping[str, Any]) -> dict[str, Tensor]:
     learner = _build(meta, given)
-    inputs = {name[3:]: torch.from_numpy(array).double() for name, array in given.items() if name.startswith("in/")}
+    inputs = {
+        name[3:]: torch.from_numpy(array).double() for name, array in given.items() if name.startswith("in/")
+    }
     observed = {
         "actor": inputs["obs"].unsqueeze(0),
         "q1": torch.cat([inputs["obs"], inputs["action"]], -1).unsqueeze(0),
@@ -131,14 +138,19 @@ def _recompute(meta: Meta, given: Mapping[str, Any]) -> dict[str, Tensor]:
         for name, network in (("actor", learner.actor), ("q1", learner.critics)):
             assert isinstance(network, RoutedNetwork)
             network.train(mode == "train")
-            rules = {"deterministic": DETERMINISTIC, "stored": Replayed(_sources(network, inputs["stored_route"]))}
+            rules = {
+                "deterministic": DETERMINISTIC,
+                "stored": Replayed(_sources(network, inputs["stored_route"])),
+            }
             for kind, rule in rules.items():
                 prefix = f"forward/{mode}/{name}/{kind}"
                 network.zero_grad()
                 output = network(observed[name], rule)
                 (output.value[0] * inputs[f"probe_{name}"]).sum().backward()
                 computed |= {f"{prefix}/{key}": value for key, value in _forward_arrays(network, output)}
-                computed |= {f"{prefix}/grad/{key}": value.clone() for key, value in _named(network, 0, grad=True)}
+                computed |= {
+                    f"{prefix}/grad/{key}": value.clone() for key, value in _named(network, 0, grad=True)
+                }
     learner.actor.train()
     learner.critics.train()
     return computed | _update_arrays(learner, given, inputs)
@@ -176,7 +188,9 @@ def _build(meta: Meta, given: Mapping[str, Any]) -> MultiTaskSAC:
             for name, parameter in _named(network, member):
                 value = torch.from_numpy(given[f"before/{net}/{name}"])
                 if value.shape != parameter.shape:
-                    raise ValueError(f"before/{net}/{name} is {tuple(value.shape)}, not {tuple(parameter.shape)}")
+                    raise ValueError(
+                        f"before/{net}/{name} is {tuple(value.shape)}, not {tuple(parameter.shape)}"
+                    )
                 parameter.copy_(value)
         learner.log_alpha.copy_(torch.from_numpy(given["in/log_alpha"]))
     return learner
@@ -202,13 +216,14 @@ def _named(network: RoutedNetwork, member: int, grad: bool = False) -> Iterator[
         value = parameter.grad if grad else parameter
         return (torch.zeros_like(parameter) if value is None else value)[member]
 
-    assert network.router is not None and network.task_encoder is not None
+    assert network.router is not None
+    assert network.task_encoder is not None
     layers = {f"state_encoder.{i}": layer for i, layer in enumerate(network.state_encoder)}
     layers |= {f"router.{i}": layer for i, layer in enumerate(network.router)}
     layers |= {"task_encoder": network.task_encoder, "module.1": network.first_module, "head": network.head}
     for name, layer in layers.items():
-        yield f"{name}.weight", of(layer.weight)
-        yield f"{name}.bias", of(layer.bias)
+        for kind, parameter in layer.named_parameters():
+            yield f"{name}.{kind}", of(parameter)
     for index in range(network.config.num_modules - 1):
         yield f"module.{index + 2}.weight", of(network.module_weight)[index]
         yield f"module.{index + 2}.bias", of(network.module_bias)[index]
@@ -216,8 +231,7 @@ def _named(network: RoutedNetwork, member: int, grad: bool = False) -> Iterator[
 
 def _sources(network: RoutedNetwork, k_hot: Tensor) -> Tensor:
     """Turn k-hot routes [..., N(N+1)/2] into indices [1, ..., group, K]."""
-    count = network.config.num_modules
-    padded = k_hot.index_select(-1, network.logit_index).unflatten(-1, (count, count))
+    padded = network.per_candidate(k_hot)
     return network.top(padded.masked_fill(~network.exists, -1.0)).unsqueeze(0)
 
 
@@ -241,7 +255,8 @@ def _update_arrays(
 ) -> dict[str, Tensor]:
     """The update, in the steps of :meth:`MultiTaskSAC.update`, so that gradients can be read before clipping."""
     actor, critics = learner.actor, learner.critics
-    assert isinstance(actor, RoutedNetwork) and isinstance(critics, RoutedNetwork)
+    assert isinstance(actor, RoutedNetwork)
+    assert isinstance(critics, RoutedNetwork)
     noise, next_noise, drawn_1, drawn_2 = (
         torch.from_numpy(given[f"update/{name}"]).double()
         for name in ("noise_actor", "noise_next_action", "sampled_route_q1", "sampled_route_q2")

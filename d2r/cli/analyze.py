@@ -1,0 +1,64 @@
+"""Answer a question: difficulty (do harder tasks use more modules?), claims, or coverage of the intervals."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from d2r.analysis.claims import claims_markdown
+from d2r.analysis.results import load_results
+from d2r.analysis.statistics.coverage import coverage_markdown, coverage_table
+from d2r.analysis.tables.difficulty import difficulty_table
+from d2r.errors import UserError
+
+BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the questions of ``d2r analyze``."""
+    questions = parser.add_subparsers(dest="question", required=True, metavar="QUESTION")
+    difficulty = questions.add_parser("difficulty", help="rank correlation of modules used with task difficulty")
+    difficulty.add_argument("--results", type=Path, required=True, help="folder of one scale, after `d2r collect`")
+    claims = questions.add_parser("claims", help="the claims map as Markdown (docs/claims.md)")
+    claims.add_argument("--output", type=Path, help="write it there instead of printing it")
+    coverage = questions.add_parser("coverage", help="simulate how often the printed intervals hold the truth")
+    coverage.add_argument("--repeats", type=int, default=1000, help="simulated experiments behind each number")
+    coverage.add_argument(
+        "--update", type=Path, metavar="FILE", help=f"replace what stands between {BEGIN} and {END} in FILE"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer one question."""
+    if args.question == "difficulty":
+        print(difficulty_table(load_results(args.results)).markdown(), end="")
+    elif args.question == "claims":
+        _give(claims_markdown(), args.output)
+    else:
+        if args.repeats < 4:
+            raise UserError(f"--repeats {args.repeats}: must be at least 4")
+        text = coverage_markdown(coverage_table(args.repeats), args.repeats)
+        _give(_between(args.update, text) if args.update else text, args.update)
+    return 0
+
+
+def _between(path: Path, text: str) -> str:
+    try:
+        before, rest = path.read_text(encoding="utf-8").split(BEGIN)
+        _, after = rest.split(END)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise UserError(f"{path}: needs the lines {BEGIN} and {END}, once each") from None
+    return f"{before}{BEGIN}\n{text}{END}{after}"
+
+
+def _give(text: str, path: Path | None) -> None:
+    if path is None:
+        print(text, end="")
+        return
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+    print(path)
