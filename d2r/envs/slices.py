@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import mujoco
 import numpy as np
 import numpy.typing as npt
+from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from d2r.config.schema import Protocol
 from d2r.envs.goals import goal_source
+from d2r.envs.stepping import FastSawyer
 from d2r.envs.tasks import ACTION_DIM, INFO_KEYS, OBSERVATION_DIM, make_fast, parse_benchmark
 
 Floats = npt.NDArray[np.float64]
@@ -41,6 +44,22 @@ class Buffers(NamedTuple):
             ((tasks, len(INFO_KEYS)), np.float64),
             ((tasks,), np.int64),
         ]
+
+
+def simulator_state(env: SawyerXYZEnv) -> Floats:
+    """Everything a simulation goes on from (``mjSTATE_INTEGRATION``, the model's positions) and what follows from it.
+
+    Left out are the places of sites: right after a reset the goal's marker, which nothing reads, still lies where the
+    first pass of stock's reset saw it, and ours skips the simulation there (see ``stepping.py``).
+    """
+    if isinstance(env, FastSawyer):
+        env.begin()
+    model, data = env.model, getattr(env.data, "raw", env.data)
+    state = np.empty(mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_INTEGRATION))
+    mujoco.mj_getState(model, data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
+    derived = (data.qacc, data.xpos, data.xquat, data.xmat, data.geom_xpos, data.geom_xmat, data.efc_force)
+    parts = (state, *derived, model.body_pos, model.site_pos)
+    return np.concatenate([part.ravel() for part in parts])
 
 
 class TaskSlice:
@@ -94,6 +113,10 @@ class TaskSlice:
     def goal_states(self) -> dict[int, dict[str, Any]]:
         """State of each task's goal source at the start of the current episode."""
         return dict(zip(self._tasks, self._starts, strict=True))
+
+    def simulator_states(self) -> dict[int, Floats]:
+        """State of each task's simulator, for comparisons; see :func:`simulator_state`."""
+        return {task: simulator_state(env) for task, env in zip(self._tasks, self._envs, strict=True)}
 
     def replay(self, states: dict[int, dict[str, Any]], actions: npt.NDArray[np.float32]) -> None:
         """Restore an episode: the sources' states at its start, and the actions [steps, tasks, 4] since then."""

@@ -208,6 +208,10 @@ class FastSawyer(SawyerXYZEnv):
         self._pair = np.empty(2)
         self._named = True
 
+    def begin(self) -> None:
+        """Make the shared model this environment's; :meth:`step` and :meth:`reset` do."""
+        self._shared.begin()
+
     # Named access
 
     def get_endeff_pos(self) -> Array:

@@ -40,10 +40,13 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
     Args:
         benchmark: such as ``mt10-rand``.
         protocol: horizon, reward and goals.
-        seed: the run's sequence, or a child of it; the same sequence gives the same goals, whatever ``evaluation`` is.
-        evaluation: draws goals from another stream than training does (``seeded-50``: visits each of the 50 in order),
+        seed: the run's sequence, or a child of it; the same sequence gives the same goals, whatever
+        ``evaluation`` is.
+        evaluation: draws goals from another stream than training does (``seeded-50``: visits each of the 50
+        in order),
             and each :meth:`reset` starts that stream again, so that every evaluation sees the same goals.
-        workers: processes that own a slice of the tasks each; 0 steps in this process. Results do not depend on it.
+        workers: processes that own a slice of the tasks each; 0 steps in this process. Results do not
+        depend on it.
 
     Raises:
         UserError: if the benchmark does not exist or the number of workers is impossible.
@@ -189,6 +192,10 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
             self._tasks.replay(dict(enumerate(state["goals"])), self._history[: self._steps])
         self._buffers.exceptions[:] = state["simulator_exceptions"]
         return self._with_one_hot(self._buffers.observations)
+
+    def simulator_states(self) -> dict[int, Floats]:
+        """State of each task's simulator and its derived quantities as one vector, for comparisons."""
+        return self._tasks.simulator_states()
 
     def _with_one_hot(self, observations: Floats) -> Floats:
         return np.concatenate((observations, self._one_hot), axis=1)

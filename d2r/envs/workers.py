@@ -211,6 +211,10 @@ class WorkerPool:
         """State of each task's goal source at the start of the current episode."""
         return {task: state for states in self._call("goal_states") for task, state in states.items()}
 
+    def simulator_states(self) -> dict[int, npt.NDArray[np.float64]]:
+        """State of each task's simulator, for comparisons."""
+        return {task: state for states in self._call("simulator_states") for task, state in states.items()}
+
     def replay(self, states: dict[int, dict[str, Any]], actions: npt.NDArray[np.float32]) -> None:
         """Restore an episode: the sources' states at its start, and the actions [steps, tasks, 4] since then."""
         self._call("replay", states, actions)
