@@ -1,0 +1,137 @@
+"""A run that is interrupted and goes on is, to the last bit, the run that was never interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from d2r.config import RunConfig, load_scale, resolve_run
+from d2r.errors import UserError
+from d2r.training.loop import Machine, Run, train
+from tests.faults.tiny import BENCHMARK, assert_equal
+
+
+class Interrupted(BaseException):
+    """Stands for anything that ends a process without warning."""
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
+    """Let a run end without warning when it has taken so many steps, once for each."""
+    take_step = Run.take_step
+
+    def take_step_or_end(run: Run) -> None:
+        take_step(run)
+        if run.step in steps:
+            steps.remove(run.step)
+            raise Interrupted
+
+    monkeypatch.setattr(Run, "take_step", take_step_or_end)
+
+
+def everything(run: Run) -> dict[str, Any]:
+    """All that the rest of a run could depend on, and what it has written."""
+    environment = run.env.state_dict()
+    return {
+        "learner": run.learner.state_dict(),
+        "replay": (run.replay.total, run.replay.export(run.replay.total - len(run.replay), run.replay.total)),
+        "generators": (run.acting.get_state(), run.learning.get_state()),
+        "environment": {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in environment.items()},
+        "observations": run.observations.tolist(),
+        "counts": (run.step, run.updates, run.evaluated),
+        "files": {name: run.tidy[name].path.read_bytes() for name in ("metrics.csv", "routes.csv")},
+    }
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Everything that each run held when it had taken its last step."""
+    seen: list[dict[str, Any]] = []
+    publish = Run.publish
+
+    def look_and_publish(run: Run, *arguments: Any) -> None:
+        seen.append(everything(run))
+        publish(run, *arguments)
+
+    monkeypatch.setattr(Run, "publish", look_and_publish)
+    return seen
+
+
+@pytest.mark.parametrize("method", ["mtsac", "d2r"])
+@pytest.mark.usefixtures("project")
+def test_interruptions_change_nothing(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: list[dict[str, Any]]
+) -> None:
+    # Before the first checkpoint after the start, in mid-episode, after the ring has begun to overwrite, near the end.
+    budget = {"steps": 80, "evaluate_every": 30, "replay_capacity": 40}
+    config = resolve_run(load_scale("tiny"), BENCHMARK, method, 1, budget)
+    assert train(config, tmp_path / "undisturbed", Machine()) == 0
+    interrupt_at(monkeypatch, {7, 33, 64, 79})
+    for _ in range(4):
+        with pytest.raises(Interrupted):
+            train(config, tmp_path / "interrupted", Machine())
+    assert train(config, tmp_path / "interrupted", Machine()) == 0
+    assert_equal(ends[1], ends[0])
+    place = f"runs/{BENCHMARK}/{method}/seed1"
+    for name in ("metrics.csv", "routes.csv", "evaluation.csv", "policy.safetensors"):
+        undisturbed, interrupted = (
+            tmp_path / which / place / name for which in ("undisturbed", "interrupted")
+        )
+        assert undisturbed.read_bytes() == interrupted.read_bytes(), name
+
+
+def damage_newest_state(folder: Path) -> None:
+    path = max(folder.glob("state-*.pt"))
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def damage_metrics(folder: Path) -> None:
+    (folder / "metrics.csv").write_bytes(b"step,task,quantity,value\nabc")
+
+
+def damage_everything(folder: Path) -> None:
+    for path in folder.glob("state-*.pt"):
+        path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (damage_newest_state, "000000000030 is damaged and was passed over"),
+        (damage_metrics, "metrics.csv does not begin with the rows that were written"),
+        (damage_everything, "no checkpoint is whole; starting again"),
+    ],
+)
+def test_damage_costs_time_and_no_bytes(
+    damage: Callable[[Path], None],
+    said: str,
+    config: RunConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    interrupt_at(monkeypatch, {35})
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "damaged", Machine())
+    (folder,) = (path.parent for path in (tmp_path / "damaged").glob("state/*/*/*/*/metrics.csv"))
+    damage(folder)
+    assert train(config, tmp_path / "damaged", Machine()) == 0
+    assert said in capsys.readouterr().err
+    assert train(config, tmp_path / "undisturbed", Machine()) == 0
+    assert_equal(ends[0], ends[1])
+
+
+def test_a_checkpoint_of_another_version_is_one_line(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_at(monkeypatch, {12})
+    with pytest.raises(Interrupted):
+        train(config, tmp_path, Machine())
+    restore = Run._restore
+    monkeypatch.setattr(Run, "_restore", lambda run, state: restore(run, state | {"learner": {}}))
+    with pytest.raises(UserError, match="does not fit this version"):
+        train(config, tmp_path, Machine())

@@ -1,0 +1,124 @@
+"""Signals, locks and full disks: a run ends with one clear line, and the same command goes on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from d2r.config import RunConfig
+from d2r.envs.workers import WorkerDied
+from d2r.errors import RunFailure, UserError
+from d2r.training import files
+from d2r.training.loop import Machine, Run, train
+from d2r.training.rundir import Lock
+from d2r.training.signals import StopRequest
+
+
+def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
+    """Let a run get a signal when it has taken ``step`` steps."""
+    take_step = Run.take_step
+
+    def take_step_and_signal(run: Run) -> None:
+        take_step(run)
+        if run.step == step:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Run, "take_step", take_step_and_signal)
+
+
+def checkpoints(results: Path) -> list[int]:
+    return sorted(
+        int(path.stem.partition("-")[2]) for path in results.glob("state/*/*/*/*/checkpoint-*.json")
+    )
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_run_at_the_next_step_with_a_checkpoint(
+    number: int, status: int, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal_at(monkeypatch, 23, number)
+    assert train(config, tmp_path, Machine()) == status
+    assert checkpoints(tmp_path)[-1] == 23
+    assert train(config, tmp_path, Machine()) == 0
+    (record,) = tmp_path.glob("runs/*/*/*/run.json")
+    assert json.loads(record.read_bytes())["resumes"] == 1
+
+
+def test_a_signal_during_an_evaluation_leaves_it_for_the_next_start(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal_at(monkeypatch, 30, signal.SIGTERM)
+    assert train(config, tmp_path, Machine()) == 143
+    (metrics,) = tmp_path.glob("state/*/*/*/*/metrics.csv")
+    assert "\n30," not in metrics.read_text()
+    assert train(config, tmp_path, Machine()) == 0
+    assert "\n30," in metrics.read_text()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    pid = os.fork()
+    if pid == 0:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+            if stop.signal != signal.SIGTERM:
+                os._exit(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(2)
+    status = os.waitpid(pid, 0)[1]
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGTERM
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_only_one_process_works_on_a_run_and_a_dead_one_does_not_count(tmp_path: Path) -> None:
+    ready, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with Lock(tmp_path):
+            os.write(tell, b".")
+            signal.pause()
+    os.read(ready, 1)
+    with pytest.raises(UserError, match=f"process {pid} on .* is working on this run"), Lock(tmp_path):
+        pass
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with Lock(tmp_path):
+        assert (tmp_path / "lock").read_text().startswith(f"{os.getpid()} on")
+
+
+def test_a_full_disk_ends_the_run_with_one_line_and_the_last_checkpoint(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, writes = os.fsync, iter(range(10**6))
+
+    def fail_later(descriptor: int) -> None:
+        if next(writes) > 30:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    with monkeypatch.context() as full:
+        full.setattr(files.os, "fsync", fail_later)
+        with pytest.raises(RunFailure, match="No space left on device"):
+            train(config, tmp_path, Machine())
+    stopped_at = checkpoints(tmp_path)
+    assert stopped_at
+    signal_at(monkeypatch, stopped_at[-1] + 1, signal.SIGTERM)
+    assert train(config, tmp_path, Machine()) == 143, "it goes on from the last checkpoint"
+    assert checkpoints(tmp_path)[-1] == stopped_at[-1] + 1
+
+
+def test_a_dead_worker_is_one_line(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(run: Run) -> None:
+        raise WorkerDied("environment worker 1 died")
+
+    monkeypatch.setattr(Run, "take_step", die)
+    with pytest.raises(RunFailure, match="environment worker 1 died"):
+        train(config, tmp_path, Machine())
