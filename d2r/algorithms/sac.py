@@ -276,7 +276,7 @@ def frozen(network: Network) -> Iterator[None]:
 
 
 def clip_members(parameters: Sequence[Tensor], bound: float, axes: int = 1) -> Tensor:
-    """Scale gradients in place so that the global norm of each member is at most ``bound``.
+    """Scale gradients so that the global norm of each member is at most ``bound``.
 
     Args:
         axes: leading axes that tell members apart: 1 for [ensemble, ...], 2 for [ensemble, task, ...], 0 if
@@ -285,11 +285,12 @@ def clip_members(parameters: Sequence[Tensor], bound: float, axes: int = 1) -> T
     Returns:
         The norms before clipping, [ensemble], [ensemble, task] or [].
     """
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.stack([g.reshape(*g.shape[:axes], -1).square().sum(-1) for g in gradients]).sum(0).sqrt()
+    moved = [(p, p.grad) for p in parameters if p.grad is not None]
+    norm = torch.stack([g.reshape(*g.shape[:axes], -1).square().sum(-1) for _, g in moved]).sum(0).sqrt()
     factor = (bound / (norm + CLIP_EPSILON)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(factor.view(*factor.shape, *[1] * (gradient.dim() - axes)))
+    for parameter, gradient in moved:
+        # not in place: autograd may hand two parameters views of one buffer, which would be scaled twice
+        parameter.grad = gradient * factor.view(*factor.shape, *[1] * (gradient.dim() - axes))
     return norm
 
 

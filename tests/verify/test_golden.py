@@ -1,0 +1,117 @@
+"""The learner that trains reproduces recorded official updates, and any other file of the form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from d2r.cli.main import main
+from d2r.errors import UserError
+from d2r.verify.golden import TOLERANCE, verify_file
+from tests.verify.slow_update import record
+
+GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.npz"))
+
+
+def test_official_files_are_there() -> None:
+    assert [path.stem for path in GOLDEN] == ["d2r_update", "d2r_update_edge"]
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_official_updates_are_reproduced(path: Path) -> None:
+    comparisons = verify_file(path)
+    assert len(comparisons) > 400
+    worst = max(comparisons, key=lambda c: c.error)
+    assert worst.error <= TOLERANCE, worst
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"top_k": 3, "num_modules": 7},
+        {"top_k": None},
+        {"top_k": 1},
+        {"use_resnet": False},
+        {"resrouting": False},
+        {"cond_ob": False},
+        {"use_resnet": False, "resrouting": False, "cond_ob": False, "top_k": None},
+        {"num_tasks": 1, "batch_per_task": 2, "num_modules": 2},
+        {"task_loss_threshold": 2.0, "grad_clip": 0.01},
+        {"max_log_alpha": None, "task_loss_threshold": None},
+        {"num_tasks": 6, "module_dim": 3, "encoder_dim": 11, "router_dim": 5, "num_modules": 16},
+    ],
+    ids=str,
+)
+def test_other_sizes_and_switches_are_reproduced(tmp_path: Path, changes: dict[str, object]) -> None:
+    """Files recorded by an independent, slow implementation (``slow_update.py``)."""
+    path = tmp_path / "update.npz"
+    record(path, seed=3, **changes)
+    worst = max(verify_file(path), key=lambda c: c.error)
+    assert worst.error <= TOLERANCE, worst
+
+
+def test_slow_implementation_agrees_with_the_official_recordings() -> None:
+    """What records the files above is itself held to the official one, so the two cannot be wrong together."""
+    from tests.verify import slow_update
+
+    for path in GOLDEN:
+        with np.load(path, allow_pickle=False) as file:
+            given = {name: file[name] for name in file.files}
+        again = slow_update.rerecord(given)
+        for name, expected in given.items():
+            if name.startswith(("forward/", "after/")) or name == "update/loss":
+                scale = np.abs(expected).max() or 1.0
+                assert np.abs(again[name] - expected).max() / scale < 1e-9, name
+
+
+@pytest.mark.parametrize("name", ["after/actor/module.2.weight", "update/grad/q2/head.bias", "update/loss"])
+def test_a_wrong_number_is_named(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with np.load(GOLDEN[0], allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    changed = arrays[name].copy()
+    changed.flat[0] += 1e-6 * (np.abs(changed).max() or 1.0)
+    np.savez(tmp_path / "wrong.npz", **arrays | {name: changed})
+    assert main(["verify", "golden", str(tmp_path / "wrong.npz")]) == 1
+    assert name in capsys.readouterr().out
+
+
+def test_json_is_one_object_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "golden", "--json", *map(str, GOLDEN)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1
+    answer = json.loads(lines[0])
+    assert answer["passed"] is True
+    assert len(answer["files"]) == 2
+
+
+@pytest.mark.parametrize(
+    "damage", ["missing", "text", "truncated", "no meta", "short meta", "lost", "shape", "extra"]
+)
+def test_bad_files_get_one_line(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "bad.npz"
+    with np.load(GOLDEN[0], allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    if damage == "text":
+        path.write_text("not an archive")
+    elif damage == "truncated":
+        path.write_bytes(GOLDEN[0].read_bytes()[:5000])
+    elif damage != "missing":
+        if damage == "no meta":
+            del arrays["meta"]
+        elif damage == "short meta":
+            arrays["meta"] = np.array('{"num_tasks": 3}')
+        elif damage == "lost":
+            del arrays["before/q1/head.bias"]
+        elif damage == "shape":
+            arrays["before/q1/head.bias"] = np.zeros((2, 2))
+        elif damage == "extra":
+            arrays["after/actor/module.99.weight"] = np.zeros(3)
+        np.savez(path, **arrays)
+    with pytest.raises(UserError) as error:
+        verify_file(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
