@@ -289,6 +289,12 @@ class ModelRoutedNetwork(LevelRoutedNetwork):
         """Modules are numbered chain by chain."""
         return place * self.stride + step
 
+    def multiply_adds(self, edge: Tensor) -> Tensor:
+        """As for D2R; only the output mixes, since the modules of a chain read one another directly."""
+        module = torch.arange(self.config.num_modules, device=edge.device)
+        inside = route_graph.used_modules(edge)[..., module % self.stride != 0]
+        return super().multiply_adds(edge) - inside.sum(-1) * self.top_k * self.config.module_dim
+
     def run(self, features: Tensor, weights: Tensor, allowed: Tensor | None) -> Tensor:
         """Run all chains side by side and mix their ends."""
         h = self.layers[0](features).relu()

@@ -8,10 +8,11 @@ from pydantic import ValidationError
 
 from d2r.config import resolve_network
 from d2r.config.networks import RoutedLayerConfig, RoutedModelConfig
+from d2r.networks import route_graph
 from d2r.networks.base import DETERMINISTIC, Replayed, Sampled
 from d2r.networks.registry import build_actor, build_critics
 
-from .level_references import routed_value
+from .level_references import parameters_of, routed_value
 
 TASKS, BATCH = 2, 5
 SIZES = {"module_dim": 6, "encoder_dim": 9, "router_dim": 7}
@@ -205,3 +206,32 @@ def test_modules_must_fill_the_layers_or_chains():
         RoutedLayerConfig(num_modules=16, num_layers=3)
     with pytest.raises(ValidationError, match="multiple of num_models"):
         RoutedModelConfig(num_modules=16, num_models=5)
+
+
+@BOTH
+def test_instruments_see_the_modules(config):
+    """Modules used, depth, gradients by module and multiply-adds, on the route conventions of D2R."""
+    actor, x = actor_of(config).train(), observations()
+    output = actor(x)
+    edge = route_graph.edges(output.route)[0]
+    used = route_graph.used_modules(edge)
+    size = 3
+    assert (route_graph.depth(edge) == (4 if config.type == "routed-layer" else size)).all()
+    parameters = actor.module_parameters()
+    value = actor.eval()(x).value[0, 0, 0].sum()
+    of_module = actor.by_module(torch.autograd.grad(value, parameters))
+    assert of_module.shape[0] == config.num_modules
+    assert not of_module[~used[0, 0]].any(), "an unused module has no influence"
+    for module in range(config.num_modules):
+        weight, bias = parameters_of(actor, module)
+        assert of_module[module].count_nonzero() <= weight.numel() + bias.numel()
+    if config.type == "routed-model":
+        assert (used.sum(-1) == 2 * size).all()
+        chains, inside = 2 * (9 * 6 + 2 * 6 * 6), 2 * 6
+        outside = 39 * 9 + 9 * 9 + 9 * 7 + 7 * 7 + 7 * 4 + 6 * 8
+        assert (actor.multiply_adds(edge) == outside + chains + inside).all()
+    else:
+        first, later = used[..., :size].sum(-1), used[..., size:].sum(-1)
+        outside = 39 * 9 + 9 * 9 + 9 * 7 + 7 * 7 + 7 * actor.num_logits + 6 * 8
+        expected = outside + first * 9 * 6 + later * (6 * 6 + 2 * 6) + 2 * 6
+        assert torch.equal(actor.multiply_adds(edge), expected)
