@@ -192,9 +192,8 @@ def values_by_seed(results: Results, quantity: str, benchmark: str, method: str)
         return runs.set_index("seed")["update_seconds"].astype(float)
     if quantity == "difficulty_rho":
         table = correlation_over_training(results, benchmark, method)
-    else:
-        table = results.curves(quantity, benchmark, method)
-    return table.iloc[:, -1].astype(float) if len(table.columns) else pd.Series(dtype=float)
+        return table.iloc[:, -1].astype(float) if len(table.columns) else pd.Series(dtype=float)
+    return results.last_values(quantity, benchmark, method)
 
 
 def words(quantity: str) -> str:

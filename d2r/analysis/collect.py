@@ -17,6 +17,7 @@ from d2r.records import is_unchanged
 KEY = ("scale", "benchmark", "method", "seed", "protocol")
 RUN_COLUMNS = (
     *KEY, "status", "planned", "failure", "steps", "planned_steps", "tasks", "updates", "evaluation_episodes",
+    "modules",
     "config_hash", "parameters_actor", "parameters_critic", "hours", "update_seconds", "device", "threads",
     "cpu", "packages", "commit", "dirty", "resumes", "choices",
 )  # fmt: skip
@@ -135,6 +136,7 @@ def _run_row(folder: Path, about: dict[str, Any], evaluation: pd.DataFrame) -> d
         "tasks": tasks or (10 if about["benchmark"].startswith("mt10") else 50),
         "updates": about["updates"],
         "evaluation_episodes": len(evaluation) // tasks if tasks else 0,
+        "modules": config.get("network", {}).get("num_modules"),
         "config_hash": about["config_hash"],
         "parameters_actor": about["parameters"]["actor"],
         "parameters_critic": about["parameters"]["critic"],
@@ -175,7 +177,8 @@ def _one_line(value: Any) -> str:
 def _times(folder: Path, about: dict[str, Any]) -> tuple[float | None, float | None]:
     """Hours of the run and seconds per update, from ``timing.csv``.
 
-    Its values count up from the start of a process; a resumed run starts again at zero, and the parts are added up.
+    Its values count up from the start of a process; a resumed run starts again at zero, and the parts are
+    added up.
     """
     table = _read_csv(
         folder / "timing.csv", ("step", "quantity", "value"), about["outputs"].get("timing.csv")

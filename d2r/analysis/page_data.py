@@ -101,14 +101,14 @@ def _routes(results: Results, benchmark: str) -> dict[str, Any]:
         routes = routes_of(results, benchmark, method, int(seeds[0]))
         kept = _spread(sorted(routes["step"].unique()), MOST_ROUTE_STEPS)
         routes = routes[routes["step"].isin(kept)]
-        modules = num_modules(routes)
+        modules = num_modules(results, benchmark, method)
         target = routes["target"].astype(str).replace("out", str(modules + 1)).astype(int)
         edges = pd.DataFrame({
             "step": routes["step"], "task": routes["task"], "target": target,
             "source": routes["source"].astype(int), "weight": routes["weight"].round(3),
         })  # fmt: skip
         tasks: dict[str, list[Any]] = {}
-        for (task, _), part in edges.groupby(["task", "step"], sort=True):  # type: ignore[misc]
+        for (task, _), part in edges.groupby(["task", "step"], sort=True):
             values = zip(
                 part["target"].tolist(), part["source"].tolist(), part["weight"].tolist(), strict=True
             )

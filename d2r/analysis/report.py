@@ -22,6 +22,7 @@ from d2r.errors import UserError
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 """Content security policy: the browser itself refuses every request to a network."""
 
+VERDICT_CLASSES = {"supported": "good", "not supported": "bad", "not tested at this budget": "open"}
 MARKS = {"supported": "✓", "not supported": "✗", "not tested at this budget": "○"}
 
 
@@ -55,7 +56,8 @@ def build_page(results: Results) -> str:
     ]
     links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in sections)
     body = "\n".join(
-        f'<section id="{name}" aria-labelledby="{name}-title">\n<h2 id="{name}-title">{title}</h2>\n{content}\n</section>'
+        f'<section id="{name}" aria-labelledby="{name}-title">\n'
+        f'<h2 id="{name}-title">{title}</h2>\n{content}\n</section>'
         for name, title, content in sections
     )
     return _asset("page.html").format(
@@ -85,7 +87,8 @@ def _what_was_run(results: Results) -> str:
     finished = results.finished
     episodes = {
         benchmark: ", ".join(str(int(n)) for n in sorted(part["evaluation_episodes"].unique()))
-        for benchmark, part in finished.groupby("benchmark")
+        for benchmark in results.benchmarks
+        if len(part := finished[finished["benchmark"] == benchmark])
     }
     facts = {
         "Runs": f"{counts['finished']} finished, {counts['failed']} failed, {counts['missing']} missing",
@@ -115,8 +118,8 @@ def _known(values: Iterable[object]) -> list[str]:
 
 def _claims(results: Results, judgements: Sequence[Judgement]) -> str:
     intro = (
-        "<p>Each verdict follows from 95 % intervals over runs: supported only where every interval excludes zero on the "
-        "claimed side; not tested where there is no interval, nothing was learned, or the scale is smoke.</p>"
+        "<p>Each verdict follows from 95 % intervals over runs: supported only where every interval excludes zero on "
+        "the claimed side; not tested where there is no interval, nothing was learned, or the scale is smoke.</p>"
     )
     return intro + "\n".join(_claim(results, judgement) for judgement in judgements)
 
@@ -140,7 +143,7 @@ def _claim(results: Results, judgement: Judgement) -> str:
         else "<p>None of the runs it needs was planned.</p>"
     )
     return (
-        f'<details class="claim"><summary><span class="verdict {judgement.verdict.split()[0]}">'
+        f'<details class="claim"><summary><span class="verdict {VERDICT_CLASSES[judgement.verdict]}">'
         f"{MARKS[judgement.verdict]} {judgement.verdict}</span> {escape(claim.claim)}</summary>"
         f"<p><strong>Where:</strong> {escape(claim.where)}. <strong>Experiment:</strong> {escape(claim.experiment)} "
         f"<strong>How to compare:</strong> {escape(claim.compare)}</p>"
@@ -162,6 +165,7 @@ def _table(table: Table) -> str:
     return (
         f'<details class="table" id="table-{table.name}"{" open" if table.name == "main" else ""}>'
         f"<summary>{escape(table.title)}</summary>"
+        f'<p class="notes">{escape(table.scope)}</p>'
         f'<p class="tools"><label>Filter rows <input type="search" data-filter="{table.name}"></label> {downloads}</p>'
         f'{rows}<ul class="notes">{notes}</ul></details>'
     )
@@ -189,5 +193,6 @@ def _figure(spec: FigureSpec, svg: str) -> str:
     return (
         f'<figure id="figure-{spec.name}"><img loading="lazy" alt="{escape(spec.caption)}" '
         f'src="data:image/svg+xml;base64,{image}"><figcaption>{escape(spec.caption)} '
-        f'<a href="../figures/{spec.name}.svg">svg</a> <a href="../figures/{spec.name}.png">png</a></figcaption></figure>'
+        f'<a href="../figures/{spec.name}.svg">svg</a> '
+        f'<a href="../figures/{spec.name}.png">png</a></figcaption></figure>'
     )

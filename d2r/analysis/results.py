@@ -15,6 +15,19 @@ from d2r.errors import UserError, nearest
 
 Floats = npt.NDArray[np.float64]
 REFERENCE = "d2r"
+TEXT_COLUMNS = (
+    "task",
+    "target",
+    "source",
+    "quantity",
+    "failure",
+    "commit",
+    "config_hash",
+    "choices",
+    "cpu",
+    "packages",
+)
+"""Read as text: a commit such as 12e5 is no number."""
 SMOKE_WARNING = (
     "SMOKE SCALE: these runs are far too short to learn; the numbers only show that the pipeline works"
 )
@@ -143,6 +156,12 @@ class Results:
         """Rows of one quantity (seed, step, task, value) of a method's finished runs; maybe none."""
         return self._counted_metrics.get((quantity, benchmark, method), self.metrics.iloc[:0])
 
+    def last_values(self, quantity: str, benchmark: str, method: str) -> pd.Series[float]:
+        """A quantity at each run's last evaluation that recorded it, mean over tasks, by seed; maybe none."""
+        rows = self.metric(quantity, benchmark, method)
+        last = rows[rows["step"] == rows.groupby("seed")["step"].transform("max")]
+        return last.groupby("seed")["value"].mean()
+
     @cached_property
     def _curve_tables(self) -> dict[tuple[str, str, str], pd.DataFrame]:
         return {}
@@ -150,7 +169,8 @@ class Results:
     def curves_by_task(self, quantity: str, benchmark: str, method: str) -> pd.DataFrame:
         """A quantity over training: one row per (seed, task), one column per step.
 
-        Only steps that every finished seed recorded are kept, so that no point averages fewer runs than another.
+        Only steps that every finished seed recorded are kept, so that no point averages fewer runs than
+        another.
         """
         key = (quantity, benchmark, method)
         if key not in self._curve_tables:
@@ -185,18 +205,13 @@ def load_results(folder: Path) -> Results:
             raise UserError(f"{path}: is missing; run `d2r collect --results {folder}` first")
         tables[name] = pd.read_csv(
             path,
-            dtype={
-                "task": "string",
-                "target": "string",
-                "source": "string",
-                "quantity": "string",
-                "failure": "string",
-            },
+            dtype=dict.fromkeys(TEXT_COLUMNS, "string"),
             na_values=[""] if name == "runs" else [],
             keep_default_na=False,
             float_precision="round_trip",
         )
-    tables["runs"]["failure"] = tables["runs"]["failure"].fillna("")
+    texts = [name for name in TEXT_COLUMNS if name in tables["runs"]]
+    tables["runs"][texts] = tables["runs"][texts].fillna("")
     return Results(folder=folder, **tables)
 
 

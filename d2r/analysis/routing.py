@@ -75,10 +75,14 @@ def used_modules(edges: pd.DataFrame) -> set[str]:
     return used
 
 
-def num_modules(routes: pd.DataFrame) -> int:
-    """Highest module number that routes mention."""
-    names = pd.concat([routes["target"], routes["source"]]).astype(str)
-    return int(names[names != "out"].astype(int).max()) if len(names[names != "out"]) else 0
+def num_modules(results: Results, benchmark: str, method: str) -> int:
+    """Number of modules of a routed method; the routes themselves mention only those in use."""
+    runs = results.finished
+    stated = runs.loc[(runs["benchmark"] == benchmark) & (runs["method"] == method), "modules"].dropna()
+    rows = results.routes
+    rows = rows[(rows["benchmark"] == benchmark) & (rows["method"] == method)]
+    seen = pd.to_numeric(pd.concat([rows["target"], rows["source"]]), errors="coerce").max()
+    return int(max([*stated, *([seen] if pd.notna(seen) else [])], default=0))
 
 
 def route_overlap(routes: pd.DataFrame) -> float | None:
@@ -99,8 +103,7 @@ def route_overlap(routes: pd.DataFrame) -> float | None:
 
 def last_value(results: Results, quantity: str, benchmark: str, method: str) -> Estimate:
     """A quantity at the last evaluation, mean over tasks, with an interval over runs."""
-    table = results.curves(quantity, benchmark, method)
-    return mean_interval(table.iloc[:, -1] if len(table.columns) else [])
+    return mean_interval(results.last_values(quantity, benchmark, method))
 
 
 def _series(results: Results, quantity: str, benchmark: str, method: str, seed: int) -> pd.Series[float]:
@@ -109,8 +112,12 @@ def _series(results: Results, quantity: str, benchmark: str, method: str, seed: 
 
 
 def _one_route(results: Results, benchmark: str, method: str, seed: int) -> Finding | None:
-    routes = routes_of(results, benchmark, method, seed)
-    overlap = route_overlap(routes[routes["step"] == routes["step"].max()])
+    recorded = _series(results, "route_jaccard", benchmark, method, seed)
+    if len(recorded):
+        overlap: float | None = float(recorded.iloc[-1])
+    else:
+        routes = routes_of(results, benchmark, method, seed)
+        overlap = route_overlap(routes[routes["step"] == routes["step"].max()])
     return None if overlap is None else Finding(overlap >= ONE_ROUTE_FROM, {"overlap of tasks": overlap})
 
 

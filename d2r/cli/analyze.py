@@ -17,12 +17,20 @@ BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the questions of ``d2r analyze``."""
     questions = parser.add_subparsers(dest="question", required=True, metavar="QUESTION")
-    difficulty = questions.add_parser("difficulty", help="rank correlation of modules used with task difficulty")
-    difficulty.add_argument("--results", type=Path, required=True, help="folder of one scale, after `d2r collect`")
+    difficulty = questions.add_parser(
+        "difficulty", help="rank correlation of modules used with task difficulty"
+    )
+    difficulty.add_argument(
+        "--results", type=Path, required=True, help="folder of one scale, after `d2r collect`"
+    )
     claims = questions.add_parser("claims", help="the claims map as Markdown (docs/claims.md)")
     claims.add_argument("--output", type=Path, help="write it there instead of printing it")
-    coverage = questions.add_parser("coverage", help="simulate how often the printed intervals hold the truth")
-    coverage.add_argument("--repeats", type=int, default=1000, help="simulated experiments behind each number")
+    coverage = questions.add_parser(
+        "coverage", help="simulate how often the printed intervals hold the truth"
+    )
+    coverage.add_argument(
+        "--repeats", type=int, default=1000, help="simulated experiments behind each number"
+    )
     coverage.add_argument(
         "--update", type=Path, metavar="FILE", help=f"replace what stands between {BEGIN} and {END} in FILE"
     )

@@ -17,9 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", metavar="A", help="method id")
     parser.add_argument("second", metavar="B", help="method id to compare with")
     parser.add_argument(
-        "--results", type=Path, default=Path("results/released/lite"), help="folder of one scale, after `d2r collect`"
+        "--results",
+        type=Path,
+        default=Path("results/released/lite"),
+        help="folder of one scale, after `d2r collect`",
     )
-    parser.add_argument("--benchmark", help="only this benchmark (default: all on which both have finished runs)")
+    parser.add_argument(
+        "--benchmark", help="only this benchmark (default: all on which both have finished runs)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
     ]
     if not blocks:
         where = args.benchmark or "any benchmark"
-        raise UserError(f"{args.first} and {args.second} have no finished runs together on {where}; train both")
+        raise UserError(
+            f"{args.first} and {args.second} have no finished runs together on {where}; train both"
+        )
     print(f"{results.label}\n")
     print("\n\n".join(blocks))
     return 0
@@ -53,7 +60,11 @@ def _block(results: Results, benchmark: str, first: str, second: str) -> str:
         difference = comparison.difference
         kind = "paired by seed" if paired else "unpaired"
         used = "; used for verdicts here" if paired == is_paired(benchmark) else ""
-        why = f"  ({difference.note})" if difference.note else f"  p {p_value(comparison.p)}, {comparison.verdict}"
+        why = (
+            f"  ({difference.note})"
+            if difference.note
+            else f"  p {p_value(comparison.p)}, {comparison.verdict}"
+        )
         rows.append(f"  {kind:24s} {points_interval(difference)} points{why}{used}")
     rows.append(f"  {'P(A beats B) per task':24s} {percent_interval(comparison.improvement)} %")
     rows.append(

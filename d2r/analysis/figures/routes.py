@@ -86,14 +86,15 @@ def task_routes(results: Results, benchmark: str) -> Figure:
     title = (
         f"D2R on {benchmark}, seed {seeds[0]}, after {steps_text(float(last['step'].iloc[0]))} steps per task"
     )
-    return route_figure(last, tasks_by_difficulty(results, benchmark), num_modules(routes), title)
+    modules = num_modules(results, benchmark, REFERENCE)
+    return route_figure(last, tasks_by_difficulty(results, benchmark), modules, title)
 
 
 def route_figure(routes: pd.DataFrame, tasks: Sequence[str], modules: int, title: str) -> Figure:
     """The routes of one run at one step, a graph for each task in the order given (easy to hard)."""
     shown = [task for task in tasks if (routes["task"] == task).any()]
     drawings = [Drawing(routes[routes["task"] == task], modules, task.removesuffix("-v3")) for task in shown]
-    return route_grid(drawings, 5, f"{title} (easy to hard; modules used of all)")
+    return route_grid(drawings, 5, f"{title} (easy to hard; modules used in some state, of all)")
 
 
 def method_routes(results: Results) -> Figure:
@@ -112,6 +113,7 @@ def method_routes(results: Results) -> Figure:
     for name, task, routes in shown:
         last = routes[(routes["step"] == routes["step"].max()) & (routes["task"] == task)]
         label = "easiest" if task == tasks[0] else "hardest"
-        drawings.append(Drawing(last, num_modules(routes), f"{results.method(name).title}, {label}"))
+        modules = num_modules(results, benchmark, name)
+        drawings.append(Drawing(last, modules, f"{results.method(name).title}, {label}"))
     heading = f"{benchmark}: final routes of the easiest ({tasks[0]}) and the hardest task ({tasks[-1]})"
     return route_grid(drawings, 4, heading)

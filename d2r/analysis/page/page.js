@@ -172,6 +172,7 @@ function drawRoute() {
       y: angles.map((angle) => radius * Math.sin(angle)), mode: "lines", hoverinfo: "text", text: name,
       line: { color: active ? color("--link") : color("--line"), width: active ? 1 + 7 * weight : 1 } };
   });
+  const highest = Math.max(...edges.map(([to, from]) => (to - from) / 2));
   const nodes = Array.from({ length: entry.modules }, (_, i) => i + 1);
   traces.push({ x: [...nodes, output], y: [...nodes, output].map(() => 0), mode: "markers+text",
     text: [...nodes.map(String), "out"], textposition: "bottom center", hoverinfo: "text",
@@ -184,11 +185,11 @@ function drawRoute() {
   const solved = at >= 0 ? `; success over all runs then ${(100 * success.tasks[route.task.value][at]).toFixed(0)} %` : "";
   const list = [...used].sort((a, b) => a - b).join(", ");
   route.words.textContent = `${methodOf(route.method.value).title}, ${route.task.value}, seed ${entry.seed}, step ` +
-    `${entry.steps[place].toLocaleString("en")}: uses ${used.size} of ${entry.modules} modules (${list})${solved}.`;
+    `${entry.steps[place].toLocaleString("en")}: uses ${used.size} of ${entry.modules} modules in some state (${list})${solved}.`;
   Plotly.react(route.plot, traces, layout({
     margin: { l: 10, r: 10, t: 5, b: 5 },
     xaxis: { visible: false, range: [0.3, output + 0.7] },
-    yaxis: { visible: false, range: [-0.15 * output, 0.55 * output] },
+    yaxis: { visible: false, range: [-0.2 * highest, 1.08 * highest] },
   }), plotOptions);
 }
 

@@ -145,3 +145,30 @@ def _summary(
         "none": 1 - len(known) / len(estimates),
         "width": float(np.mean([high - low for low, high in known])) if known else None,
     }
+
+
+def coverage_markdown(table: pd.DataFrame, repeats: int) -> str:
+    """The simulated coverage as Markdown: a table per quantity, worlds as rows, numbers of runs as columns."""
+    counts = sorted(table["runs"].unique())
+    lines = [
+        f"Simulated experiments per number: {repeats} ({repeats // 4} for {RLIABLE}). Nominal: 95 %.",
+        "",
+    ]
+    for (quantity, interval), part in table.groupby(["quantity", "interval"], sort=False):
+        lines += [
+            f"**{quantity}, {interval}** (coverage in percent, mean width in brackets)",
+            "",
+            "| world | " + " | ".join(f"{count} runs" for count in counts) + " |",
+            "| --- |" + " --- |" * len(counts),
+        ]
+        for world, rows in part.groupby("world", sort=False):
+            cells = {row.runs: _coverage_cell(row.coverage, row.width) for row in rows.itertuples()}
+            lines.append(f"| {world} | " + " | ".join(cells[count] for count in counts) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _coverage_cell(coverage: object, width: object) -> str:
+    if pd.isna(coverage):  # type: ignore[call-overload]
+        return "no interval"
+    return f"{100 * float(str(coverage)):.1f} ({float(str(width)):.2f})"

@@ -50,12 +50,11 @@ def reach(steps: Floats, curves: Floats, threshold: float) -> Reach:
 def kaplan_meier_median(times: Floats, observed: list[bool]) -> float | None:
     """Time at which the Kaplan-Meier estimate of still being below the threshold falls to one half."""
     surviving, at_risk = 1.0, len(times)
-    for time in np.unique(times):
-        here = np.asarray(times == time)
-        events = sum(1 for is_here, seen in zip(list(here), observed, strict=True) if is_here and seen)
-        surviving *= 1 - events / at_risk
-        at_risk -= int(here.sum())
-        if surviving <= 0.5 + 1e-12 and events:
+    for time in sorted(set(times.tolist())):
+        here = [seen for at, seen in zip(times.tolist(), observed, strict=True) if at == time]
+        surviving *= 1 - sum(here) / at_risk
+        at_risk -= len(here)
+        if surviving <= 0.5 + 1e-12 and any(here):
             return float(time)
     return None
 

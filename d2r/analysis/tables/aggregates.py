@@ -76,8 +76,8 @@ def aggregates_table(results: Results) -> Table:
     )
     frame = pd.DataFrame(data)
     frame.insert(0, "scale", results.scale)
-    title = f"Aggregates of final success in percent ({results.label})"
-    return Table("aggregates", title, header, rows, frame, notes)
+    title = "Aggregates of final success in percent"
+    return Table("aggregates", title, header, rows, frame, notes, scope=results.label)
 
 
 def efficiency_table(results: Results) -> Table:
@@ -126,8 +126,8 @@ def efficiency_table(results: Results) -> Table:
         INTERVAL,
         LOST,
     )
-    title = f"Sample efficiency ({results.label})"
-    return Table("efficiency", title, header, rows, pd.DataFrame(data), notes)
+    title = "Sample efficiency"
+    return Table("efficiency", title, header, rows, pd.DataFrame(data), notes, scope=results.label)
 
 
 def estimate_fields(estimate: Estimate) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def _table(results: Results, kind: str, name: str, title: str) -> Table:
     found = compare_all(results, methods, REFERENCE)
     rows = [_row(results, versus) for versus in found]
     data = pd.DataFrame([_data(results, versus) for versus in found], columns=list(_DATA_COLUMNS))
-    return Table(name, f"{title} ({results.label})", HEADER, rows, data, NOTES)
+    return Table(name, f"{title}", HEADER, rows, data, NOTES, scope=results.label)
 
 
 def _row(results: Results, versus: Versus) -> list[Cell]:

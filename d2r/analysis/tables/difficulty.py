@@ -53,8 +53,10 @@ def difficulty_table(results: Results) -> Table:
         ),
         INTERVAL,
     )
-    title = f"Do harder tasks use more modules? ({results.label})"
-    return Table("difficulty", title, header, rows, pd.DataFrame(data, columns=columns), notes)
+    title = "Do harder tasks use more modules?"
+    return Table(
+        "difficulty", title, header, rows, pd.DataFrame(data, columns=columns), notes, scope=results.label
+    )
 
 
 def _answer(estimate: Estimate) -> str:

@@ -49,8 +49,16 @@ def main_table(results: Results) -> Table:
     published = (
         f"Published values are what others printed, under other protocols; unknown: none found. {cited}."
     )
-    title = f"Success rate in percent ({results.label})"
-    return Table("main", title, header, rows, pd.DataFrame(data), (FINAL, INTERVAL, LOST, BEST, published))
+    title = "Success rate in percent"
+    return Table(
+        "main",
+        title,
+        header,
+        rows,
+        pd.DataFrame(data),
+        (FINAL, INTERVAL, LOST, BEST, published),
+        scope=results.label,
+    )
 
 
 def budget_text(results: Results, benchmark: str) -> str:

@@ -71,7 +71,7 @@ def modules_table(results: Results) -> Table:
     )
     columns = ["scale", "benchmark", "method", "task"]
     frame = pd.DataFrame(data) if data else pd.DataFrame(columns=columns)
-    return Table("modules", f"Modules used by routed methods ({results.label})", header, rows, frame, notes)
+    return Table("modules", "Modules used by routed methods", header, rows, frame, notes, scope=results.label)
 
 
 def diagnostics_table(results: Results) -> Table:
@@ -97,8 +97,10 @@ def diagnostics_table(results: Results) -> Table:
                     numbers = "; ".join(f"{name}={value:.6g}" for name, value in finding.numbers.items())
                     data.append({**keys, "seed": seed, "present": finding.present, "numbers": numbers})
     notes = [f"{signature.name}: {signature.meaning} Rule: {signature.rule}." for signature in SIGNATURES]
-    title = f"Failure signatures of routing ({results.label})"
-    return Table("diagnostics", title, header, rows, pd.DataFrame(data, columns=columns), notes)
+    title = "Failure signatures of routing"
+    return Table(
+        "diagnostics", title, header, rows, pd.DataFrame(data, columns=columns), notes, scope=results.label
+    )
 
 
 def _diagnosis(

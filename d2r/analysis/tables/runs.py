@@ -54,7 +54,7 @@ def runs_table(results: Results) -> Table:
         ),
         *_mixed_configurations(results),
     ]
-    return Table("runs", f"Runs ({results.label})", header, rows, data, notes)
+    return Table("runs", "Runs", header, rows, data, notes, scope=results.label)
 
 
 def compute_table(results: Results) -> Table:
@@ -109,13 +109,13 @@ def compute_table(results: Results) -> Table:
             "evaluation."
         ),
     )
-    return Table("compute", f"Compute ({results.label})", header, rows, pd.DataFrame(data), notes)
+    return Table("compute", "Compute", header, rows, pd.DataFrame(data), notes, scope=results.label)
 
 
 def multiply_adds(results: Results, benchmark: str, method: str) -> Estimate:
-    """Multiply-adds per decision at the last evaluation, mean over tasks."""
-    table = results.curves("multiply_adds", benchmark, method)
-    return mean_interval(table.iloc[:, -1] if len(table.columns) else [])
+    """Multiply-adds per decision at the last evaluation, mean over tasks; all of them where there is no route."""
+    work = results.last_values("multiply_adds", benchmark, method)
+    return mean_interval(work if len(work) else results.last_values("multiply_adds_dense", benchmark, method))
 
 
 def _mixed_configurations(results: Results) -> list[str]:

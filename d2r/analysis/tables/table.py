@@ -39,6 +39,13 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     data: pd.DataFrame
     notes: Sequence[str] = field(default=())
+    scope: str = ""
+    """Scale and protocol of the results; empty for a table that does not depend on them."""
+
+    @property
+    def full_title(self) -> str:
+        """Title with the scope in parentheses: what stands above the table wherever it is copied to."""
+        return f"{self.title} ({self.scope})" if self.scope else self.title
 
     def write(self, folder: Path) -> list[Path]:
         """Write ``<name>.csv``, ``.md`` and ``.tex`` into ``folder``; return their paths.
@@ -67,7 +74,7 @@ class Table:
             return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
 
         body = [line([f"**{cell.text}**" if cell.bold else cell.text for cell in row]) for row in self.rows]
-        parts = [f"**{self.title}**", "", line(self.header), line(["---"] * len(self.header)), *body]
+        parts = [f"**{self.full_title}**", "", line(self.header), line(["---"] * len(self.header)), *body]
         if self.notes:
             parts += ["", *(f"- {note}" for note in self.notes)]
         return "\n".join(parts) + "\n"
@@ -81,7 +88,7 @@ class Table:
             columns = [0, *block]
             more = f" (part {number + 1} of {len(blocks)})" if len(blocks) > 1 else ""
             label = f"tab:{self.name}" + (f"-{number + 1}" if len(blocks) > 1 else "")
-            caption = f"\\caption{{{latex_text(self.title + more)}}}\\label{{{label}}}"
+            caption = f"\\caption{{{latex_text(self.full_title + more)}}}\\label{{{label}}}"
             header = " & ".join(latex_text(self.header[column]) for column in columns) + " \\\\"
             body = [
                 " & ".join(self._latex_cell(row[column]) for column in columns) + " \\\\" for row in self.rows

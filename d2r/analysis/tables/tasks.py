@@ -37,5 +37,5 @@ def tasks_table(results: Results) -> Table:
         INTERVAL,
         LOST,
     )
-    title = f"Success per task in percent ({results.label})"
-    return Table("tasks", title, header, rows, pd.DataFrame(data), notes)
+    title = "Success per task in percent"
+    return Table("tasks", title, header, rows, pd.DataFrame(data), notes, scope=results.label)
