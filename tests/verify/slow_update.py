@@ -1,7 +1,8 @@
 """One whole update of D2R, written as obviously as possible, and its recording as a golden file.
 
-Two tensors a module (m, and mbar with the module's own computation detached), full mixes instead of gathers, separate critics, a loop
-over groups, and an Adam step by hand: nothing here is shared with the package.
+Two tensors a module (m, and mbar with the module's own computation detached), full mixes instead of
+gathers, separate critics, a loop over groups, and an Adam step by hand: nothing here is shared with the
+package.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import pytest
 from d2r.cli.main import main
 from d2r.errors import UserError
 from d2r.verify.golden import TOLERANCE, verify_file
+from tests.verify import slow_update
 from tests.verify.slow_update import record
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.npz"))
@@ -56,8 +57,6 @@ def test_other_sizes_and_switches_are_reproduced(tmp_path: Path, changes: dict[s
 
 def test_slow_implementation_agrees_with_the_official_recordings() -> None:
     """What records the files above is itself held to the official one, so the two cannot be wrong together."""
-    from tests.verify import slow_update
-
     for path in GOLDEN:
         with np.load(path, allow_pickle=False) as file:
             given = {name: file[name] for name in file.files}
