@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the checks and their options."""
     from d2r.verify import environment
 
-    checks = parser.add_subparsers(dest="check", required=True, metavar="golden|env")
+    checks = parser.add_subparsers(dest="check", required=True, metavar="golden|env|artifact")
     golden = checks.add_parser(
         "golden", help="reproduce recorded official updates to 1e-9", allow_abbrev=False
     )
@@ -23,6 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     environment.add_arguments(env)
     env.set_defaults(check=environment.run)
+    artifact = checks.add_parser(
+        "artifact", help="a reviewer's checklist of a folder of results", allow_abbrev=False
+    )
+    artifact.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="such as results/smoke or results/released/lite"
+    )
+    artifact.add_argument("--json", action="store_true", help="one JSON object on one line")
+    artifact.set_defaults(check=_artifact)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,3 +70,19 @@ def _golden(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"passed": not missed, "files": report}))
     return 1 if missed else 0
+
+
+def _artifact(args: argparse.Namespace) -> int:
+    from d2r.config import project_root
+    from d2r.verify.artifact import as_json, verify_artifact
+
+    lines = verify_artifact(args.folder, project_root())
+    failed = [line.check for line in lines if line.verdict == "FAIL"]
+    if args.json:
+        print(as_json(args.folder, lines))
+        return 1 if failed else 0
+    print(f"{args.folder}:")
+    for line in lines:
+        print(f"  {line.verdict:4s}  {line.check:13s}  {line.detail}")
+    print(f"FAILED: {', '.join(failed)}" if failed else "passed: nothing is wrong with this folder")
+    return 1 if failed else 0

@@ -1,0 +1,381 @@
+"""A reviewer's checklist for a folder of results: what was run, is it whole, and does it give the tables again.
+
+Nothing here trusts the folder: files are hashed before they are parsed, and only JSON, CSV and safetensors are read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+
+from d2r.analysis.collect import collect
+from d2r.analysis.results import load_results
+from d2r.analysis.tables import write_tables
+from d2r.config import RunConfig, RunKey, config_hash, load_scale, plan_runs, resolve_run, scale_ids
+from d2r.errors import UserError
+from d2r.evaluation.again import check_output, load_actor, read_run
+from d2r.planning.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS
+from d2r.release.manifest import MANIFEST, check_manifest
+from d2r.verify.golden import TOLERANCE, verify_file
+
+LOCKS = ("requirements-cpu.lock", "requirements-cuda.lock")
+GOLDEN = "tests/golden"
+SHOWN = 3
+"""How many examples a line names."""
+
+
+class Line(NamedTuple):
+    """One line of the checklist. A ``note`` is a fact that a reviewer should know and that is no fault."""
+
+    check: str
+    verdict: Literal["ok", "note", "FAIL"]
+    detail: str
+
+
+@dataclass
+class Run:
+    """One run's folder, its record and its configuration."""
+
+    folder: Path
+    record: dict[str, Any]
+    config: RunConfig
+
+    @property
+    def name(self) -> str:
+        """Such as ``mt10-rand/d2r/seed1``."""
+        return "/".join(self.folder.parts[-3:])
+
+    @property
+    def finished(self) -> bool:
+        """Whether its numbers stayed numbers to the end."""
+        return bool(self.record.get("status") == "finished")
+
+
+@dataclass
+class Artifact:
+    """A folder of results under examination."""
+
+    folder: Path
+    root: Path
+    """The project: its configuration, lock files and golden files."""
+    runs: list[Run] = field(default_factory=list)
+    policies_absent: int = 0
+
+    @property
+    def released(self) -> bool:
+        """Whether it is a released scale, which has a manifest and whose policies may be elsewhere."""
+        return (self.folder / MANIFEST).is_file() or self.folder.absolute().parent.name == RELEASED
+
+
+def verify_artifact(folder: Path, root: Path) -> list[Line]:
+    """Check a results folder, such as ``results/smoke`` or ``results/released/lite``.
+
+    Args:
+        root: the project's root.
+
+    Returns:
+        The checklist.
+
+    Raises:
+        UserError: if the folder holds no run at all.
+    """
+    artifact = Artifact(folder, root)
+    if not (folder / RUNS).is_dir():
+        raise UserError(
+            f"{folder}: no folder '{RUNS}' in it; give the results of one scale, such as results/smoke"
+        )
+    checks: tuple[tuple[str, Callable[[Artifact], Line]], ...] = (
+        ("manifest", _manifest),
+        ("runs", _runs),
+        ("plan", _plan),
+        ("outcome", _outcome),
+        ("configuration", _configuration),
+        ("numbers", _numbers),
+        ("policies", _policies),
+        ("pins", _pins),
+        ("source", _source),
+        ("golden", _golden),
+        ("tables", _tables),
+    )
+    lines = []
+    for name, check in checks:
+        try:
+            lines.append(check(artifact)._replace(check=name))
+        except UserError as error:
+            lines.append(Line(name, "FAIL", " ".join(str(error).split())))
+    return lines
+
+
+def _ok(detail: str) -> Line:
+    return Line("", "ok", detail)
+
+
+def _note(detail: str) -> Line:
+    return Line("", "note", detail)
+
+
+def _fail(detail: str) -> Line:
+    return Line("", "FAIL", detail)
+
+
+def _some(names: Iterable[object]) -> str:
+    """The first few of some names, and how many more there are."""
+    rest = [str(name) for name in names]
+    more = f" and {len(rest) - SHOWN} more" if len(rest) > SHOWN else ""
+    return ", ".join(rest[:SHOWN]) + more
+
+
+def _manifest(artifact: Artifact) -> Line:
+    """The release's own list of files."""
+    if not artifact.released:
+        return _note("not a released folder: its run.json files are checked in place of a manifest")
+    agree, artifact.policies_absent = check_manifest(artifact.folder)
+    links = [path for path in (artifact.folder / RUNS).rglob("*") if path.is_symlink()]
+    if links:
+        return _fail(f"{_some(links)}: links, which a release may not hold")
+    absent = (
+        f"; {artifact.policies_absent} policies are not here (dvc pull)" if artifact.policies_absent else ""
+    )
+    return _ok(f"{agree} files have the size and sha256 that {MANIFEST} states{absent}")
+
+
+def _runs(artifact: Artifact) -> Line:
+    """Every run's record and outputs are what was written, and lie where they belong."""
+    problems: list[str] = []
+    unfinished: list[str] = []
+    for folder in _run_folders(artifact.folder):
+        name = "/".join(folder.parts[-3:])
+        if not (folder / RUN_RECORD).is_file():
+            unfinished.append(name)
+            continue
+        try:
+            run = Run(folder, *read_run(folder))
+            _check_run(artifact, run)
+        except UserError as error:
+            problems.append(str(error))
+        else:
+            artifact.runs.append(run)
+    if artifact.released and unfinished:
+        problems.append(f"{_some(unfinished)}: no {RUN_RECORD}")
+    if problems:
+        return _fail(f"{len(problems)} damaged: {'; '.join(problems[:SHOWN])}")
+    if not artifact.runs:
+        return _fail("no finished run")
+    said = (
+        f"{len(artifact.runs)} runs are whole: every file has the sha256 in {RUN_RECORD}, which has its own"
+    )
+    return _ok(said + (f"; not finished: {_some(unfinished)}" if unfinished else ""))
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    yield from sorted(path for path in folder.glob(f"{RUNS}/*/*/*") if path.is_dir() and path.name[:1] != ".")
+
+
+def _check_run(artifact: Artifact, run: Run) -> None:
+    where = run.folder / RUN_RECORD
+    config, record = run.config, run.record
+    named = f"{config.benchmark}/{config.method}/seed{config.seed}"
+    stated = "/".join(str(record.get(key)) for key in ("benchmark", "method")) + f"/seed{record.get('seed')}"
+    if run.name != named or stated != named:
+        raise UserError(f"{where}: describes {named}, so it lies in the wrong folder; move it there")
+    if record.get("status") not in ("finished", "failed"):
+        raise UserError(f"{where}: status is {record.get('status')!r}; train the run again")
+    if set(record["outputs"]) != set(RUN_FILES) - {RUN_RECORD}:
+        raise UserError(f"{where}: 'outputs' does not name the files of a run; train the run again")
+    stray = sorted({path.name for path in run.folder.iterdir()} - set(RUN_FILES))
+    if stray:
+        raise UserError(f"{run.folder / stray[0]}: not a file of a run; remove it")
+    for name in record["outputs"]:
+        if name == POLICY and artifact.policies_absent and not (run.folder / POLICY).is_file():
+            continue
+        check_output(run.folder, record, name)
+
+
+def _plan(artifact: Artifact) -> Line:
+    """Which of the scale's runs there are."""
+    scales = sorted({run.config.scale for run in artifact.runs})
+    if len(scales) != 1:
+        return _fail(f"runs of the scales {_some(scales) or 'none'}; one folder holds one scale")
+    if scales[0] not in scale_ids():
+        return _note(
+            f"scale '{scales[0]}' is not in config/scales, so nothing says which runs it should have"
+        )
+    planned = set(plan_runs(load_scale(scales[0])))
+    present = {_key(run.config) for run in artifact.runs}
+    missing = [f"{key.benchmark}/{key.method}/seed{key.seed}" for key in sorted(planned - present)]
+    extra = f"; {len(present - planned)} that it does not plan" if present - planned else ""
+    said = f"{len(planned & present)} of the {len(planned)} runs that scale '{scales[0]}' plans{extra}"
+    return _note(f"{said}; missing: {_some(missing)}") if missing or extra else _ok(said)
+
+
+def _key(config: RunConfig) -> RunKey:
+    return RunKey(config.scale, config.benchmark, config.method, config.seed)
+
+
+def _outcome(artifact: Artifact) -> Line:
+    """Which runs failed; a table shows them and averages none away."""
+    failed = [f"{run.name} ({run.record['failure']['message']})" for run in artifact.runs if not run.finished]
+    if failed:
+        return _note(f"{len(failed)} runs failed: {_some(failed)}")
+    resumed = sum(1 for run in artifact.runs if run.record.get("resumes"))
+    return _ok(f"no run failed; {resumed} were interrupted and went on")
+
+
+def _configuration(artifact: Artifact) -> Line:
+    """Runs were made with what ``config/`` states now."""
+    changed = []
+    for run in artifact.runs:
+        config = run.config
+        if config.scale not in scale_ids():
+            return _note(
+                f"scale '{config.scale}' is not in config/scales; each run.json holds its whole configuration"
+            )
+        current = resolve_run(load_scale(config.scale), config.benchmark, config.method, config.seed)
+        if config_hash(current) != run.record["config_hash"]:
+            changed.append(run.name)
+    if changed:
+        return _fail(f"{_some(changed)}: made with another configuration than config/ states now")
+    protocols = _some(sorted({run.config.protocol.id for run in artifact.runs}))
+    return _ok(f"every run's configuration is the one that config/ gives; protocol {protocols}")
+
+
+def _numbers(artifact: Artifact) -> Line:
+    """Finished runs spent their budget and evaluated every task; every rate is one."""
+    for run in artifact.runs:
+        if not run.finished:
+            continue
+        if run.record.get("steps") != run.config.budget.steps:
+            return _fail(
+                f"{run.name}: {run.record.get('steps')} steps of {run.config.budget.steps}, yet 'finished'"
+            )
+        path = run.folder / "evaluation.csv"
+        try:
+            episodes = pd.read_csv(path)
+            per_task = episodes.groupby("task")["success"].size()
+            rates = set(episodes["success"])
+            finite = bool(pd.to_numeric(episodes["return"]).abs().lt(float("inf")).all())
+        except (KeyError, ValueError, TypeError):
+            return _fail(f"{path}: not an evaluation file (task,episode,success,return)")
+        if len(per_task) != run.config.num_tasks or set(per_task) != {run.config.evaluation_episodes}:
+            return _fail(
+                f"{path}: not {run.config.evaluation_episodes} episodes of each of {run.config.num_tasks} tasks"
+            )
+        if not rates <= {0, 1} or not finite:
+            return _fail(f"{path}: a success that is neither 0 nor 1, or a return that is no number")
+    return _ok("finished runs spent their whole budget and evaluated every task as their protocol says")
+
+
+def _policies(artifact: Artifact) -> Line:
+    """Policies fit their networks; they are tensors, so loading them runs no code."""
+    loaded = 0
+    for run in artifact.runs:
+        try:
+            load_actor(run.folder, run.record, run.config)
+        except UserError as error:
+            if "missing" not in str(error) or not artifact.policies_absent:
+                return _fail(str(error))
+        else:
+            loaded += 1
+    absent = f"; {artifact.policies_absent} are not here (dvc pull)" if artifact.policies_absent else ""
+    return (_ok if loaded else _note)(f"{loaded} policies hold the tensors of their networks{absent}")
+
+
+def _pins(artifact: Artifact) -> Line:
+    """Versions in every run.json are the locked ones."""
+    pinned: dict[str, set[str]] = {}
+    for lock in LOCKS:
+        for name, version in re.findall(
+            r"^([a-z0-9._-]+)==([^ \\\n]+)", _text(artifact.root / lock), re.MULTILINE
+        ):
+            pinned.setdefault(name, set()).add(version)
+    other = {
+        f"{name} {version}, locked {' or '.join(sorted(pinned[name]))}"
+        for run in artifact.runs
+        for name, version in run.record.get("packages", {}).items()
+        if name in pinned and version not in pinned[name]
+    }
+    unnamed = [
+        run.name
+        for run in artifact.runs
+        if not {"metaworld", "mujoco", "torch"} <= set(run.record["packages"])
+    ]
+    if other or unnamed:
+        return _fail(_some(sorted(other)) if other else f"{_some(unnamed)}: packages are not stated")
+    return _ok(f"package versions of every run are those of {' or '.join(LOCKS)}")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        raise UserError(f"{path}: cannot be read; run this in a checkout of the project") from None
+
+
+def _source(artifact: Artifact) -> Line:
+    """Which source made the runs, and on which machines."""
+    commits = sorted({str(run.record.get("commit")) for run in artifact.runs})
+    dirty = [run.name for run in artifact.runs if run.record.get("dirty")]
+    cpus = sorted({str(run.record.get("cpu", {}).get("model")) for run in artifact.runs})
+    said = f"commit {_some(commit[:12] for commit in commits)} on {_some(cpus)}"
+    if dirty:
+        return _note(f"{said}; made from changed sources: {_some(dirty)}")
+    return _note(f"{said}; a commit is unknown") if {"None", "unknown"} & set(commits) else _ok(said)
+
+
+def _golden(artifact: Artifact) -> Line:
+    """The learner in this checkout reproduces the recorded official updates."""
+    files = sorted((artifact.root / GOLDEN).glob("*.npz"))
+    if not files:
+        return _fail(f"{artifact.root / GOLDEN}: no golden files there")
+    worst = 0.0
+    for path in files:
+        for comparison in verify_file(path):
+            if not comparison.error <= TOLERANCE:
+                return _fail(f"{path.name}: {comparison.name} differs by {comparison.error:.1e}")
+            worst = max(worst, comparison.error)
+    return _ok(
+        f"{len(files)} recorded official updates reproduced, worst error {worst:.0e} of {TOLERANCE:.0e}"
+    )
+
+
+def _tables(artifact: Artifact) -> Line:
+    """The runs give the tidy files and the tables again, byte for byte."""
+    present = [name for name in ("collected", "tables") if (artifact.folder / name).is_dir()]
+    if not present:
+        return _note("no tables yet (d2r collect, d2r tables)")
+    with tempfile.TemporaryDirectory() as scratch:
+        again = Path(scratch) / artifact.folder.absolute().parent.name / artifact.folder.absolute().name
+        again.mkdir(parents=True)
+        (again / RUNS).symlink_to((artifact.folder / RUNS).absolute())
+        collect(again)
+        write_tables(load_results(again))
+        compared = 0
+        for name in present:
+            different = list(islice(_differences(artifact.folder / name, again / name), SHOWN + 1))
+            if different:
+                return _fail(f"{_some(different)}: not what the runs give")
+            compared += sum(1 for path in (again / name).rglob("*") if path.is_file())
+    return _ok(f"{compared} files of {' and '.join(present)} come out of the runs again, byte for byte")
+
+
+def _differences(stated: Path, again: Path) -> Iterator[str]:
+    """Relative names of files that are in one folder only or differ."""
+    names = {path.relative_to(base) for base in (stated, again) for path in base.rglob("*") if path.is_file()}
+    for name in sorted(names):
+        left, right = stated / name, again / name
+        if not (left.is_file() and right.is_file() and left.read_bytes() == right.read_bytes()):
+            yield f"{stated.name}/{name}"
+
+
+def as_json(folder: Path, lines: list[Line]) -> str:
+    """The checklist as one line of JSON."""
+    passed = all(line.verdict != "FAIL" for line in lines)
+    return json.dumps({"folder": str(folder), "passed": passed, "checks": [line._asdict() for line in lines]})
