@@ -60,7 +60,10 @@ def collect(results: Path) -> Path:
             tables[name].append(table)
             if name == "evaluation":
                 evaluation = table
-        runs.append(_run_row(folder, about, evaluation))
+        try:
+            runs.append(_run_row(folder, about, evaluation))
+        except (AttributeError, LookupError, TypeError, ValueError):
+            raise UserError(f"{folder / 'run.json'}: not a run's record; train the run again") from None
     scale = _single_scale(runs, results)
     runs = _with_planned(runs, scale)
     target = results / "collected"
@@ -89,12 +92,12 @@ def _read_run_json(folder: Path) -> dict[str, Any]:
     if absent:
         raise UserError(f"{path}: key '{absent[0]}' is missing; delete the run's folder and train it again")
     if not is_unchanged(content, about):
-        raise UserError(f"{path}: does not have the sha256 that it states, so it was changed; restore it")
-    if not is_unchanged(content, about):
         raise UserError(
             f"{path}: differs from the sha256 that it holds, so it was changed after the run; restore it"
         )
-    where = (about["benchmark"], about["method"], f"seed{about['seed']}")
+    if not isinstance(about["outputs"], dict) or not isinstance(about["config"], dict):
+        raise UserError(f"{path}: 'outputs' and 'config' must be objects; train the run again")
+    where = (str(about["benchmark"]), str(about["method"]), f"seed{about['seed']}")
     if where != folder.parts[-3:]:
         raise UserError(f"{path}: describes {'/'.join(where)}, so it lies in the wrong folder; move it there")
     return dict(about)
@@ -117,6 +120,9 @@ def _read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> 
         raise UserError(f"{path}: not a table ({error}); restore the file") from None
     if list(table.columns) != columns:
         raise UserError(f"{path}: columns are {','.join(map(str, table.columns))}, not {','.join(columns)}")
+    for name in set(columns) - set(text):
+        if len(table) and not pd.api.types.is_numeric_dtype(table[name]):
+            raise UserError(f"{path}: column '{name}' holds something that is no number; restore the file")
     return pd.DataFrame(table)
 
 

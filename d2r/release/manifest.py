@@ -64,14 +64,18 @@ def check_outputs(run_folder: Path, record: Mapping[str, Any]) -> None:
 
 def write_manifest(released: Path, scale: str, entries: Mapping[str, Entry]) -> Path:
     """Write ``released/MANIFEST.json``, keys sorted, so that equal releases are equal bytes."""
+    path = released / MANIFEST
+    write_atomically(path, _manifest_text(scale, entries))
+    return path
+
+
+def _manifest_text(scale: str, entries: Mapping[str, Entry]) -> str:
     document = {
         "schema": SCHEMA,
         "scale": scale,
         "files": {name: {"sha256": e.sha256, "bytes": e.size} for name, e in sorted(entries.items())},
     }
-    path = released / MANIFEST
-    write_atomically(path, json.dumps(document, indent=1) + "\n")
-    return path
+    return json.dumps(document, indent=1) + "\n"
 
 
 def read_manifest(released: Path) -> dict[str, Entry]:
@@ -96,6 +100,8 @@ def read_manifest(released: Path) -> dict[str, Entry]:
             raise UserError(
                 f"{path}: entry '{name}' lacks 'sha256' or 'bytes'; restore it from git"
             ) from None
+    if _manifest_text(released.absolute().name, entries).encode() != path.read_bytes():
+        raise UserError(f"{path}: has been changed, or is of another scale; restore it from git")
     return entries
 
 
