@@ -69,9 +69,11 @@ def states(seed: int = 1) -> Tensor:
 
 
 def sampled(built: RoutedNetwork, seed: int = 2) -> Sampled:
-    gumbel = -torch.empty(1, BATCH, TASKS, built.num_logits).exponential_(
-        generator=torch.Generator().manual_seed(seed)
-    ).log()
+    gumbel = (
+        -torch.empty(1, BATCH, TASKS, built.num_logits)
+        .exponential_(generator=torch.Generator().manual_seed(seed))
+        .log()
+    )
     return Sampled(torch.ones(TASKS), gumbel)
 
 
@@ -149,7 +151,9 @@ def test_a_blocked_module_gets_exactly_no_gradient() -> None:
     built.train().zero_grad()
     built(states(), Replayed(sources)).value.square().sum().backward()
     assert built.first_module.weight.grad is not None
-    assert built.first_module.weight.grad.abs().max() > 0, "the shortcut of the blocked module still reaches module 1"
+    assert built.first_module.weight.grad.abs().max() > 0, (
+        "the shortcut of the blocked module still reaches module 1"
+    )
 
 
 @pytest.mark.parametrize("method", ["d2r-task-routing", "d2r-state-routing", "d2r", "d2r-concat-routing"])
@@ -239,7 +243,9 @@ def learner(method: str) -> MultiTaskSAC:
     chosen = load_method(method)
     config = chosen.network.model_copy(update=SMALL)
     generator = torch.Generator().manual_seed(0)
-    return MultiTaskSAC(build_actor(config, TASKS, generator), build_critics(config, TASKS, generator), chosen.sac)
+    return MultiTaskSAC(
+        build_actor(config, TASKS, generator), build_critics(config, TASKS, generator), chosen.sac
+    )
 
 
 def batch(stored: bool) -> Batch:
@@ -258,7 +264,8 @@ def batch(stored: bool) -> Batch:
 
 
 @pytest.mark.parametrize(
-    ("method", "replayed"), [("d2r", True), ("d2r-no-resrouting", True), ("d2r-target-route", False), ("d2r-naive", False)]
+    ("method", "replayed"),
+    [("d2r", True), ("d2r-no-resrouting", True), ("d2r-target-route", False), ("d2r-naive", False)],
 )
 def test_route_in_the_policy_loss(method: str, replayed: bool) -> None:
     draws = learner(method).draw(batch(stored=True), torch.Generator().manual_seed(1))
@@ -267,7 +274,8 @@ def test_route_in_the_policy_loss(method: str, replayed: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "balanced"), [("d2r", True), ("d2r-target-route", True), ("d2r-no-balance", False), ("d2r-naive", False)]
+    ("method", "balanced"),
+    [("d2r", True), ("d2r-target-route", True), ("d2r-no-balance", False), ("d2r-naive", False)],
 )
 def test_route_temperature_follows_alpha_only_with_balancing(method: str, balanced: bool) -> None:
     sac = learner(method)

@@ -1,0 +1,209 @@
+"""Multi-task SAC: what each trick does to an update."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from d2r.algorithms.policy import mean_action, sample_action
+from d2r.algorithms.replay import Batch
+from d2r.algorithms.sac import Diverged, MultiTaskSAC, clip_members, task_weights
+from d2r.config import SacConfig
+from d2r.config.networks import IndependentConfig, MlpConfig, MultiHeadConfig, NetworkConfig, RoutedConfig
+from d2r.networks.registry import build_actor, build_critics
+
+TASKS, SIZE = 3, 16
+
+
+def learner(config: NetworkConfig | None = None, **switches: Any) -> MultiTaskSAC:
+    generator = torch.Generator().manual_seed(0)
+    network = config or MlpConfig(hidden_dim=16)
+    actor, critics = build_actor(network, TASKS, generator), build_critics(network, TASKS, generator)
+    return MultiTaskSAC(actor, critics, SacConfig(**switches))
+
+
+def batch(reward: float = 1.0, **changes: Tensor) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    made = Batch(
+        torch.randn(SIZE, TASKS, 39, generator=generator),
+        torch.rand(SIZE, TASKS, 4, generator=generator) * 2 - 1,
+        torch.full((SIZE, TASKS), reward),
+        torch.randn(SIZE, TASKS, 39, generator=generator),
+        torch.zeros(SIZE, TASKS),
+        None,
+    )
+    return made._replace(**changes)
+
+
+def update(sac: MultiTaskSAC, data: Batch) -> Any:
+    return sac.update(data, sac.draw(data, torch.Generator().manual_seed(2)))
+
+
+def parameters(sac: MultiTaskSAC) -> Tensor:
+    return torch.cat([p.detach().flatten() for n in (sac.actor, sac.critics) for p in n.parameters()])
+
+
+def test_log_probability_is_that_of_the_squashed_gaussian() -> None:
+    """Against torch's own change of variables; they differ by the official 1e-6 only."""
+    output = torch.randn(50, 8, generator=torch.Generator().manual_seed(0)).double()
+    noise = torch.randn(50, 4, generator=torch.Generator().manual_seed(1)).double()
+    action, log_prob = sample_action(output, noise)
+    mean, log_std = output[:, :4], output[:, 4:].clamp(-20, 2)
+    squashed = torch.distributions.TransformedDistribution(
+        torch.distributions.Normal(mean, log_std.exp()), torch.distributions.TanhTransform(cache_size=1)
+    )
+    raw = mean + log_std.exp() * noise
+    expected = squashed.log_prob(raw.tanh()).sum(-1)
+    assert torch.allclose(action, raw.tanh())
+    unsaturated = (action.abs() < 0.99).all(-1)
+    assert unsaturated.sum() > 10
+    assert torch.allclose(log_prob[unsaturated], expected[unsaturated], atol=1e-3)
+    assert torch.equal(mean_action(output), mean.tanh())
+
+
+def test_task_weights_are_inverse_temperatures_with_mean_one() -> None:
+    log_alpha = torch.tensor([0.0, -1.0, -2.0, -7.0])
+    weights = task_weights(log_alpha)
+    assert weights.mean().item() == pytest.approx(1.0)
+    assert torch.allclose(weights * log_alpha.exp(), (weights * log_alpha.exp())[0].expand(4))
+
+
+def test_temperature_never_exceeds_its_cap_and_has_its_own_rate() -> None:
+    sac = learner(target_entropy=4.0, lr_alpha=0.01)
+    for _ in range(5):
+        update(sac, batch())
+    assert (sac.log_alpha == 0).all(), "entropy below target pushes alpha up, and the cap holds it"
+    sac = learner(target_entropy=-40.0, lr_alpha=0.01)
+    update(sac, batch())
+    assert torch.allclose(sac.log_alpha, torch.full((TASKS,), -0.01), atol=1e-6), (
+        "Adam's first step is its rate"
+    )
+
+
+def test_a_task_with_an_extreme_loss_is_left_out_and_the_others_are_not() -> None:
+    data = batch()
+    data.reward[:, 1] = 1e4
+    sac, same = learner(), learner()
+    info = update(sac, data)
+    assert info.masked.tolist() == [False, True, False]
+    before = parameters(same)
+    alone = data._replace(reward=torch.where(torch.tensor([False, True, False]), 1e5, data.reward))
+    update(same, alone)
+    assert torch.equal(parameters(sac), parameters(same)), "how extreme the masked loss is does not matter"
+    assert not torch.equal(parameters(sac), before)
+    assert sac.log_alpha[1] == 0
+    assert (sac.log_alpha[[0, 2]] != 0).all()
+    assert not update(learner(task_loss_threshold=None), data).masked.any()
+
+
+def test_each_network_is_clipped_on_its_own() -> None:
+    sac = learner(grad_clip=0.05, task_loss_threshold=None)
+    data = batch(reward=100.0)
+    info = update(sac, data)
+    assert (info.critic_norm > 0.05).all()
+    assert info.critic_norm.shape == (2,)
+    for member in range(2):
+        norm = math.sqrt(sum(float(p.grad[member].square().sum()) for p in sac.critics.parameters()))
+        assert norm == pytest.approx(0.05, rel=1e-3)
+
+
+def test_clipping_leaves_small_gradients_alone() -> None:
+    parameter = torch.zeros(2, 3, requires_grad=True)
+    parameter.grad = torch.tensor([[0.1, 0.2, 0.2], [30.0, 0.0, 40.0]])
+    norms = clip_members([parameter], 1.0)
+    assert norms.tolist() == pytest.approx([0.3, 50.0])
+    assert torch.allclose(parameter.grad, torch.tensor([[0.1, 0.2, 0.2], [0.6, 0.0, 0.8]]), atol=1e-6)
+
+
+def test_terminal_transitions_do_not_bootstrap() -> None:
+    """With all transitions terminal the target is the reward, so the next observation does not matter."""
+    ends = torch.ones(SIZE, TASKS)
+    other = torch.randn(SIZE, TASKS, 39)
+    for terminal, matters in ((ends, False), (torch.zeros(SIZE, TASKS), True)):
+        one, two = learner(), learner()
+        update(one, batch(terminal=terminal))
+        update(two, batch(terminal=terminal, next_obs=other))
+        assert torch.equal(parameters(one), parameters(two)) != matters
+
+
+def test_targets_move_slowly_towards_the_critics() -> None:
+    sac = learner(target_tau=0.1)
+    before = [t.clone() for t in sac.targets.parameters()]
+    update(sac, batch())
+    for old, target, critic in zip(before, sac.targets.parameters(), sac.critics.parameters(), strict=True):
+        assert torch.allclose(target, old + 0.1 * (critic - old), atol=1e-7)
+        assert target.grad is None
+
+
+def test_policy_loss_leaves_no_gradient_in_the_critics() -> None:
+    sac = learner()
+    losses = sac.losses(batch(), sac.draw(batch(), torch.Generator().manual_seed(2)))
+    losses.policy.sum().backward()
+    assert all(p.grad is None for p in sac.critics.parameters())
+    assert all(p.grad is not None for p in sac.actor.parameters())
+    assert all(p.requires_grad for p in sac.critics.parameters())
+
+
+@pytest.mark.parametrize("where", ["reward", "obs"])
+def test_numbers_that_go_wrong_stop_before_anything_changes(where: str) -> None:
+    data = batch()
+    getattr(data, where)[3, 2] = float("nan")
+    sac = learner()
+    before = parameters(sac)
+    with pytest.raises(Diverged) as diverged:
+        update(sac, data)
+    assert diverged.value.task == 2
+    assert torch.equal(parameters(sac), before)
+    assert (sac.log_alpha == 0).all()
+
+
+def test_independent_agents_do_not_touch_each_other() -> None:
+    """Changing one task's data changes that agent's parameters and temperature, and no other's."""
+    data = batch()
+    changed = batch()
+    changed.obs[:, 1] += 1.0
+    one, two = (
+        learner(IndependentConfig(hidden_dim=16), clip_per="task", task_weights="uniform") for _ in range(2)
+    )
+    update(one, data)
+    update(two, changed)
+    for a, b in zip(one.actor.parameters(), two.actor.parameters(), strict=True):
+        assert torch.equal(a[:, [0, 2]], b[:, [0, 2]])
+        assert not torch.equal(a[:, 1], b[:, 1])
+
+
+def test_gradient_surgery_changes_networks_and_not_temperatures() -> None:
+    plain, surgery = (
+        learner(MultiHeadConfig(hidden_dim=16), gradient_surgery=kind) for kind in ("none", "pcgrad")
+    )
+    update(plain, batch())
+    update(surgery, batch())
+    assert torch.equal(plain.log_alpha, surgery.log_alpha)
+    assert not torch.equal(parameters(plain), parameters(surgery))
+
+
+def test_same_draws_same_bytes() -> None:
+    config = RoutedConfig(num_modules=5, module_dim=8, encoder_dim=12, router_dim=10)
+    one, two = learner(config), learner(config)
+    for _ in range(3):
+        update(one, batch())
+        update(two, batch())
+    assert torch.equal(parameters(one), parameters(two))
+
+
+def test_state_is_everything_that_an_update_reads() -> None:
+    config = RoutedConfig(num_modules=5, module_dim=8, encoder_dim=12, router_dim=10)
+    one, two = learner(config), learner(config)
+    for _ in range(3):
+        update(one, batch())
+    two.load_state_dict(copy.deepcopy(one.state_dict()))
+    for _ in range(2):
+        update(one, batch())
+        update(two, batch())
+    assert torch.equal(parameters(one), parameters(two))
+    assert torch.equal(one.log_alpha, two.log_alpha)
