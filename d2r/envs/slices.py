@@ -17,6 +17,8 @@ from d2r.envs.tasks import ACTION_DIM, INFO_KEYS, OBSERVATION_DIM, make_fast, pa
 
 Floats = npt.NDArray[np.float64]
 
+_DRIFT_STEPS = 20
+
 
 class Buffers(NamedTuple):
     """Arrays with one row per task of the benchmark; a slice reads and writes the rows of its tasks."""
@@ -117,6 +119,13 @@ class TaskSlice:
     def simulator_states(self) -> dict[int, Floats]:
         """State of each task's simulator, for comparisons; see :func:`simulator_state`."""
         return {task: simulator_state(env) for task, env in zip(self._tasks, self._envs, strict=True)}
+
+    def simulate(self, steps: int) -> None:
+        """Step the simulators alone, hands drifting at random: what MuJoCo itself takes, for measurements."""
+        chance = np.random.default_rng(0)
+        for env in self._envs:
+            for _ in range(0, steps, _DRIFT_STEPS):
+                env.drift(chance, _DRIFT_STEPS)
 
     def replay(self, states: dict[int, dict[str, Any]], actions: npt.NDArray[np.float32]) -> None:
         """Restore an episode: the sources' states at its start, and the actions [steps, tasks, 4] since then."""

@@ -281,6 +281,15 @@ class FastSawyer(SawyerXYZEnv):
         reward, info = self.evaluate_state(observation, action)
         return observation, reward, False, self.curr_path_length == self.max_path_length, info
 
+    def drift(self, chance: np.random.Generator, steps: int) -> None:
+        """Only simulate, as :meth:`step` does, while the hand is drawn to a random place."""
+        self._shared.begin()
+        self.data.mocap_pos[:] = chance.uniform(self.mocap_low, self.mocap_high)
+        self.data.ctrl[:] = 1, -1
+        for _ in range(steps):
+            mujoco.mj_step(self.model, self._raw, self.frame_skip)
+            mujoco.mj_forward(self.model, self._raw)
+
     def _get_curr_obs_combined_no_goal(self) -> Array:
         """Equals stock: hand, opening of the gripper, and position and quaternion of one or two objects."""
         observation = np.zeros(18)

@@ -197,6 +197,10 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         """State of each task's simulator and its derived quantities as one vector, for comparisons."""
         return self._tasks.simulator_states()
 
+    def simulate(self, steps: int) -> None:
+        """Step the simulators alone, for measurements; the next reset is as ever."""
+        self._tasks.simulate(steps)
+
     def _with_one_hot(self, observations: Floats) -> Floats:
         return np.concatenate((observations, self._one_hot), axis=1)
 

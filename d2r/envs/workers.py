@@ -215,6 +215,10 @@ class WorkerPool:
         """State of each task's simulator, for comparisons."""
         return {task: state for states in self._call("simulator_states") for task, state in states.items()}
 
+    def simulate(self, steps: int) -> None:
+        """Step the simulators alone, each process its own."""
+        self._call("simulate", steps)
+
     def replay(self, states: dict[int, dict[str, Any]], actions: npt.NDArray[np.float32]) -> None:
         """Restore an episode: the sources' states at its start, and the actions [steps, tasks, 4] since then."""
         self._call("replay", states, actions)
