@@ -32,9 +32,11 @@ localrules:
 rule all:
     default_target: True
     input:
-        expand(rules.tables.output, scale=SCALE.id),
-        expand(rules.figures.output, scale=SCALE.id),
-        expand(rules.page.output, scale=SCALE.id),
+        expand(
+            "results/{scale}/{name}",
+            scale=SCALE.id,
+            name=["tables", "figures", "report/index.html"],
+        ),
 
 
 rule runs:

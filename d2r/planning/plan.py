@@ -7,10 +7,10 @@ from pathlib import Path
 
 from d2r.config import RunConfig, RunKey, config_hash, plan_runs, resolve_run
 from d2r.config.schema import Scale
+from d2r.planning.blocks import Block
 from d2r.planning.cost import memory_mb
 from d2r.planning.disk import output_bytes, state_bytes
 from d2r.planning.layout import RUN_RECORD
-from d2r.planning.blocks import Block
 from d2r.planning.rates import Estimate, Rates, seconds_of_finished, seconds_of_run
 
 

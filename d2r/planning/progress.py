@@ -60,13 +60,15 @@ def run_progress(key: RunKey, results: Path, scale: Scale, now: datetime | None 
             key.benchmark, key.method, key.seed, status, done, steps,
             _rate_of_record(record), last_success(key.folder(results)), None,
         )  # fmt: skip
-    progress_path = key.state_folder(results) / PROGRESS
-    if not progress_path.is_file():
-        return RunProgress(key.benchmark, key.method, key.seed, "waiting", 0, steps, None, None, None)
-    progress = read_record(progress_path)
+    state = key.state_folder(results)
+    if not (state / PROGRESS).is_file():
+        began = _is_alive(_lock_holder(state))
+        status = "running" if began else "waiting"
+        return RunProgress(key.benchmark, key.method, key.seed, status, 0, steps, None, None, None)
+    progress = read_record(state / PROGRESS)
     step, steps = int(progress.get("step", 0)), int(progress.get("steps", steps))
     rate = _number(progress.get("steps_per_second"))
-    alive = _is_training(progress, now or datetime.now(UTC))
+    alive = _is_training(progress, state, now or datetime.now(UTC))
     eta = (steps - step) / rate if alive and rate else None
     return RunProgress(
         key.benchmark, key.method, key.seed, "running" if alive else "stopped", step, steps,
@@ -88,7 +90,9 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected a JSON object; delete it")
     if path.name == RUN_RECORD and not is_unchanged(content, data):
-        raise UserError(f"{path}: does not have the sha256 that it states, so it was changed; restore or delete it")
+        raise UserError(
+            f"{path}: does not have the sha256 that it states, so it was changed; restore or delete it"
+        )
     return data
 
 
@@ -148,25 +152,32 @@ SILENT_SECONDS = 600
 """A run whose process cannot be seen from here (another node, a container) counts as stopped after this."""
 
 
-def _is_training(progress: Mapping[str, Any], now: datetime) -> bool:
-    """Whether the process that wrote ``progress`` still lives, or has written it not long ago."""
+def _is_training(progress: Mapping[str, Any], state: Path, now: datetime) -> bool:
+    """Whether a process trains the run: it is seen on this machine, or reported not long ago from another."""
+    if _is_alive(_lock_holder(state)):
+        return True
     try:
         updated = datetime.fromisoformat(str(progress["updated"]))
     except (KeyError, ValueError):
         return False
     if updated.tzinfo is None:
         updated = updated.replace(tzinfo=UTC)
-    if (now - updated).total_seconds() > SILENT_SECONDS:
-        return False
-    host = progress.get("host")
-    pid = progress.get("pid")
-    if isinstance(pid, int) and (host is None or host == os.uname().nodename):
-        return _is_alive(pid)
-    return True
+    elsewhere = progress.get("host", os.uname().nodename) != os.uname().nodename
+    return elsewhere and (now - updated).total_seconds() <= SILENT_SECONDS
 
 
-def _is_alive(pid: int) -> bool:
+def _lock_holder(state: Path) -> int | None:
+    """The process that wrote its number into the run's lock when it last began."""
+    try:
+        return int((state / "lock").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _is_alive(pid: int | None) -> bool:
     """Whether ``pid`` is a process that trains; a zombie has no command line, and a number is used again."""
+    if pid is None:
+        return False
     try:
         return b"train" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

@@ -45,6 +45,7 @@ def train(arguments: list[str]) -> int:
     results = Path(args.results)
     state, folder = key.state_folder(results), key.folder(results)
     checkpoint = state / "checkpoint"
+    write(state / "lock", f"{os.getpid()}\n")
     step = int(checkpoint.read_text()) if checkpoint.exists() else 0
     with Path("starts.log").open("a") as log:
         log.write(f"{args.benchmark}/{args.method}/seed{args.seed} {step}\n")
@@ -68,6 +69,8 @@ def train(arguments: list[str]) -> int:
 
 
 def publish(key, hash_of_config: str, folder: Path, started: str, steps: int) -> None:
+    from d2r.records import record_bytes
+
     texts = {
         "metrics.csv": f"step,task,quantity,value\n{steps},reach-v3,success,0.5\n",
         "evaluation.csv": "task,episode,success,return\nreach-v3,0,1,3.0\nreach-v3,1,0,1.0\n",
@@ -82,7 +85,7 @@ def publish(key, hash_of_config: str, folder: Path, started: str, steps: int) ->
         "started": started, "ended": datetime.now(UTC).isoformat(),
         "outputs": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
     }  # fmt: skip
-    write(folder / "run.json", json.dumps(record))
+    write(folder / "run.json", record_bytes(record).decode())
 
 
 def collect(results: Path) -> None:

@@ -30,9 +30,9 @@ def test_change_of_configuration_trains_exactly_the_runs_it_concerns(project: Pr
     assert project.snakemake("all").returncode == 0
     project.forget_starts()
     method = project.root / "config/methods/mtsac.yaml"
-    method.write_text(
-        method.read_text().replace("network: {type: mlp}", "network: {type: mlp, hidden_dim: 200}")
-    )
+    content = yaml.safe_load(method.read_text())
+    content["network"]["hidden_dim"] = 200
+    method.write_text(yaml.safe_dump(content))
     again = project.snakemake("all")
     assert again.returncode == 0, again.stdout
     assert run_names(project) == [name for name in RUNS if "mtsac" in name]
@@ -62,7 +62,7 @@ def test_killed_snakemake_is_taken_up_by_the_same_command(project: Project) -> N
     assert "took over the lock" in again.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_signal_to_the_group_reaches_the_runs_and_loses_nothing(
     project: Project, number: signal.Signals
 ) -> None:

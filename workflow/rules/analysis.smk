@@ -13,8 +13,10 @@ rule collect:
         "results/{scale}/logs/collect.log",
     benchmark:
         "results/{scale}/benchmarks/collect.tsv"
+    params:
+        results=results_folder,
     shell:
-        "d2r collect --results results/{wildcards.scale} > {log} 2>&1"
+        "d2r collect --results {params.results} > {log} 2>&1"
 
 
 rule tables:
@@ -32,8 +34,10 @@ rule tables:
         "results/{scale}/logs/tables.log",
     benchmark:
         "results/{scale}/benchmarks/tables.tsv"
+    params:
+        results=results_folder,
     shell:
-        "d2r tables --results results/{wildcards.scale} > {log} 2>&1"
+        "d2r tables --results {params.results} > {log} 2>&1"
 
 
 rule figures:
@@ -51,8 +55,10 @@ rule figures:
         "results/{scale}/logs/figures.log",
     benchmark:
         "results/{scale}/benchmarks/figures.tsv"
+    params:
+        results=results_folder,
     shell:
-        "d2r figures --results results/{wildcards.scale} > {log} 2>&1"
+        "d2r figures --results {params.results} > {log} 2>&1"
 
 
 rule page:
@@ -69,5 +75,7 @@ rule page:
         "results/{scale}/logs/report.log",
     benchmark:
         "results/{scale}/benchmarks/report.tsv"
+    params:
+        results=results_folder,
     shell:
-        "d2r report --results results/{wildcards.scale} > {log} 2>&1"
+        "d2r report --results {params.results} > {log} 2>&1"

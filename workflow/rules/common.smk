@@ -31,6 +31,14 @@ def files_of_scale(wildcards):
     return files_of_runs(plan_runs(load_scale(wildcards.scale)))
 
 
+def results_folder(wildcards, output):
+    """``results/<scale>``, or Snakemake's copy of it while object storage holds the outputs."""
+    folder = Path(output[0])
+    while folder.parts[-2:] != ("results", wildcards.scale):
+        folder = folder.parent
+    return folder
+
+
 def config_hash_of_run(wildcards):
     return run_settings(wildcards).config_hash
 

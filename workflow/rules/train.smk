@@ -20,9 +20,10 @@ rule train:
         mem_mb=memory_of_run,
     params:
         config_hash=config_hash_of_run,
+        results=results_folder,
     shell:
         "exec setpriv --pdeathsig TERM"
         " d2r train --scale {wildcards.scale} --benchmark {wildcards.benchmark}"
-        " --method {wildcards.method} --seed {wildcards.seed} --results results/{wildcards.scale}"
+        " --method {wildcards.method} --seed {wildcards.seed} --results {params.results}"
         " --record-failure"
         " >> {log} 2>&1"

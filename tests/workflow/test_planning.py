@@ -1,0 +1,208 @@
+"""``d2r plan`` and ``d2r status``: what they say follows from the files and the rates, and from nothing else."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from d2r.algorithms.replay import Replay
+from d2r.cli.main import main
+from d2r.config import config_hash, load_scale, plan_runs, resolve_run
+from d2r.config.schema import RunGroup
+from d2r.errors import UserError
+from d2r.planning.blocks import Block, wall_seconds
+from d2r.planning.cost import memory_mb, replay_bytes
+from d2r.planning.plan import plan_blocks
+from d2r.planning.progress import remaining_seconds, run_progress
+from d2r.planning.rates import Estimate, Rates, seconds_of_run
+from d2r.planning.schema import scale_schema
+from d2r.planning.workflow import choose_scale
+from d2r.records import record_bytes
+
+from .conftest import SOURCE
+from .stand_in import publish
+
+KEY = plan_runs(load_scale("smoke"))[0]
+
+
+def test_json_schema_agrees_with_the_typed_configuration() -> None:
+    """Mend with: python -m d2r.planning.schema > workflow/schemas/scale.schema.json."""
+    assert json.loads((SOURCE / "workflow/schemas/scale.schema.json").read_text()) == scale_schema()
+
+
+def test_scale_is_smoke_unless_another_is_named() -> None:
+    assert choose_scale({}).id == "smoke"
+    assert choose_scale({"scale": "lite"}).id == "lite"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"scale": "lit"}, "did you mean 'lite'"),
+        ({"scale": 3}, "unknown scale '3'"),
+        ({"scale": "../secret"}, "unknown scale"),
+        ({"Scale": "lite"}, "did you mean 'scale'"),
+        ({"seeds": 3}, "unknown key 'seeds'"),
+    ],
+)
+def test_bad_snakemake_configuration_names_the_nearest(config: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        choose_scale(config)
+
+
+def block(seconds: float, runs: int) -> Block:
+    return Block("mt10-rand", "d2r", runs, 0, Estimate(seconds, "measured now"), 0, 0, 0)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1e6), st.integers(1, 5)), min_size=1, max_size=6),
+    st.integers(1, 20),
+)
+def test_wall_time_lies_between_the_bounds_of_any_schedule(
+    blocks: list[tuple[float, int]], cores: int
+) -> None:
+    total = sum(seconds * runs for seconds, runs in blocks)
+    longest = max(seconds for seconds, _ in blocks)
+    wall = wall_seconds([block(*b) for b in blocks], cores)
+    slack = 1e-9 * (1 + total)
+    assert wall >= max(longest, total / cores) - slack
+    assert wall <= longest + total / cores + slack
+
+
+def test_time_of_a_run_counts_steps_updates_and_evaluations() -> None:
+    config = resolve_run(
+        load_scale("smoke"), "mt10-rand", "d2r", 1,
+        {"steps": 1000, "warmup_steps": 200, "update_every": 4, "evaluate_every": 400, "evaluation_episodes": 3},
+    )  # fmt: skip
+    idle = seconds_of_run(config, Rates(0, 0))
+    assert seconds_of_run(config, Rates(0, 1)) - idle == 200, "an update every fourth step after the warm-up"
+    evaluation_steps = 3 * 3 * config.protocol.horizon  # at 400, 800 and at the end
+    assert seconds_of_run(config, Rates(1, 0)) - idle == 1000 + evaluation_steps
+
+
+@pytest.mark.parametrize("method", ["d2r", "mtsac"])
+def test_replay_bytes_are_those_of_the_replay(method: str) -> None:
+    config = resolve_run(load_scale("smoke"), "mt10-rand", method, 1)
+    shape = (15, 2) if method == "d2r" else None
+    replay = Replay(config.budget.replay_capacity, config.protocol.horizon, config.num_tasks, True, shape)
+    tensors = [replay.obs, replay.action, replay.reward, *([replay.sources] if method == "d2r" else [])]
+    exact = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    assert replay_bytes(config) == pytest.approx(exact, rel=0.03)
+    assert memory_mb(config) * 1e6 > exact
+
+
+def test_plan_measures_each_method_once_and_believes_finished_runs_more(tmp_path: Path) -> None:
+    scale = load_scale("smoke")
+    two = RunGroup(benchmarks=("mt10-fixed", "mt10-rand"), methods=("d2r", "mtsac"))
+    scale = scale.model_copy(update={"runs": (two,)})
+    config = resolve_run(scale, *KEY[1:])
+    publish(KEY, config_hash(config), KEY.folder(tmp_path), "2026-01-01T00:00:00+00:00", config.budget.steps)
+    (KEY.folder(tmp_path) / "timing.csv").write_text("step,quantity,value\n1,total,30\n2,total,70\n")
+    asked: list[tuple[str, str]] = []
+
+    def measure(config):
+        asked.append((config.suite, config.method))
+        return Rates(0.01, 0.1)
+
+    blocks = plan_blocks(scale, tmp_path, measure)
+    assert sum(b.runs for b in blocks) == len(plan_runs(scale))
+    assert len(asked) == len(set(asked)), "both goal distributions of a suite cost the same"
+    known = next(b for b in blocks if (b.benchmark, b.method) == (KEY.benchmark, KEY.method))
+    assert known.estimate.source == "finished runs"
+    assert 70 <= known.estimate.seconds <= 80
+    assert known.finished == 1
+    assert known.core_seconds == pytest.approx((known.runs - 1) * known.estimate.seconds)
+
+
+def progress_of(tmp_path: Path):
+    return run_progress(KEY, tmp_path, load_scale("smoke"))
+
+
+def write_progress(tmp_path: Path, pid: int, **changes: object) -> None:
+    state = KEY.state_folder(tmp_path)
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "lock").write_text(f"{pid}\n")
+    now = datetime.now(UTC).isoformat()
+    progress = {"step": 100, "steps": 400, "updates": 1, "success": 0.25, "started": now, "updated": now}
+    (state / "progress.json").write_text(
+        json.dumps(progress | {"steps_per_second": 50.0, "pid": pid} | changes)
+    )
+
+
+def test_status_tells_waiting_running_and_stopped_runs_apart(tmp_path: Path) -> None:
+    assert progress_of(tmp_path).status == "waiting"
+    program = "import sys; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", program, "train"], stdin=-1, stdout=-1) as child:
+        child.stdout.read(1)
+        write_progress(tmp_path, child.pid)
+        running = progress_of(tmp_path)
+        child.stdin.close()
+        child.wait()
+    assert (running.status, running.eta_seconds, running.success) == ("running", 6.0, 0.25)
+    stopped = progress_of(tmp_path)
+    assert (stopped.status, stopped.eta_seconds, stopped.step) == ("stopped", None, 100)
+
+
+def test_status_of_a_run_on_another_machine_depends_on_when_it_last_spoke(tmp_path: Path) -> None:
+    write_progress(tmp_path, 1, host="elsewhere")
+    assert progress_of(tmp_path).status == "running"
+    long_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    write_progress(tmp_path, 1, host="elsewhere", updated=long_ago)
+    assert progress_of(tmp_path).status == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [({}, "finished"), ({"status": "failed"}, "failed"), ({"config_hash": "0" * 64}, "outdated")],
+)
+def test_status_of_a_published_run_is_what_its_record_says(
+    tmp_path: Path, changes: dict[str, str], status: str
+) -> None:
+    config = resolve_run(load_scale("smoke"), *KEY[1:])
+    publish(KEY, config_hash(config), KEY.folder(tmp_path), "2026-01-01T00:00:00+00:00", config.budget.steps)
+    path = KEY.folder(tmp_path) / "run.json"
+    path.write_bytes(record_bytes(json.loads(path.read_text()) | changes))
+    progress = progress_of(tmp_path)
+    assert progress.status == status
+    assert progress.success == 0.5
+
+
+def test_time_left_is_unknown_where_no_run_of_a_benchmark_has_a_rate(tmp_path: Path) -> None:
+    scale = load_scale("smoke")
+    runs = [run_progress(key, tmp_path, scale) for key in plan_runs(scale)]
+    assert remaining_seconds(runs, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["status", "--results", "nowhere"], "no such folder"),
+        (["status", "--scale", "smok"], "did you mean 'smoke'"),
+        (["status", "--cores", "0"], "must be positive"),
+        (["plan", "--scale", "smok"], "did you mean 'smoke'"),
+        (["plan", "--cores", "-1"], "must be at least 1"),
+        (["release", "smok"], "did you mean 'smoke'"),
+    ],
+)
+def test_bad_arguments_end_in_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+
+
+def test_status_as_json_has_one_entry_for_each_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "smoke").mkdir()
+    assert main(["status", "--results", str(tmp_path / "smoke"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["runs"]) == len(plan_runs(load_scale("smoke")))
+    assert {run["status"] for run in document["runs"]} == {"waiting"}

@@ -1,0 +1,169 @@
+"""What ``d2r release`` accepts, what it refuses, and what a fresh clone can do with the result."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from d2r.config import config_hash, load_scale, plan_runs, resolve_run
+from d2r.errors import UserError
+from d2r.records import record_bytes
+from d2r.release.manifest import check_manifest, read_manifest
+from d2r.release.publish import release_scale, released_scales
+
+from .conftest import RUNS, SCALE, SOURCE, Project
+from .stand_in import publish
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """``results`` with every run of the stand-in's scale."""
+    shutil.copytree(SOURCE / "config", tmp_path / "config")
+    (tmp_path / "config" / "scales" / "tiny.yaml").write_text(SCALE.replace("id: smoke", "id: tiny"))
+    monkeypatch.setenv("D2R_ROOT", str(tmp_path))
+    results = tmp_path / "results"
+    scale = load_scale("tiny")
+    for key in plan_runs(scale):
+        config = resolve_run(scale, key.benchmark, key.method, key.seed)
+        publish(key, config_hash(config), key.folder(results / "tiny"), "2026-01-01T00:00:00+00:00", 800)
+    yield results
+    load_scale.cache_clear()
+
+
+def release(results: Path, **choices: bool):
+    return release_scale(load_scale("tiny"), results / "tiny", results / "released" / "tiny", **choices)
+
+
+def test_release_moves_every_file_once_and_hashes_it(folder: Path) -> None:
+    before = {p.relative_to(folder / "tiny/runs"): p.read_bytes() for p in folder.glob("tiny/runs/*/*/*/*")}
+    outcome = release(folder)
+    assert len(outcome.moved) == len(RUNS)
+    assert not outcome.missing
+    released = folder / "released" / "tiny"
+    assert check_manifest(released) == (len(before), 0)
+    for relative, content in before.items():
+        source = folder / "tiny" / "runs" / relative
+        assert source.is_symlink(), "the bytes are in one place"
+        assert source.read_bytes() == content, "and the run can still be read where it was trained"
+        assert source.resolve().is_relative_to(released)
+    assert not list((released / "runs").rglob("*.safetensors")), "git holds no policy"
+    assert released_scales(folder / "released" / "scales.yaml") == ["tiny"]
+
+
+def test_release_again_changes_nothing(folder: Path) -> None:
+    release(folder)
+    released = folder / "released"
+    before = {p: p.read_bytes() for p in released.rglob("*") if p.is_file()}
+    outcome = release(folder)
+    assert not outcome.moved
+    assert len(outcome.already) == len(RUNS)
+    assert {p: p.read_bytes() for p in released.rglob("*") if p.is_file()} == before
+
+
+def test_unfinished_scale_is_refused_unless_partial(folder: Path) -> None:
+    shutil.rmtree(folder / "tiny/runs/mt10-rand/mtsac/seed2")
+    with pytest.raises(
+        UserError, match="1 of 4 runs of 'tiny' are not finished, such as mt10-rand/mtsac/seed2"
+    ):
+        release(folder)
+    assert not (folder / "released").exists(), "nothing is half released"
+    assert len(release(folder, partial=True).moved) == 3
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "policy.safetensors", "run.json"])
+def test_damaged_run_is_refused_before_anything_is_moved(folder: Path, name: str) -> None:
+    path = folder / "tiny/runs/mt10-rand/mtsac/seed2" / name
+    path.write_bytes(path.read_bytes()[:-5] + b"?????")
+    with pytest.raises(UserError, match=name):
+        release(folder)
+    assert not (folder / "released").exists()
+
+
+def test_run_of_another_configuration_is_refused(folder: Path) -> None:
+    path = folder / "tiny/runs/mt10-rand/mtsac/seed2/run.json"
+    record = json.loads(path.read_text())
+    path.write_bytes(record_bytes(record | {"config_hash": "0" * 64}))
+    with pytest.raises(UserError, match="another configuration"):
+        release(folder)
+
+
+def test_new_content_takes_a_released_runs_place_only_when_asked(folder: Path) -> None:
+    release(folder)
+    key = plan_runs(load_scale("tiny"))[0]
+    config = resolve_run(load_scale("tiny"), key.benchmark, key.method, key.seed)
+    publish(key, config_hash(config), key.folder(folder / "tiny"), "2026-02-02T00:00:00+00:00", 800)
+    with pytest.raises(UserError, match="--replace"):
+        release(folder)
+    assert len(release(folder, replace=True).moved) == 1
+    check_manifest(folder / "released" / "tiny")
+
+
+def test_policies_that_were_not_pulled_are_not_dropped(folder: Path) -> None:
+    release(folder)
+    shutil.rmtree(folder / "released/tiny/policies")
+    with pytest.raises(UserError, match="dvc pull"):
+        release(folder)
+
+
+@pytest.mark.parametrize("path", ["../../outside", "/etc/passwd", "runs/../../x"])
+def test_manifest_cannot_name_files_outside_its_folder(folder: Path, path: str) -> None:
+    release(folder)
+    manifest = folder / "released/tiny/MANIFEST.json"
+    document = json.loads(manifest.read_text())
+    document["files"][path] = {"sha256": "0" * 64, "bytes": 1}
+    manifest.write_text(json.dumps(document))
+    with pytest.raises(UserError, match="leaves the folder"):
+        read_manifest(manifest.parent)
+
+
+def test_change_to_a_released_file_is_found(folder: Path) -> None:
+    release(folder)
+    released = folder / "released/tiny"
+    victim = released / "runs/mt10-rand/d2r/seed1/evaluation.csv"
+    content = victim.read_bytes()
+    victim.write_bytes(content.replace(b"0", b"1"))
+    with pytest.raises(UserError, match=r"evaluation\.csv: differs"):
+        check_manifest(released)
+    victim.unlink()
+    with pytest.raises(UserError, match="missing"):
+        check_manifest(released)
+    victim.write_bytes(content)
+    (released / "runs/extra.csv").write_text("")
+    with pytest.raises(UserError, match=r"extra\.csv: is not in"):
+        check_manifest(released)
+
+
+@pytest.mark.slow
+def test_fresh_clone_reproduces_tables_and_pulls_policies(project: Project, tmp_path: Path) -> None:
+    def call(*command: str) -> str:
+        done = project.call(*command)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    call("git", "init", "--quiet")
+    (project.root / "results/released").mkdir(parents=True)
+    shutil.copy(SOURCE / "results/released/README.md", project.root / "results/released")
+    call("snakemake", "--cores", "2", "all")
+    assert "4 runs moved" in call("d2r", "release", "smoke")
+    call("dvc", "repro", "--quiet")
+    call("git", "add", ".")
+    call("git", "commit", "--quiet", "-m", "Release")
+    assert call("git", "status", "--porcelain") == ""
+    assert "Nothing to be done" in call("snakemake", "--cores", "2", "all"), (
+        "a released run is not trained again"
+    )
+
+    clone = Project(tmp_path / "clone", project.environment)
+    project.call("git", "clone", "--quiet", str(project.root), str(clone.root))
+    released = clone.root / "results/released/smoke"
+    assert not (released / "policies").exists()
+    tables = (released / "tables/main.csv").read_bytes()
+    again = clone.call("dvc", "repro", "--force")
+    assert again.returncode == 0, again.stdout
+    assert (released / "tables/main.csv").read_bytes() == tables
+    assert clone.call("git", "status", "--porcelain").stdout == ""
+    assert clone.call("dvc", "pull").returncode == 0
+    assert len(list((released / "policies").rglob("*.safetensors"))) == 4
+    assert "0 policies" not in clone.call("d2r", "release", "smoke", "--check").stdout
+    assert clone.call("git", "status", "--porcelain").stdout == ""
