@@ -1,4 +1,4 @@
-"""A project of its own in a temporary folder, with a scale so small that a run takes seconds, and real training processes in it."""
+"""A project of its own in a temporary folder, where a run takes seconds, and real training processes in it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,10 @@ class Training:
         return out + err
 
     def kill_when(self, moment: Callable[[], bool]) -> bool:
-        """SIGKILL the process as soon as ``moment`` comes; False if it ended first. Its workers must be gone soon after."""
+        """SIGKILL the process as soon as ``moment`` comes; False if it ended first.
+
+        Its workers must be gone soon after.
+        """
         process = self.process
         assert process is not None
         while not moment():
