@@ -104,7 +104,11 @@ class Browser:
             self.requests.append(parameters["request"]["url"])
         elif event.get("method") == "Runtime.exceptionThrown":
             self.errors.append(json.dumps(parameters["exceptionDetails"])[:2000])
-        elif event.get("method") == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
+        elif event.get("method") == "Runtime.consoleAPICalled" and parameters["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
             self.errors.append(json.dumps(parameters["args"])[:2000])
         elif event.get("method") == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
             self.errors.append(json.dumps(parameters["entry"])[:2000])
@@ -125,7 +129,13 @@ class Browser:
 
     def press(self, key: str) -> None:
         """Press and release a key, such as ``Enter``, ``Tab`` or ``ArrowLeft``."""
-        codes = {"Enter": (13, "\r"), " ": (32, " "), "Tab": (9, ""), "ArrowLeft": (37, ""), "ArrowRight": (39, "")}
+        codes = {
+            "Enter": (13, "\r"),
+            " ": (32, " "),
+            "Tab": (9, ""),
+            "ArrowLeft": (37, ""),
+            "ArrowRight": (39, ""),
+        }
         code, text = codes[key]
         name = "Space" if key == " " else key
         for kind in ("keyDown", "keyUp"):
@@ -137,7 +147,11 @@ class Browser:
     def resize(self, width: int, height: int, dark: bool = False) -> None:
         """Size of the window in CSS pixels, and the system's colour scheme."""
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
         )
         scheme = "dark" if dark else "light"
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])

@@ -32,10 +32,10 @@ def steps_to_threshold(steps: Floats, curves: Floats, threshold: float) -> tuple
     Returns:
         Steps (the last one for a run that does not get there) and whether each run got there.
     """
-    above = np.asarray(curves >= threshold)
-    reached = above.any(axis=1)
-    first = np.where(reached, above.argmax(axis=1), len(steps) - 1)
-    return np.asarray(steps[first], dtype=np.float64), [bool(value) for value in reached]
+    above = np.greater_equal(curves, threshold)
+    reached = [bool(run.any()) for run in above]
+    first = [int(run.argmax()) if run.any() else len(steps) - 1 for run in above]
+    return np.asarray(steps[first], dtype=np.float64), reached
 
 
 def reach(steps: Floats, curves: Floats, threshold: float) -> Reach:

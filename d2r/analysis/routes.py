@@ -1,0 +1,151 @@
+"""The routes of one run: a drawing of each task's graph, and modules used beside success."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from d2r.analysis.difficulty import tasks_by_difficulty
+from d2r.analysis.figures.routes import route_figure
+from d2r.analysis.figures.style import house_style, save
+from d2r.analysis.results import load_results
+from d2r.analysis.tables.table import Cell, Table
+from d2r.analysis.tables.text import number, percent, steps
+from d2r.errors import UserError
+
+
+@dataclass(frozen=True)
+class RunRoutes:
+    """Routes of one run at one step.
+
+    Attributes:
+        about: the run's ``run.json``.
+        step: environment steps per task.
+        routes: task, target, source, weight.
+        used: mean number of modules used, by task.
+        success: success rate at that step, by task.
+        order: tasks from easy to hard as other runs found them; empty where there are none to ask.
+    """
+
+    about: Mapping[str, Any]
+    step: int
+    routes: pd.DataFrame
+    used: Mapping[str, float]
+    success: Mapping[str, float]
+    order: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """Such as ``mt10-rand/d2r/seed1``."""
+        return f"{self.about['benchmark']}/{self.about['method']}/seed{self.about['seed']}"
+
+
+def read_recorded(folder: Path, step: int | None) -> RunRoutes:
+    """Routes that training recorded in a run's folder.
+
+    Args:
+        folder: of the run.
+        step: at which; none: the last one recorded.
+
+    Raises:
+        UserError: if the folder is no run, the run has no routes, or none at this step.
+    """
+    about = read_record(folder)
+    routes = _read(folder / "routes.csv")
+    if routes.empty:
+        raise UserError(
+            f"{folder / 'routes.csv'}: no routes; '{about['method']}' does not route, or nothing was evaluated"
+        )
+    known = sorted(int(at) for at in routes["step"].unique())
+    at = known[-1] if step is None else step
+    if at not in known:
+        raise UserError(f"--step {step}: no routes there; recorded at {', '.join(map(str, known))}")
+    metrics = _read(folder / "metrics.csv")
+    here = metrics[metrics["step"] == at]
+    used, success = (_by_task(here[here["quantity"] == name]) for name in ("modules_used", "success"))
+    return RunRoutes(about, at, routes[routes["step"] == at], used, success)
+
+
+def _by_task(rows: pd.DataFrame) -> dict[str, float]:
+    return {str(task): float(value) for task, value in zip(rows["task"], rows["value"], strict=True)}
+
+
+def read_record(folder: Path) -> Mapping[str, Any]:
+    """A run's ``run.json``.
+
+    Raises:
+        UserError: if there is none, or it is damaged.
+    """
+    path = folder / "run.json"
+    try:
+        about = json.loads(path.read_bytes())
+        about["benchmark"], about["method"], about["seed"], about["config"]["network"]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a run's folder") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: not a run's record") from None
+    return dict(about)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        text = dict.fromkeys(("task", "target", "source", "quantity"), str)
+        return pd.read_csv(path, dtype=text, keep_default_na=False)
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+
+
+def routes_table(found: RunRoutes) -> Table:
+    """Modules used against success, hardest task last."""
+    tasks = ordered_tasks(found)
+    rows = [
+        [
+            Cell(task),
+            Cell(number(found.used.get(task)), sort=found.used.get(task)),
+            Cell(percent(found.success.get(task)), sort=found.success.get(task)),
+        ]
+        for task in tasks
+    ]
+    data = pd.DataFrame(
+        {
+            "task": tasks,
+            "modules_used": [found.used.get(task) for task in tasks],
+            "success": [found.success.get(task) for task in tasks],
+        }
+    )
+    title = f"Modules used and success in percent: {found.name} after {steps(found.step)} steps per task"
+    return Table("routes", title, ["task", "modules used", "success"], rows, data)
+
+
+def ordered_tasks(found: RunRoutes) -> list[str]:
+    """Tasks of the routes, easy to hard; without baselines to tell, by falling success of this run."""
+    tasks = [str(task) for task in found.routes["task"].unique()]
+    if set(tasks) <= set(found.order):
+        return [task for task in found.order if task in tasks]
+    return sorted(tasks, key=lambda task: -found.success.get(task, 0.0))
+
+
+def order_from_baselines(folder: Path, benchmark: str) -> list[str]:
+    """Tasks from easy to hard to the baselines collected beside a run; empty where nothing is collected."""
+    results = folder.resolve().parents[3]
+    if not (results / "collected" / "runs.csv").is_file():
+        return []
+    return tasks_by_difficulty(load_results(results), benchmark)
+
+
+def draw_routes(found: RunRoutes, folder: Path) -> list[Path]:
+    """Write ``routes.svg``, ``routes.png`` and the table into ``folder``; return their paths."""
+    stated = found.about["config"]["network"].get("num_modules") or 0
+    mentioned = pd.to_numeric(
+        pd.concat([found.routes["target"], found.routes["source"]]), errors="coerce"
+    ).max()
+    title = f"{found.name} after {steps(found.step)} steps per task"
+    with house_style():
+        figure = route_figure(found.routes, ordered_tasks(found), int(max(stated, mentioned)), title)
+        paths = save(figure, folder, "routes")
+    return [*paths, *routes_table(found).write(folder)]

@@ -1,0 +1,118 @@
+"""Verdicts on claims, and the command line of the analysis."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from d2r.analysis.claims import Judgement, judge, load_claims
+from d2r.analysis.results import load_results
+from d2r.cli import analyze, compare
+from d2r.errors import UserError
+
+from .synthetic import REPOSITORY, Plan
+
+Make = Callable[[Plan], Path]
+STRONG = {"d2r": 0.9, "d2r-naive": -0.2, "d2r-no-balance": 0.9, "mtsac": 0.3}
+
+
+def judgements(results_folder: Path) -> dict[str, Judgement]:
+    return {judgement.claim.id: judgement for judgement in judge(load_results(results_folder))}
+
+
+def test_a_clear_difference_supports_and_none_does_not(make_results: Make) -> None:
+    found = judgements(make_results(Plan(scale="lite", seeds=(1, 2, 3, 4, 5), levels=STRONG, evaluations=8)))
+    assert found["full-beats-naive"].verdict == "supported"
+    assert found["balancing-helps-hard-tasks"].verdict == "not supported"
+    assert found["state-routing-matters"].verdict == "not tested at this budget"
+    for judgement in found.values():
+        for evidence in judgement.evidence:
+            if evidence.verdict == "supported":
+                assert evidence.estimate.has_interval
+
+
+def test_smoke_tests_no_claim(make_results: Make) -> None:
+    found = judgements(make_results(Plan(scale="smoke", seeds=(1, 2, 3, 4, 5), levels=STRONG)))
+    assert {judgement.verdict for judgement in found.values()} == {"not tested at this budget"}
+
+
+def test_nothing_learned_tests_nothing(make_results: Make) -> None:
+    plan = Plan(scale="lite", levels={"d2r": 0.5, "d2r-naive": 0.5}, constant={"d2r": 0.0, "d2r-naive": 0.0})
+    verdict = judgements(make_results(plan))["full-beats-naive"]
+    assert verdict.verdict == "not tested at this budget"
+
+
+def test_one_seed_tests_nothing(make_results: Make) -> None:
+    found = judgements(make_results(Plan(scale="lite", seeds=(1,), levels=STRONG)))
+    assert found["full-beats-naive"].verdict == "not tested at this budget"
+
+
+def test_claims_name_methods_that_exist() -> None:
+    methods = {path.stem for path in (REPOSITORY / "config" / "methods").glob("*.yaml")}
+    for claim in load_claims():
+        named = {
+            name for test in claim.tests for name in test.get("than", ()) if test.get("than") != "baselines"
+        }
+        named |= set() if isinstance(claim.methods, str) else set(claim.methods) - {"baselines"}
+        assert named <= methods, claim.id
+
+
+def test_the_claims_map_is_the_one_that_the_data_file_gives(tmp_path: Path) -> None:
+    run(analyze, "claims", "--output", str(tmp_path / "claims.md"))
+    assert (tmp_path / "claims.md").read_text() == (REPOSITORY / "docs" / "claims.md").read_text()
+
+
+def run(module: ModuleType, *words: str) -> int:
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return int(module.run(parser.parse_args(list(words))))
+
+
+def test_compare_prints_the_paired_difference_with_its_interval(
+    make_results: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = make_results(Plan(missing=[("mt10-fixed", "mtsac", 2)]))
+    assert run(compare, "d2r", "mtsac", "--results", str(results)) == 0
+    text = capsys.readouterr().out
+    fixed, rand = text.split("mt10-rand:")
+    assert "paired by seed" in fixed
+    assert "seeds 1, 3" in fixed
+    assert "used for verdicts here" in fixed.split("unpaired")[0]
+    assert "used for verdicts here" in rand.split("unpaired")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("d2r", "mtsca"), "did you mean 'mtsac'"),
+        (("d2r", "mtsac", "--benchmark", "mt50-rand"), "no finished runs"),
+    ],
+)
+def test_compare_refuses_in_one_line(make_results: Make, words: tuple[str, ...], message: str) -> None:
+    results = make_results(Plan(seeds=(1,)))
+    with pytest.raises(UserError, match=message):
+        run(compare, *words, "--results", str(results))
+
+
+def test_analyze_difficulty_prints_a_table(make_results: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    results = make_results(Plan())
+    assert run(analyze, "difficulty", "--results", str(results)) == 0
+    assert "ρ (modules, difficulty)" in capsys.readouterr().out
+
+
+def test_coverage_replaces_only_what_is_between_its_marks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analyze, "coverage_table", lambda repeats: repeats)
+    monkeypatch.setattr(analyze, "coverage_markdown", lambda table, repeats: f"{table} {repeats}\n")
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{analyze.BEGIN}\nold\n{analyze.END}\nafter\n")
+    run(analyze, "coverage", "--repeats", "8", "--update", str(page))
+    assert page.read_text() == f"before\n{analyze.BEGIN}\n8 8\n{analyze.END}\nafter\n"
+    page.write_text("no marks")
+    with pytest.raises(UserError, match="once each"):
+        run(analyze, "coverage", "--repeats", "8", "--update", str(page))

@@ -1,0 +1,142 @@
+"""What tables say: numbers, marks, LaTeX that compiles, published numbers, degenerate results."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from d2r.analysis.figures import FIGURES, write_figures
+from d2r.analysis.published import published_text, published_values, sources
+from d2r.analysis.results import load_results
+from d2r.analysis.tables import BUILDERS, Cell, Table, build_tables, write_tables
+from d2r.analysis.tables.table import latex_text
+from d2r.analysis.tables.text import number, p_value, percent
+
+from .synthetic import Plan
+
+Make = Callable[[Plan], Path]
+
+DEGENERATE = {
+    "one seed": Plan(seeds=(1,)),
+    "all at 0": Plan(constant={"d2r": 0.0, "d2r-naive": 0.0, "mtsac": 0.0}),
+    "all at 100": Plan(constant={"d2r": 1.0, "d2r-naive": 1.0, "mtsac": 1.0}),
+    "0 against 100": Plan(constant={"d2r": 1.0, "mtsac": 0.0}),
+    "no D2R": Plan(levels={"mtsac": 0.4, "softmod-deep": 0.5}),
+    "all failed": Plan(
+        seeds=(1, 2),
+        failed=[(b, m, s) for b in ("mt10-fixed", "mt10-rand") for m in ("d2r", "d2r-naive", "mtsac") for s in (1, 2)],
+    ),
+    "one evaluation": Plan(evaluations=1),
+    "no instruments": Plan(
+        without=(
+            "modules_used", "depth", "route_entropy", "top1_share", "route_change", "agreement", "blocked_share",
+            "route_temperature", "multiply_adds", "route_jaccard", "gradient_cosine", "alpha_success_rho", "alpha",
+            "gradient_cosine_no_resrouting", *(f"module_grad_norm.{i}" for i in range(1, 7)),
+        )
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DEGENERATE)
+def test_degenerate_results_give_stated_answers_and_never_nan(make_results: Make, case: str) -> None:
+    results = load_results(make_results(DEGENERATE[case]))
+    for path in write_tables(results):
+        text = path.read_text()
+        assert not re.search(r"\b(nan|NaN|inf|None)\b", text), f"{case}: {path.name}"
+    if case == "no instruments":
+        assert len(write_figures(results)) == 2 * len(FIGURES)
+
+
+def test_twelve_seeds_use_the_bootstrap(make_results: Make) -> None:
+    plan = Plan(
+        benchmarks=("mt10-rand",), seeds=range(1, 13), levels={"d2r": 0.6, "mtsac": 0.3}, two_tasks=True
+    )
+    results = load_results(make_results(plan))
+    write_tables(results)
+    main = pd.read_csv(results.folder / "tables" / "main.csv")
+    assert set(main["interval"]) == {"bootstrap"}
+
+
+def test_bold_only_where_the_interval_of_the_difference_excludes_zero(make_results: Make) -> None:
+    plan = Plan(
+        benchmarks=("mt10-rand",), seeds=range(1, 7), levels={"d2r": 0.6, "d2r-naive": 0.59, "mtsac": -0.2}
+    )
+    results = load_results(make_results(plan))
+    tables = {table.name: table for table in build_tables(results)}
+    for name in ("ablation", "baselines"):
+        for row, data in zip(tables[name].rows, tables[name].data.itertuples(), strict=True):
+            assert row[2].bold == (data.low > 0 or data.high < 0)
+    assert tables["baselines"].data["verdict"].tolist() == ["lower"]
+
+
+def test_every_table_is_labelled_and_written_in_three_forms(make_results: Make) -> None:
+    results = load_results(make_results(Plan(seeds=(1, 2))))
+    write_tables(results)
+    for build in BUILDERS:
+        table = build(results)
+        for suffix in ("csv", "md", "tex"):
+            assert (results.folder / "tables" / f"{table.name}.{suffix}").stat().st_size > 0
+        if table.name != "published":
+            assert "scale smoke, protocol d2r-official" in table.markdown()
+        assert all(len(row) == len(table.header) for row in table.rows), table.name
+
+
+def test_csv_keeps_twelve_significant_digits() -> None:
+    table = Table("t", "title", ["a"], [[Cell("x")]], pd.DataFrame({"a": [1 / 3, 2e-7 / 3]}))
+    assert table.csv() == "a\n0.333333333333\n6.66666666667e-08\n"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX on this machine")
+def test_latex_compiles(make_results: Make, tmp_path: Path) -> None:
+    plan = Plan(
+        levels={"d2r": 0.7, "d2r-naive": 0.4, "softmod-deep": 0.5},
+        failed=[("mt10-rand", "d2r", 1)],
+        scale="smoke",
+    )
+    results = load_results(make_results(plan))
+    sources_of_tex = [path for path in write_tables(results) if path.suffix == ".tex"]
+    body = "\n".join(rf"\input{{{path}}}\clearpage" for path in sources_of_tex)
+    document = (
+        rf"\documentclass{{article}}\usepackage{{booktabs,longtable}}\begin{{document}}{body}\end{{document}}"
+    )
+    (tmp_path / "all.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "all.pdf").stat().st_size > 10_000
+
+
+@given(st.text())
+def test_latex_text_leaves_no_special_character_bare(text: str) -> None:
+    bare = re.sub(
+        r"\\[&%$#_{}]|\\text(backslash|ascii(tilde|circum))\{\}|\$[^$]*\$|^\{\[\}", "", latex_text(text)
+    )
+    assert not re.search(r"[&%$#_{}~^\\]", bare)
+
+
+@given(st.floats(-1e12, 1e12, allow_nan=False).filter(lambda value: abs(value) > 1e-9))
+def test_numbers_keep_their_leading_digits(value: float) -> None:
+    shown = float(number(value).replace(",", "").replace("−", "-"))
+    assert shown == pytest.approx(value, rel=0.006)
+
+
+def test_numbers_in_words() -> None:
+    assert [percent(1.0), percent(None)] == ["100.0", "–"]
+    assert [p_value(0.0001), p_value(0.0312), p_value(0.4), p_value(None)] == ["<0.001", "0.031", "0.40", "–"]
+
+
+def test_every_published_number_has_a_source_with_a_confidence() -> None:
+    assert {source.confidence for source in sources().values()} <= {"exact", "paper-text", "secondary"}
+    for value in published_values():
+        assert 0 <= value.value <= 100
+        assert value.setting
+    assert published_text("d2r", "mt50-rand") == "63.5 ± 1.2 [a]"
+    assert published_text("d2r", "mt10-rand") == "unknown"
