@@ -143,7 +143,10 @@ class MultiTaskSAC:
             actor_rule: RouteRule = Replayed(batch.sources.unsqueeze(0))
         else:
             actor_rule = self.sampled(self.actor, size, generator)
-        return Draws(noise[0], noise[1], actor_rule, self.sampled(self.critics, size, generator), generator)
+        critic_rule = DETERMINISTIC
+        if self.config.critic_route == "sampled":
+            critic_rule = self.sampled(self.critics, size, generator)
+        return Draws(noise[0], noise[1], actor_rule, critic_rule, generator)
 
     def update(self, batch: Batch, draws: Draws) -> UpdateInfo:
         """Make one gradient step of everything.
@@ -173,9 +176,7 @@ class MultiTaskSAC:
         """Losses of each task, from the parameters and temperatures before the update."""
         obs, next_obs = batch.obs.unsqueeze(0), batch.next_obs.unsqueeze(0)
         alpha = self.alpha
-        weight = (
-            task_weights(self.log_alpha) if self.config.task_weights == "softmax" else torch.ones_like(alpha)
-        )
+        weight = self.loss_weights()
 
         with torch.no_grad():
             next_action, next_log_prob = sample_action(self.actor(next_obs).value, draws.next_noise)
@@ -197,6 +198,16 @@ class MultiTaskSAC:
         mean_log_prob = log_prob.detach().mean(0)
         alpha_loss = -self.log_alpha * (mean_log_prob + self.config.target_entropy)
         return Losses(alpha_loss, policy_loss, critic_losses, mean_log_prob)
+
+    def loss_weights(self) -> Tensor:
+        """Weight of each task's actor and critic losses, [task], detached."""
+        match self.config.task_weights:
+            case "softmax":
+                return task_weights(self.log_alpha)
+            case "softmax-alpha":
+                return len(self.log_alpha) * torch.softmax(-self.alpha, 0)
+            case "uniform":
+                return torch.ones_like(self.alpha)
 
     def mask(self, losses: Losses) -> Tensor:
         """Tasks left out of this update, [task] boolean: those whose summed loss is extreme."""

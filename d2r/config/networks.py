@@ -27,8 +27,13 @@ class RoutedConfig(NetworkBase):
     router_dim: Size = 256
     top_k: Size | None = 2
     """Sources per module; none: all of them (soft routing)."""
-    router_input: Literal["product", "concat", "task", "state"] = "product"
-    """What the router sees: task encoding times state encoding, both side by side, or only one of them."""
+    router_input: Literal["product", "relu-product", "concat", "task", "state"] = "product"
+    """What the router sees: task encoding times state encoding (also after a ReLU, as Soft Modularization has it),
+    both side by side, or only one of them."""
+    initialisation: Literal["fan-out", "fan-in"] = "fan-out"
+    """Bound of hidden weights: one over the root of the number of outputs (official code), or of inputs."""
+    renormalise: bool = True
+    """Weights of the chosen sources: a softmax over them alone, or their shares of the softmax over all candidates."""
     residual: bool = True
     resrouting: Literal["off", "threshold", "target"] = "threshold"
     """Unsuitable source: full softmax at most 1/(c+1) (official code), or outside the current top K (paper's words)."""

@@ -57,11 +57,13 @@ class SacConfig(Frozen):
     max_log_alpha: float | None = 0.0
     task_loss_threshold: PositiveFloat | None = 3000.0
     """A task whose summed loss exceeds this contributes nothing to that update."""
-    task_weights: Literal["softmax", "uniform"] = "softmax"
-    """Weight of a task's actor and critic losses: n * softmax(-log alpha), or 1."""
+    task_weights: Literal["softmax", "softmax-alpha", "uniform"] = "softmax"
+    """Weight of a task's actor and critic losses: n * softmax(-log alpha), n * softmax(-alpha) or 1."""
     batch_per_task: Positive = 128
     policy_route: Literal["stored", "current"] = "stored"
     """Route of the actor in the policy loss: the behaviour route from the replay, or drawn anew."""
+    critic_route: Literal["sampled", "deterministic"] = "sampled"
+    """Route of the critics in the TD loss."""
     route_balancing: bool = True
     """Route sampling temperature follows each task's alpha (tau_T = n * softmax(-log alpha)); off: 1 for all."""
     gradient_surgery: Literal["none", "pcgrad"] = "none"
@@ -75,6 +77,8 @@ class Budget(Frozen):
     steps: Positive = 1_500_000
     warmup_steps: NonNegative = 4_000
     """Steps before the first update, acted by the untrained policy."""
+    warmup_actions: Literal["policy", "uniform"] = "policy"
+    """Actions of the warm-up: sampled from the untrained policy, or uniformly from the action space."""
     update_every: Positive = 1
     replay_capacity: Positive = 100_000
     """Transitions per task."""

@@ -122,6 +122,15 @@ class RoutedNetwork(ModularNetwork):
             order = torch.rand((ensemble, 1, num_tasks, count, count), generator=generator)
             fixed = self.top(order.masked_fill(~self.exists, NO_CANDIDATE))
         self.register_buffer("fixed_route", fixed)
+        if config.initialisation == "fan-in":
+            self._bound_by_inputs()
+
+    def _bound_by_inputs(self) -> None:
+        """Rescale hidden weights from one over the root of their outputs to that of their inputs."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("weight") and not name.startswith("head"):
+                outputs, inputs = parameter.shape[-2:]
+                parameter.data.mul_(math.sqrt(outputs / inputs))
 
     @property
     def num_logits(self) -> int:
@@ -191,7 +200,10 @@ class RoutedNetwork(ModularNetwork):
         logits = self.routing_logits(state)
         sources = self.choose(logits, rule)
         chosen = logits.gather(-1, sources).masked_fill(~self.in_group, NO_CANDIDATE)
-        return Route(sources, chosen.softmax(-1), self.suitable(logits, sources), logits)
+        weights = (
+            chosen.softmax(-1) if self.config.renormalise else (chosen - logits.logsumexp(-1, True)).exp()
+        )
+        return Route(sources, weights, self.suitable(logits, sources), logits)
 
     def routing_logits(self, state: Tensor) -> Tensor:
         """Logits [ensemble, batch, task, group, N]; minus infinity where a group has no such candidate."""
@@ -216,6 +228,8 @@ class RoutedNetwork(ModularNetwork):
         match self.config.router_input:
             case "product":
                 return task * state
+            case "relu-product":
+                return (task * state).relu()
             case "concat":
                 return torch.cat([task.expand_as(state), state], dim=-1)
             case _:

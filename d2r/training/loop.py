@@ -277,6 +277,8 @@ class Run:
             output = actor(seen, self.learner.sampled(actor, 1, self.acting))
             noise = torch.randn((1, 1, len(self.observations), 4), generator=self.acting).to(seen)
             action, _ = sample_action(output.value, noise)
+            if self.step < self.config.budget.warmup_steps and self.config.budget.warmup_actions == "uniform":
+                action = 2 * torch.rand(action.shape, generator=self.acting).to(action) - 1
         sources = output.route.sources[0, 0].to("cpu", torch.uint8) if output.route is not None else None
         return action[0, 0].cpu(), sources
 
