@@ -1,6 +1,7 @@
 """The profiles: where Snakemake runs, checked as far as it can be without a cluster."""
 
 import importlib.util
+import shutil
 import threading
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def test_one_pod_keeps_its_results_and_has_time_to_save_a_checkpoint() -> None:
 @pytest.mark.slow
 @needs("executor_plugin_kubernetes")
 @needs("storage_plugin_fs")
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="the fs storage plugin copies with rsync")
 def test_kubernetes_job_asks_for_what_a_run_needs(project: Project, tmp_path: Path) -> None:
     bucket = tmp_path / "bucket"
     bucket.mkdir()
