@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from d2r.config import load_method, method_ids, resolve_network
 from d2r.planning.text import table
 
 TASKS = {"mt10": 10, "mt50": 50}
+HEADER = ["method", "kind", "MT10 actor", "MT10 critic", "MT50 actor", "MT50 critic"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
+    form.add_argument("--markdown", action="store_true", help="print the table of docs/methods.md")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,14 +27,23 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(methods, indent=1))
         return 0
-    rows = [
-        [m["id"], m["kind"], *(f"{m['parameters'][s][n]:,}" for s in TASKS for n in ("actor", "critic"))]
-        for m in methods
-    ]
-    header = ["method", "kind", "MT10 actor", "MT10 critic", "MT50 actor", "MT50 critic"]
-    print(table(header, rows, left=2))
+    rows = [[m["id"], m["kind"], *(f"{count:,}" for count in _counts(m))] for m in methods]
+    if args.markdown:
+        print(markdown_table(rows))
+        return 0
+    print(table(HEADER, rows, left=2))
     print("\nLearned parameters at full width; a scale's `width` shrinks all methods alike.")
     return 0
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of method, kind and four counts as a Markdown table."""
+    lines = [HEADER, ["---", "---", *["---:"] * 4], *([f"`{name}`", *rest] for name, *rest in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _counts(method: dict[str, Any]) -> list[int]:
+    return [method["parameters"][suite][network] for suite in TASKS for network in ("actor", "critic")]
 
 
 def describe_methods() -> list[dict[str, Any]]:
