@@ -55,12 +55,17 @@ def _make_wrapped(benchmark: str, task: int, protocol: Protocol, source: GoalSou
 
 
 def _stock(
-    kind: type[SyncVectorEnv | AsyncVectorEnv], benchmark: str, protocol: Protocol, seed: np.random.SeedSequence
+    kind: type[SyncVectorEnv | AsyncVectorEnv],
+    benchmark: str,
+    protocol: Protocol,
+    seed: np.random.SeedSequence,
 ) -> SyncVectorEnv | AsyncVectorEnv:
     names, goals = parse_benchmark(benchmark)
     makers = []
     for task, name in enumerate(names):
-        source = goal_source(make_fast(name), task, "fixed" if goals == "fixed" else protocol.rand_goals, seed, False)
+        source = goal_source(
+            make_fast(name), task, "fixed" if goals == "fixed" else protocol.rand_goals, seed, False
+        )
         makers.append(partial(_make_wrapped, benchmark, task, protocol, source))
     return kind(makers, autoreset_mode=AutoresetMode.SAME_STEP)
 
@@ -96,7 +101,9 @@ def measure(benchmark: str, protocol: Protocol, workers: int, rounds: int, seed:
     tasks = len(parse_benchmark(benchmark).task_names)
     sequence = np.random.SeedSequence(seed)
     with ExitStack() as stack:
-        ours = stack.enter_context(closing(MetaWorldVectorEnv(benchmark, protocol, sequence, workers=workers)))
+        ours = stack.enter_context(
+            closing(MetaWorldVectorEnv(benchmark, protocol, sequence, workers=workers))
+        )
         sync = stack.enter_context(closing(_stock(SyncVectorEnv, benchmark, protocol, sequence)))
         several = stack.enter_context(closing(_stock(AsyncVectorEnv, benchmark, protocol, sequence)))
         sides: dict[str, tuple[Side, int]] = {
@@ -132,10 +139,18 @@ def measure(benchmark: str, protocol: Protocol, workers: int, rounds: int, seed:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``d2r bench env``."""
-    parser.add_argument("--benchmark", default="mt50-rand", help=f"one of {', '.join(BENCHMARKS)} (default: %(default)s)")
-    parser.add_argument("--protocol", default="d2r-official", help="horizon, goals and reward (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="processes of ours and the ceiling (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each, in turns (default: %(default)s)")
+    parser.add_argument(
+        "--benchmark", default="mt50-rand", help=f"{', '.join(BENCHMARKS)} (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--protocol", default="d2r-official", help="horizon, goals and reward (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes of ours and of the ceiling (default: 2)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="measurements of each, in turns (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the goals (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object on one line")
 
@@ -159,5 +174,7 @@ def run(args: argparse.Namespace) -> int:
         "physics_ceiling_sps": "MuJoCo alone, as many processes",
     }
     for name, label in labels.items():
-        print(f"  {label:36s} {result[name]:8,d}   {result[name] / result['stock_sync_sps']:5.2f} x stock sync")
+        print(
+            f"  {label:36s} {result[name]:8,d}   {result[name] / result['stock_sync_sps']:5.2f} x stock sync"
+        )
     return 0

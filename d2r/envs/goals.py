@@ -26,7 +26,9 @@ _PURPOSES: dict[Purpose, int] = {"goals": 0, "training": 1, "evaluation": 2}
 def stream(seed: np.random.SeedSequence, purpose: Purpose, task: int) -> np.random.Generator:
     """The random stream of one task for one purpose; calling it twice gives two equal streams."""
     key = (*seed.spawn_key, _PURPOSES[purpose], task)
-    return np.random.default_rng(np.random.SeedSequence(seed.entropy, spawn_key=key, pool_size=seed.pool_size))
+    return np.random.default_rng(
+        np.random.SeedSequence(seed.entropy, spawn_key=key, pool_size=seed.pool_size)
+    )
 
 
 def draw_from(env: SawyerXYZEnv, generator: np.random.Generator) -> None:

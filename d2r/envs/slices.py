@@ -83,7 +83,8 @@ class TaskSlice:
         self._reward_scale = protocol.reward_scale
         self._envs = [make_fast(names[task], protocol.reward_version) for task in tasks]
         self._sources = [
-            goal_source(env, task, kind, seed, evaluation) for env, task in zip(self._envs, tasks, strict=True)
+            goal_source(env, task, kind, seed, evaluation)
+            for env, task in zip(self._envs, tasks, strict=True)
         ]
         self._starts: list[dict[str, Any]] = [source.state() for source in self._sources]
 

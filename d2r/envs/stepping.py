@@ -317,7 +317,9 @@ class FastSawyer(SawyerXYZEnv):
 
     # Reset
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
         """Equals stock, which goes through ``reset_model`` twice and resets the simulator between the two.
 
         Of the first pass there remain the goal that it draws and the bodies that it moves in the model.
@@ -417,11 +419,13 @@ class FastSawyer(SawyerXYZEnv):
         return math.sqrt(self._pair.dot(self._pair))
 
 
-def _rebound(function: FunctionType, names: dict[str, Any]) -> FunctionType:
+def _rebound(function: Any, names: dict[str, Any]) -> FunctionType:
     """The same stock function with other globals."""
     if function.__closure__ and function.__name__ == "inner":  # ``assert_task_is_set``: here it always is
         function = function.__closure__[0].cell_contents
-    return FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    return FunctionType(
+        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
+    )
 
 
 @cache

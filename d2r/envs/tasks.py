@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from metaworld.env_dict import MT10_V3, MT50_V3
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
@@ -49,8 +49,8 @@ def parse_benchmark(benchmark: str) -> Benchmark:
     raise UserError(f"no benchmark '{benchmark}': {nearest(benchmark, valid)}")
 
 
-def task_class(task_name: str) -> type[SawyerXYZEnv]:
-    """Meta-World's class of a task such as ``reach-v3``.
+def task_class(task_name: str) -> Any:
+    """Meta-World's class (``type[SawyerXYZEnv]``) of a task such as ``reach-v3``.
 
     Raises:
         UserError: if there is no such task.
@@ -61,7 +61,7 @@ def task_class(task_name: str) -> type[SawyerXYZEnv]:
 
 
 def show_goal(env: SawyerXYZEnv) -> None:
-    """Do what ``set_task`` does for a multi-task benchmark, except choosing the goal: make it part of the observation."""
+    """What ``set_task`` does in a multi-task benchmark besides choosing the goal: make it part of the observation."""
     env._set_task_called = True
     if env._partially_observable:
         env._partially_observable = False
@@ -78,6 +78,6 @@ def make_fast(task_name: str, reward_version: Literal["v1", "v2"] = "v2") -> Fas
 
 def make_stock(task_name: str, reward_version: Literal["v1", "v2"] = "v2") -> SawyerXYZEnv:
     """Build a task as Meta-World has it, goal observable, with no goal chosen yet."""
-    env = task_class(task_name)(reward_function_version=reward_version)
+    env: SawyerXYZEnv = task_class(task_name)(reward_function_version=reward_version)
     show_goal(env)
     return env

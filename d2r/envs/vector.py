@@ -18,6 +18,9 @@ from d2r.errors import UserError
 
 Floats = npt.NDArray[np.float64]
 
+_PROTOCOL_FIELDS = {"horizon", "reward_scale", "reward_version", "rand_goals"}
+"""What of the protocol the environment depends on."""
+
 
 class StepArrays(NamedTuple):
     """One vector step as arrays. They are fresh copies: the caller may keep them."""
@@ -65,7 +68,9 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
     ) -> None:
         self.task_names = parse_benchmark(benchmark).task_names
         if workers < 0 or workers > len(self.task_names):
-            raise UserError(f"workers is {workers}: must be from 0 to the number of tasks, {len(self.task_names)}")
+            raise UserError(
+                f"workers is {workers}: must be from 0 to the number of tasks, {len(self.task_names)}"
+            )
         self.num_envs = len(self.task_names)
         self.benchmark = benchmark
         self.protocol = protocol
@@ -73,11 +78,12 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         self._identity = {
             "benchmark": benchmark,
             "evaluation": evaluation,
-            "entropy": seed.entropy,
-            "spawn_key": list(seed.spawn_key),
-            "horizon": protocol.horizon,
+            "protocol": protocol.model_dump(include=_PROTOCOL_FIELDS),
+            "seed": {"entropy": str(seed.entropy), "spawn_key": list(seed.spawn_key)},
         }
-        self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, (OBSERVATION_DIM + self.num_envs,), np.float64)
+        self.single_observation_space = gym.spaces.Box(
+            -np.inf, np.inf, (OBSERVATION_DIM + self.num_envs,), np.float64
+        )
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (ACTION_DIM,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
@@ -139,33 +145,34 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
             UserError: if a seed is given; all randomness comes from the ``SeedSequence`` of the constructor.
         """
         if seed is not None:
-            raise UserError("reset(seed=...) is not possible: build the environment from another SeedSequence")
+            raise UserError(
+                "reset(seed=...) is not possible: build the environment from another SeedSequence"
+            )
         return self._with_one_hot(self.reset_arrays()), {}
 
-    def step(
+    def step(  # type: ignore[override]
         self, actions: npt.NDArray[np.float32]
     ) -> tuple[Floats, Floats, npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]]:
         """Step every task; see :class:`gymnasium.vector.VectorEnv`. ``terminated`` is always False."""
         result = self.step_arrays(actions)
         everyone = np.ones(self.num_envs, np.bool_)
-        step_info: dict[str, Any] = {}
+        infos: dict[str, Any] = {}
         for column, key in enumerate(INFO_KEYS):
-            step_info[key] = result.successes if key == "success" else self._buffers.infos[:, column].copy()
-            step_info[f"_{key}"] = everyone
-        infos = step_info
+            infos[key] = result.successes if key == "success" else self._buffers.infos[:, column].copy()
+            infos[f"_{key}"] = everyone
         if result.final_observations is not None:
-            infos = {
-                "final_obs": self._with_one_hot(result.final_observations),
-                "_final_obs": everyone,
-                "final_info": step_info,
-                "_final_info": everyone,
-                **step_info,
-            }
+            final_info = infos.copy()
+            infos |= {"final_info": final_info, "_final_info": everyone}
+            infos |= {"final_obs": self._with_one_hot(result.final_observations), "_final_obs": everyone}
         truncated = np.full(self.num_envs, result.done)
         return self._with_one_hot(result.observations), result.rewards, ~everyone, truncated, infos
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue with the same bits in another process: JSON values and arrays only."""
+        """Everything needed to continue with the same bits in another process: JSON values and arrays only.
+
+        An episode is kept as what its reset needs and the actions taken since; stock resets do not depend on anything
+        that happened before them (``tests/envs/test_stepping.py``).
+        """
         return {
             **self._identity,
             "steps": self._steps,
@@ -181,16 +188,28 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
             The current observations [tasks, 39 + tasks].
 
         Raises:
-            UserError: if the state belongs to another benchmark, horizon or seed.
+            UserError: if the state belongs to another benchmark, protocol or seed, or is damaged.
         """
         for key, value in self._identity.items():
             if state.get(key) != value:
-                raise UserError(f"environment state has {key} {state.get(key)!r}, this run has {value!r}: another run's?")
-        self._steps = state["steps"]
-        if self._steps is not None:
-            self._history[: self._steps] = state["actions"]
-            self._tasks.replay(dict(enumerate(state["goals"])), self._history[: self._steps])
-        self._buffers.exceptions[:] = state["simulator_exceptions"]
+                raise UserError(
+                    f"environment state is of another run: {key} {state.get(key)!r}, here {value!r}"
+                )
+        try:
+            steps, goals = state["steps"], dict(enumerate(state["goals"]))
+            actions = np.asarray(state["actions"], dtype=np.float32).reshape(
+                steps or 0, self.num_envs, ACTION_DIM
+            )
+            exceptions = np.asarray(state["simulator_exceptions"], dtype=np.int64).reshape(self.num_envs)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"environment state is damaged ({error}); go on from another checkpoint"
+            ) from None
+        self._steps = steps
+        self._history[: len(actions)] = actions
+        if steps is not None:
+            self._tasks.replay(goals, actions)
+        self._buffers.exceptions[:] = exceptions
         return self._with_one_hot(self._buffers.observations)
 
     def simulator_states(self) -> dict[int, Floats]:

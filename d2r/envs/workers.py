@@ -49,7 +49,9 @@ def share(memory: mmap.mmap, tasks: int) -> Buffers:
 
 
 def _shared_size(tasks: int) -> int:
-    return sum(_aligned(int(np.prod(shape)) * np.dtype(dtype).itemsize) for shape, dtype in Buffers.shapes(tasks))
+    return sum(
+        _aligned(int(np.prod(shape)) * np.dtype(dtype).itemsize) for shape, dtype in Buffers.shapes(tasks)
+    )
 
 
 def _aligned(size: int) -> int:
@@ -73,10 +75,16 @@ class _Worker:
     def __init__(self, number: int, task_names: Sequence[str], memory: int) -> None:
         orders_read, self._orders = os.pipe()
         self._replies, replies_write = os.pipe()
-        self._name = f"environment worker {number} ({', '.join(task_names[:3])}{', ...' * (len(task_names) > 3)})"
+        self._name = (
+            f"environment worker {number} ({', '.join(task_names[:3])}{', ...' * (len(task_names) > 3)})"
+        )
         inherited = (orders_read, replies_write, memory)
         # The modules of this process, one thread: several would fight for the cores.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "OMP_NUM_THREADS": "1",
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, *map(str, inherited)],
             stdin=subprocess.DEVNULL,
@@ -243,9 +251,9 @@ def serve(orders: int, replies: int, memory: mmap.mmap) -> None:
                 with Connection(os.dup(orders), writable=False) as connection:
                     method, arguments = connection.recv()
                 if tasks is None:
-                    *setup, own = arguments
-                    count = len(parse_benchmark(setup[0]).task_names)
-                    tasks, result = TaskSlice(*setup, own, share(memory, count)), None
+                    benchmark = arguments[0]
+                    buffers = share(memory, len(parse_benchmark(benchmark).task_names))
+                    tasks, result = TaskSlice(*(*arguments, buffers)), None
                 else:
                     result = getattr(tasks, method)(*arguments)
                 os.write(replies, _DONE)

@@ -57,7 +57,9 @@ class Report(NamedTuple):
 class StockTask:
     """One task of stock Meta-World, with same-step autoreset and our goals."""
 
-    def __init__(self, name: str, task: int, goals: str, protocol: Protocol, seed: np.random.SeedSequence) -> None:
+    def __init__(
+        self, name: str, task: int, goals: str, protocol: Protocol, seed: np.random.SeedSequence
+    ) -> None:
         from metaworld.policies import ENV_POLICY_MAP  # noqa: PLC0415 - only needed here, and slow to import
 
         self._env = make_stock(name, protocol.reward_version)
@@ -65,7 +67,7 @@ class StockTask:
         self._source = goal_source(self._env, task, kind, seed, evaluation=False)
         self._limited = gym.wrappers.TimeLimit(self._env, protocol.horizon)
         self._scale = protocol.reward_scale
-        self._expert = ENV_POLICY_MAP[name]()
+        self._expert: Any = ENV_POLICY_MAP[name]()  # type: ignore[abstract]
 
     def reset(self) -> dict[str, Floats]:
         """Begin an episode; returns what is compared."""
@@ -92,7 +94,8 @@ class StockTask:
 
     def expert_action(self) -> Floats:
         """What Meta-World's scripted policy does here."""
-        return np.clip(self._expert.get_action(self._observation), -1, 1)
+        action: Floats = self._expert.get_action(self._observation)
+        return action.clip(-1, 1)
 
 
 def verify_environment(
@@ -176,7 +179,9 @@ def _compare(
             field = min(missing)
             return Difference(name, step, field, float(field in expected), float(field in found))
         for field, values in expected.items():
-            same = np.ascontiguousarray(values).view(np.int64) == np.ascontiguousarray(found[field]).view(np.int64)
+            same = np.ascontiguousarray(values).view(np.int64) == np.ascontiguousarray(found[field]).view(
+                np.int64
+            )
             if not same.all():
                 at = int(np.argmin(same))
                 return Difference(name, step, f"{field}[{at}]", float(values[at]), float(found[field][at]))
@@ -186,11 +191,17 @@ def _compare(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``d2r verify env``."""
-    parser.add_argument("--benchmark", default="mt50-rand", help=f"one of {', '.join(BENCHMARKS)} (default: %(default)s)")
-    parser.add_argument("--protocol", default="d2r-official", help="horizon, goals and reward (default: %(default)s)")
+    parser.add_argument(
+        "--benchmark", default="mt50-rand", help=f"{', '.join(BENCHMARKS)} (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--protocol", default="d2r-official", help="horizon, goals and reward (default: %(default)s)"
+    )
     parser.add_argument("--steps", type=int, default=600, help="steps of every task (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of goals and actions (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=0, help="processes of our environment (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes of our environment (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on one line")
 
 
