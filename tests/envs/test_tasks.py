@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+from metaworld.env_dict import MT10_V3, MT50_V3
+
+from d2r.envs.tasks import make_fast, make_stock, parse_benchmark
+from d2r.errors import UserError
+
+
+@pytest.mark.parametrize("goals", ["fixed", "rand"])
+def test_tasks_come_in_metaworlds_order(goals: str) -> None:
+    assert parse_benchmark(f"mt10-{goals}") == (tuple(MT10_V3), goals)
+    assert parse_benchmark(f"mt50-{goals}") == (tuple(MT50_V3), goals)
+
+
+@pytest.mark.parametrize("name", ["mt10", "mt10-random", "mt5-rand", "", "MT10-rand"])
+def test_an_unknown_benchmark_is_named(name: str) -> None:
+    with pytest.raises(UserError, match=f"no benchmark '{name}'"):
+        parse_benchmark(name)
+
+
+def test_a_misspelt_benchmark_gets_the_nearest_name() -> None:
+    with pytest.raises(UserError, match="did you mean 'mt10-rand'"):
+        parse_benchmark("mt10-ran")
+
+
+def test_the_goal_is_part_of_the_observation() -> None:
+    for env in (make_stock("reach-v3"), make_fast("reach-v3")):
+        env._last_rand_vec = env._random_reset_space.high.copy()
+        assert env.reset()[0][36:].tolist() == env._target_pos.tolist()
+
+
+def test_an_unknown_task_gets_the_nearest_name() -> None:
+    with pytest.raises(UserError, match="did you mean 'reach-v3'"):
+        make_fast("reach-v2")
