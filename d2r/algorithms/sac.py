@@ -143,7 +143,7 @@ class MultiTaskSAC:
             actor_rule: RouteRule = Replayed(batch.sources.unsqueeze(0))
         else:
             actor_rule = self.sampled(self.actor, size, generator)
-        critic_rule = DETERMINISTIC
+        critic_rule: RouteRule = DETERMINISTIC
         if self.config.critic_route == "sampled":
             critic_rule = self.sampled(self.critics, size, generator)
         return Draws(noise[0], noise[1], actor_rule, critic_rule, generator)

@@ -155,10 +155,11 @@ def scale_ids() -> tuple[str, ...]:
     return _ids("scales")
 
 
-def _read_named(kind: str, name: str) -> tuple[Path, dict[str, Any]]:
+def _read_named(kind: str, name: str, named_in: Path | None = None) -> tuple[Path, dict[str, Any]]:
     known = _ids(kind)
     if name not in known:
-        raise UserError(f"unknown {kind[:-1]} '{name}'; {nearest(name, known)}")
+        where = f"{named_in}: " if named_in else ""
+        raise UserError(f"{where}unknown {kind[:-1]} '{name}'; {nearest(name, known)}")
     path = config_folder(kind) / f"{name}.yaml"
     data = read_yaml(path)
     if data.get("id") != name:
@@ -185,6 +186,7 @@ def _method_data(name: str, seen: tuple[str, ...] = ()) -> tuple[Path, dict[str,
         return path, data
     if not isinstance(parent, str) or parent in (*seen, name):
         raise UserError(f"{path}: 'extends' must name another method, and not in a circle")
+    _read_named("methods", parent, named_in=path)
     _, base = _method_data(parent, (*seen, name))
     for section in ("network", "sac"):
         own = data.get(section, {})
@@ -219,6 +221,7 @@ def load_scale(name: str) -> Scale:
     """
     path, data = _read_named("scales", name)
     scale = parse(Scale, data, str(path))
+    _read_named("protocols", scale.protocol, named_in=path)
     load_protocol(scale.protocol)
     for group in scale.runs:
         if group.methods != "all":

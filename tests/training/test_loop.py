@@ -1,0 +1,130 @@
+"""A whole small run: its counts, its files, its instruments, and that a seed means one result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from d2r.algorithms.sac import MultiTaskSAC
+from d2r.config import load_method, load_scale, resolve_run
+from d2r.config.networks import RoutedConfig
+from d2r.networks.registry import build_actor, build_critics
+from d2r.training.growth import Growth
+from d2r.training.loop import Machine, Run, train
+from d2r.training.rundir import OUTPUTS, RunFolders
+from d2r.training.seeding import Stream, seed_sequence
+from d2r.training.signals import StopRequest
+
+BUDGET = {"steps": 60, "warmup_steps": 20, "update_every": 4, "evaluate_every": 30, "checkpoint_every": 30}
+
+
+def config(method: str = "d2r", **budget: object) -> object:
+    scale = load_scale("smoke")
+    resolved = resolve_run(
+        scale, "mt10-rand", method, 3, BUDGET | {"evaluation_episodes": 1, "replay_capacity": 60} | budget
+    )
+    return resolved.model_copy(update={"protocol": resolved.protocol.model_copy(update={"horizon": 20})})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("results")
+    assert train(config(), results, Machine()) == 0
+    return results / "runs" / "mt10-rand" / "d2r" / "seed3"
+
+
+def test_counts_and_record(finished: Path) -> None:
+    record = json.loads((finished / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["steps"] == 60
+    assert record["updates"] == (60 - 20) // 4
+    assert record["parameters"]["actor"] > 0
+    assert set(record["outputs"]) == set(OUTPUTS)
+
+
+def test_instruments_are_on_in_every_run(finished: Path) -> None:
+    metrics = pd.read_csv(finished / "metrics.csv", keep_default_na=False)
+    last = metrics[metrics.step == 60]
+    per_task = set(last[last.task != ""].quantity)
+    overall = set(last[last.task == ""].quantity)
+    assert per_task >= {
+        "success", "return", "alpha", "route_temperature", "modules_used", "depth", "route_entropy", "top1_share",
+        "route_change", "agreement", "blocked_share", "multiply_adds", "masked", "entropy",
+    }  # fmt: skip
+    assert overall >= {
+        "route_jaccard", "gradient_cosine", "gradient_cosine_no_resrouting", "critic_gradient_cosine",
+        "multiply_adds_dense", "module_grad_norm.1", "module_grad_norm.16", "grad_norm_actor",
+    }  # fmt: skip
+    used = last[last.quantity == "modules_used"].value.astype(float)
+    assert used.between(1, 16).all()
+    spent = last[last.quantity == "multiply_adds"].value.astype(float)
+    dense = float(last[last.quantity == "multiply_adds_dense"].value.iloc[0])
+    assert (spent < dense + 16 * 2 * 16).all()
+
+
+def test_routes_are_those_of_the_output(finished: Path) -> None:
+    routes = pd.read_csv(finished / "routes.csv")
+    assert (routes.weight > 0).all()
+    into_output = routes[(routes.target == "out") & (routes.step == 60)].groupby("task").weight.sum()
+    assert len(into_output) == 10
+    assert into_output.between(0.999, 1.001).all()
+
+
+def test_one_seed_one_result(finished: Path, tmp_path: Path) -> None:
+    assert train(config(), tmp_path, Machine()) == 0
+    again = tmp_path / "runs" / "mt10-rand" / "d2r" / "seed3"
+    for name in OUTPUTS:
+        if name != "timing.csv":
+            assert (again / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_streams_of_a_run_and_of_other_seeds_differ() -> None:
+    states = [tuple(seed_sequence(seed, stream).generate_state(4)) for seed in range(5) for stream in Stream]
+    assert len(set(states)) == len(states)
+
+
+@pytest.mark.parametrize("actions", ["policy", "uniform"])
+def test_warm_up_acts_as_configured_and_updates_nothing(actions: str, tmp_path: Path) -> None:
+    run_config = config(warmup_actions=actions)
+    folders = RunFolders(tmp_path, run_config)
+    folders.create()
+    with StopRequest() as stop:
+        run = Run(run_config, folders, Machine(), stop)
+        before = [p.clone() for p in run.learner.actor.parameters()]
+        for _ in range(20):
+            run.take_step()
+        assert run.updates == 0
+        assert all(torch.equal(a, b) for a, b in zip(before, run.learner.actor.parameters(), strict=True))
+        taken = run.replay.action[:20]
+        # an untrained policy has standard deviation 1 before the squashing and so saturates; uniform actions do not
+        assert (float(taken.abs().mean()) > 0.55) == (actions == "policy")
+        for _ in range(8):
+            run.take_step()
+        assert run.updates == 2
+        run.close()
+
+
+def learner(method: str) -> MultiTaskSAC:
+    chosen = load_method(method)
+    sizes = {"module_dim": 8, "encoder_dim": 8, "router_dim": 8}
+    generator = torch.Generator().manual_seed(0)
+    network = chosen.network.model_copy(update=sizes)
+    return MultiTaskSAC(build_actor(network, 2, generator), build_critics(network, 2, generator), chosen.sac)
+
+
+def test_growth_waits_for_success_to_stop_rising() -> None:
+    assert isinstance(load_method("d2r-growing").network, RoutedConfig)
+    growth = Growth(learner("d2r-growing"), patience=2)
+    sizes = []
+    for success in (0.1, 0.2, 0.2, 0.1, 0.2, 0.2, 0.3, 0.3):
+        growth.after_evaluation(success)
+        sizes.append(growth.modules)
+    assert sizes == [4, 4, 4, 5, 5, 6, 6, 6]
+    resumed = Growth(learner("d2r-growing"), patience=2)
+    resumed.load_state_dict(growth.state_dict())
+    resumed.after_evaluation(0.3)
+    assert resumed.modules == 5, "the second evaluation without a rise was counted before the restart"
