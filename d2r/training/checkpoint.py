@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from d2r.algorithms.replay import Replay
 from d2r.training.files import sha256, write_bytes
 
 KEEP = 2
-FORMAT = 2
+FORMAT = 3
 COPY = ".copy"
 """Ending of the second copy of a replay segment."""
 
@@ -150,14 +149,8 @@ class CheckpointStore:
         files[name] = digest
         return name
 
-    def load(
-        self, replay: Replay, problem: Callable[[dict[str, Any]], str | None] = lambda _: None
-    ) -> tuple[dict[str, Any] | None, list[str]]:
-        """Read the newest checkpoint that is whole.
-
-        Args:
-            replay: is filled.
-            problem: says why a state cannot be used, if something that it refers to is damaged.
+    def load(self, replay: Replay) -> tuple[dict[str, Any] | None, list[str]]:
+        """Read the newest checkpoint that is whole, and fill ``replay`` from it.
 
         Returns:
             Its state (none if there is no whole one) and a line for everything damaged that was passed over
@@ -169,7 +162,7 @@ class CheckpointStore:
                 manifest = Manifest.read(path)
                 for name, digest in manifest.files.items():
                     self._check(name, digest, notes)
-                state = self._read(manifest, replay, problem)
+                state = self._read(manifest, replay)
             except Damaged as damage:
                 notes.append(
                     f"checkpoint {path.stem.partition('-')[2]} is damaged and was passed over: {damage}"
@@ -196,17 +189,12 @@ class CheckpointStore:
             return f"{name} is missing"
         return None if actual == digest else f"{name} does not have the sha256 that was written"
 
-    def _read(
-        self, manifest: Manifest, replay: Replay, problem: Callable[[dict[str, Any]], str | None]
-    ) -> dict[str, Any]:
+    def _read(self, manifest: Manifest, replay: Replay) -> dict[str, Any]:
         replay.total = 0
         try:
             state: dict[str, Any] = torch.load(
                 self.folder / manifest.state, weights_only=True, map_location="cpu"
             )
-            reason = problem(state)
-            if reason is not None:
-                raise Damaged(reason)
             for start, _, name in manifest.segments:
                 replay.restore(start, safetensors.torch.load((self.folder / name).read_bytes()))
         except (

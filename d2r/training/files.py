@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-CHUNK = 1 << 20
-
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
@@ -40,12 +38,6 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def sync_file(path: Path) -> None:
-    """Make what was written to ``path`` durable."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
 def sync_folder(folder: Path) -> None:
     """Make renames in ``folder`` durable."""
     handle = os.open(folder, os.O_RDONLY)
@@ -55,15 +47,10 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def sha256(path: Path, size: int | None = None) -> str:
-    """Hash a file, or its first ``size`` bytes."""
-    digest = hashlib.sha256()
-    left = path.stat().st_size if size is None else size
+def sha256(path: Path) -> str:
+    """Hash a file."""
     with path.open("rb") as file:
-        while left > 0 and (chunk := file.read(min(CHUNK, left))):
-            digest.update(chunk)
-            left -= len(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _umask() -> int:

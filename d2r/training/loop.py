@@ -148,9 +148,9 @@ class Run:
 
     def _begin(self) -> npt.NDArray[np.float64]:
         """Load the newest whole checkpoint, or start; returns the current observations [task, 39]."""
-        state, notes = self.store.load(self.replay, self._damage_to_tidy_files)
+        state, notes = self.store.load(self.replay)
         for note in notes:
-            print(f"{_name(self.config)}: {note}", file=sys.stderr, flush=True)
+            self._warn(note)
         if state is not None:
             try:
                 return self._restore(state)
@@ -160,9 +160,7 @@ class Run:
                     "remove the folder to start again"
                 ) from None
         if notes:
-            print(
-                f"{_name(self.config)}: no checkpoint is whole; starting again", file=sys.stderr, flush=True
-            )
+            self._warn("no checkpoint is whole; starting again")
         for file in self.tidy.values():
             file.start()
         self.replay.total = 0
@@ -170,9 +168,8 @@ class Run:
         self.replay.begin_episode(torch.from_numpy(observations))
         return observations
 
-    def _damage_to_tidy_files(self, state: dict[str, Any]) -> str | None:
-        damaged = [name for name in TIDY if not self.tidy[name].matches(state["tidy"][name])]
-        return f"{damaged[0]} does not begin with the rows that were written" if damaged else None
+    def _warn(self, message: str) -> None:
+        print(f"{_name(self.config)}: {message}", file=sys.stderr, flush=True)
 
     def _restore(self, state: dict[str, Any]) -> npt.NDArray[np.float64]:
         self.learner.load_state_dict(state["learner"])
@@ -180,7 +177,8 @@ class Run:
         self.learning.set_state(state["learning"])
         self.instruments.load_state_dict(state["instruments"])
         for name, file in self.tidy.items():
-            file.load_state_dict(state["tidy"][name])
+            if not file.load_state_dict(state["tidy"][name]):
+                self._warn(f"{name} was damaged and restored from the checkpoint")
         self.step, self.updates, self.evaluated = state["step"], state["updates"], state["evaluated"]
         self.checkpointed = self.step
         self.success, self.started = state["success"], state["started"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from d2r.training.files import sha256, sync_file
+from d2r.training.files import write_bytes
 
 COLUMNS = {
     "metrics.csv": ("step", "task", "quantity", "value"),
@@ -36,7 +36,7 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
 
 
 class TidyFile:
-    """An append-only CSV file whose state is its length and hash."""
+    """A CSV file that grows as the run goes; a checkpoint holds its rows, so damage to the file loses nothing."""
 
     def __init__(self, folder: Path, name: str):
         self.path = folder / name
@@ -47,23 +47,17 @@ class TidyFile:
         self.path.write_bytes(self.header)
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Add rows; they are on disk at the next checkpoint."""
+        """Add rows; the next checkpoint makes them last."""
         with self.path.open("ab") as file:
             file.write(csv_bytes((), rows))
 
     def state_dict(self) -> dict[str, Any]:
-        """Length and sha256 of the file now, which is on disk when this returns."""
-        sync_file(self.path)
-        size = self.path.stat().st_size
-        return {"size": size, "sha256": sha256(self.path, size)}
+        """The text of the file now."""
+        return {"text": self.path.read_text(encoding="utf-8")}
 
-    def matches(self, state: dict[str, Any]) -> bool:
-        """Whether the file still begins with the bytes of ``state``."""
-        if not self.path.is_file() or self.path.stat().st_size < state["size"]:
-            return False
-        return bool(sha256(self.path, state["size"]) == state["sha256"])
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Cut off what was written after ``state``."""
-        with self.path.open("rb+") as file:
-            file.truncate(state["size"])
+    def load_state_dict(self, state: dict[str, Any]) -> bool:
+        """Go back to ``state``; returns whether the file still began with its text."""
+        text = state["text"].encode()
+        whole = self.path.is_file() and self.path.read_bytes().startswith(text)
+        write_bytes(self.path, text)
+        return whole

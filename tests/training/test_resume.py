@@ -101,7 +101,7 @@ def damage_everything(folder: Path) -> None:
     ("damage", "said"),
     [
         (damage_newest_state, "000000000030 is damaged and was passed over"),
-        (damage_metrics, "metrics.csv does not begin with the rows that were written"),
+        (damage_metrics, "metrics.csv was damaged and restored from the checkpoint"),
         (damage_everything, "no checkpoint is whole; starting again"),
     ],
 )
