@@ -131,9 +131,9 @@ class MultiTaskSAC:
         """A rule that draws the routes of ``network`` for [batch, task] states at the current route temperatures."""
         if network.num_logits == 0:
             return DETERMINISTIC
-        shape = (network.ensemble, batch, network.num_tasks, network.num_logits)
-        gumbel = -torch.empty(shape).exponential_(generator=generator).log()
-        return Sampled(self.route_temperature, gumbel.to(self.log_alpha))
+        shape = (network.ensemble, network.num_logits, batch, network.num_tasks)
+        gumbel = torch.rand(shape, generator=generator).log_().neg_().log_().neg_().to(self.log_alpha)
+        return Sampled(self.route_temperature, gumbel.permute(0, 2, 3, 1))
 
     def draw(self, batch: Batch, generator: torch.Generator) -> Draws:
         """Draw an update's randomness for ``batch``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,23 +40,44 @@ RouteRule = Deterministic | Sampled | Replayed
 DETERMINISTIC = Deterministic()
 
 
-class Route(NamedTuple):
+class Route:
     """How the modules are wired for each transition.
 
     Group g = 0..N-1 has candidates 0..g: group g < N-1 feeds module g+1 (counting from 0), group N-1 feeds the output.
 
-    Attributes:
+    Args:
         sources: [ensemble, batch, task, group, K] indices of the chosen modules; a group with fewer than K candidates
             repeats its last one with weight 0.
         weights: [ensemble, batch, task, group, K], softmax over the chosen logits.
-        suitable: same shape, which (module, source) pairs may be optimised under ResRouting; all where it is off.
+        suitable: same shape, which (module, source) pairs may be optimised under ResRouting.
         logits: [ensemble, batch, task, group, N], minus infinity where there is no such candidate.
+
+    Learning looks at the last two for few of its routes or in another form, so they may be given as functions.
     """
 
-    sources: Tensor
-    weights: Tensor
-    suitable: Tensor
-    logits: Tensor
+    def __init__(
+        self,
+        sources: Tensor,
+        weights: Tensor,
+        suitable: Tensor | Callable[[], Tensor],
+        logits: Tensor | Callable[[], Tensor],
+    ):
+        self.sources, self.weights = sources, weights
+        self._suitable, self._logits = suitable, logits
+
+    @property
+    def suitable(self) -> Tensor:
+        """Which (module, source) pairs may be optimised under ResRouting."""
+        return self._suitable if isinstance(self._suitable, Tensor) else self._suitable()
+
+    @property
+    def logits(self) -> Tensor:
+        """Logits of all candidates."""
+        return self._logits if isinstance(self._logits, Tensor) else self._logits()
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Sources, weights, suitable, logits."""
+        return iter((self.sources, self.weights, self.suitable, self.logits))
 
 
 class Output(NamedTuple):

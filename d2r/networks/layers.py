@@ -51,6 +51,10 @@ class StackedLinear(nn.Module):
         y = torch.baddbmm(self.bias.unsqueeze(1), rows, self.weight.transpose(1, 2))
         return y.view(ensemble, batch, tasks, outputs)
 
+    def transposed(self, x: Tensor) -> Tensor:
+        """Map [E, batch, task, inputs] to [E, outputs, batch * task]: each output of all rows side by side."""
+        return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x.flatten(1, 2).transpose(1, 2))
+
 
 class TaskLinear(nn.Module):
     """A linear map of the one-hot task id: one learned vector per task, plus a bias."""

@@ -5,35 +5,33 @@
     m_i = ReLU(W_i x_i + b_i) + x_i      the shortcut is the official code's ``use_resnet``
     h   = sum_k p_out,k m_s(out,k)
 
-ResRouting (paper section 3.2; official ``DepthRouteModule.forward``) leaves these values alone and changes
-gradients. With sg the stop-gradient and y_i = ReLU(W_i x_i + b_i), each module has two outputs of equal
-value,
+ResRouting (paper section 3.2; official ``DepthRouteModule.forward``) leaves these values alone and changes gradients.
+With sg the stop-gradient and y_i = ReLU(W_i x_i + b_i), each module has two outputs of equal value,
 
     m_i = y_i + x_i    and    mbar_i = sg(y_i) + x_i        (mbar_1 = sg(m_1)),
 
-and where source j is unsuitable for target i, the *branch* of i reads mbar_j in place of m_j: module j's
-own computation gets no gradient from there, while the gradient through its shortcut is kept. The shortcut
-of i always reads m_j.
+and where source j is unsuitable for target i, the *branch* of i reads mbar_j in place of m_j: module j's own
+computation gets no gradient from there, while the gradient through its shortcut is kept. The shortcut of i always
+reads m_j.
 
-Written as one autograd function, because only K of the i - 1 candidates are ever read: a gather in the
-forward pass and an indexed addition in the backward pass replace the full mix. Let A_i be the whole
-gradient that reaches module i's output (through m_i or mbar_i) and G_i the part that came through m_i.
-Going from the output to module 2,
+Written as one autograd function, because only K of the i - 1 candidates are ever read: weighted gathers replace the
+full mixes in both directions. Let A_i be the whole gradient that reaches module i's output (through m_i or mbar_i), G_i
+the part that came through m_i, and T_i the gradient of module i's input. Going from the output to module 2,
 
-    dy_i = G_i,   du_i = W_i^T (dy_i * ReLU'),   dx_i = A_i (0 without the shortcut),
-    A_j += p_ij (du_i + dx_i),   G_j += p_ij (g_ij du_i + dx_i),   dp_ij = <m_j, du_i + dx_i>,
+    T_i = W_i^T (G_i * ReLU') + A_i          (without the shortcut, A_i is 0 here)
+    A_j = sum_i p_ij T_i,     G_j = sum_i p_ij (T_i where j is suitable for i, else A_i),     dp_ij = <m_j, T_i>.
 
-with g_ij = 1 where j is suitable for i. ``tests/networks/reference.py`` says the same with two tensors a
-module and ``detach``.
+``tests/networks/reference.py`` says the same with two tensors a module and ``detach``.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from d2r.networks.readers import inner_products, readers_of, weighted_sum
 
 
 def run_modules(
@@ -58,8 +56,58 @@ def run_modules(
     Returns:
         [E, B, D], the routed mix that the head reads.
     """
-    out: Tensor = _ModuleStack.apply(first, weight, bias, sources, weights, suitable, residual)  # type: ignore[no-untyped-call]
-    return out
+    inputs = (first, weight, bias, weights)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
+        out: Tensor = _ModuleStack.apply(*inputs, sources, suitable, residual)  # type: ignore[no-untyped-call]
+        return out
+    return _forward(*inputs, sources, residual, keep=False).out
+
+
+class _Pass(NamedTuple):
+    """What a forward pass computes.
+
+    Attributes:
+        out: [E, B, D].
+        modules: [N, E, B, D], the output of every module.
+        own: [N-1, E, B, D], y_i; one of them, overwritten N - 1 times, where nothing is kept for the backward pass.
+        mixes: x_i of every module but the first, each [E, B, D].
+        rows: [N, E*B*K], row of each source in ``modules`` as a [N*E*B, D] table.
+    """
+
+    out: Tensor
+    modules: Tensor
+    own: Tensor
+    mixes: list[Tensor]
+    rows: Tensor
+
+
+def _forward(
+    first: Tensor, weight: Tensor, bias: Tensor, weights: Tensor, sources: Tensor, residual: bool, keep: bool
+) -> _Pass:
+    ensemble, batch, dim = first.shape
+    count, rows, top_k = sources.shape
+    index = (sources * rows + torch.arange(rows, device=first.device).unsqueeze(1)).view(count, rows * top_k)
+    modules = first.new_empty(count, ensemble, batch, dim)
+    modules[0] = first
+    table = modules.view(count * rows, dim)
+    own = modules[1:] if not residual else first.new_empty(count - 1 if keep else 1, ensemble, batch, dim)
+    own_of = own.unbind(0) if len(own) == count - 1 else [own[0]] * (count - 1)
+    bags = torch.arange(0, rows * top_k, top_k, device=first.device)
+    index_of, share_of = index.unbind(0), weights.detach().reshape(count, rows * top_k).unbind(0)
+    module_of = modules.unbind(0)[1:]
+    parameters = zip(
+        weight.detach().transpose(2, 3).unbind(1), bias.detach().unsqueeze(2).unbind(1), strict=True
+    )
+    mixes = []
+    for target, (matrix, offset) in enumerate(parameters):
+        x = weighted_sum(table, index_of[target], bags, share_of[target]).view(ensemble, batch, dim)
+        y = torch.baddbmm(offset, x, matrix, out=own_of[target]).relu_()
+        if residual:
+            torch.add(y, x, out=module_of[target])
+        if keep:
+            mixes.append(x)
+    out = weighted_sum(table, index_of[-1], bags, share_of[-1]).view(ensemble, batch, dim)
+    return _Pass(out, modules, own, mixes, index)
 
 
 class _ModuleStack(torch.autograd.Function):
@@ -69,71 +117,54 @@ class _ModuleStack(torch.autograd.Function):
         first: Tensor,
         weight: Tensor,
         bias: Tensor,
-        sources: Tensor,
         weights: Tensor,
+        sources: Tensor,
         suitable: Tensor | None,
         residual: bool,
     ) -> Tensor:
-        ensemble, batch, dim = first.shape
-        count, rows = sources.shape[0], ensemble * batch
-        index = sources * rows + torch.arange(rows, device=first.device).unsqueeze(1)
-        modules = first.new_empty(count, ensemble, batch, dim)
-        mixes = first.new_empty(count - 1, ensemble, batch, dim)
-        modules[0] = first
-        table = modules.view(count * rows, dim)
-        active = torch.empty(count - 1, ensemble, batch, dim, dtype=torch.bool, device=first.device)
-        for target in range(1, count):
-            mix = F.embedding_bag(
-                index[target - 1], table, per_sample_weights=weights[target - 1], mode="sum"
-            )
-            mix = mix.view(ensemble, batch, dim)
-            mixes[target - 1] = mix
-            own = torch.baddbmm(
-                bias[:, target - 1 : target], mix, weight[:, target - 1].transpose(1, 2)
-            ).relu_()
-            torch.gt(own, 0, out=active[target - 1])
-            modules[target] = own.add_(mix) if residual else own
-        out = F.embedding_bag(index[count - 1], table, per_sample_weights=weights[count - 1], mode="sum")
-        ctx.save_for_backward(modules, mixes, active, weight, index, weights, suitable)
+        done = _forward(first, weight, bias, weights, sources, residual, keep=True)
+        ctx.save_for_backward(
+            done.modules, done.own, weight, weights, sources, suitable, done.rows, *done.mixes
+        )
         ctx.residual = residual
-        return out.view(ensemble, batch, dim)
+        return done.out
 
     @staticmethod
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        modules, mixes, active, weight, index, weights, suitable = ctx.saved_tensors
+        modules, own, weight, weights, sources, suitable, index, *mixes = ctx.saved_tensors
         count, ensemble, batch, dim = modules.shape
-        rows, top_k = ensemble * batch, index.shape[-1]
-        table = modules.view(count * rows, dim)
-        whole = torch.zeros_like(table)
-        own = torch.zeros_like(table) if suitable is not None else whole
-        grad_weights = torch.empty_like(weights)
+        rows, top_k = ensemble * batch, weights.shape[-1]
+        # T of each target's input, and below it what an unsuitable source gets instead: A, or 0 without a shortcut.
+        into = modules.new_empty(2, count, ensemble, batch, dim)
+        into[0, -1] = grad_out
+        into[1, -1] = 0
+        if not ctx.residual:
+            into[1] = 0
+        readers = readers_of(into.view(2 * count * rows, dim), sources, weights, suitable)
         want_parameters = ctx.needs_input_grad[1]
         grad_weight = torch.empty_like(weight) if want_parameters else None
         grad_bias = weight.new_empty(weight.shape[:3]) if want_parameters else None
-
-        def send_back(group: int, branch: Tensor, shortcut: Tensor | None) -> None:
-            """Spread the gradient of a target's input over its sources and their weights."""
-            total = branch if shortcut is None else branch + shortcut
-            for k in range(top_k):
-                where = index[group, :, k]
-                share = weights[group, :, k : k + 1]
-                torch.linalg.vecdot(table.index_select(0, where), total, out=grad_weights[group, :, k])
-                whole.index_add_(0, where, total * share)
-                if suitable is not None:
-                    allowed = branch * suitable[group, :, k : k + 1]
-                    own.index_add_(
-                        0, where, (allowed if shortcut is None else allowed.add_(shortcut)).mul_(share)
-                    )
-
-        send_back(count - 1, grad_out.reshape(rows, dim), None)
+        own_of, matrix_of, into_of, instead_of = (
+            own.unbind(0),
+            weight.unbind(1),
+            into[0].unbind(0),
+            into[1].unbind(0),
+        )
         for target in range(count - 1, 0, -1):
-            through = own[target * rows : (target + 1) * rows].view(ensemble, batch, dim) * active[target - 1]
+            through_own = readers.gradient(target, suitable_only=True).view(ensemble, batch, dim)
+            pre_activation = torch.ops.aten.threshold_backward(through_own, own_of[target - 1], 0)
             if grad_weight is not None and grad_bias is not None:
-                grad_weight[:, target - 1] = torch.bmm(through.transpose(1, 2), mixes[target - 1])
-                grad_bias[:, target - 1] = through.sum(1)
-            branch = torch.bmm(through, weight[:, target - 1]).view(rows, dim)
-            send_back(
-                target - 1, branch, whole[target * rows : (target + 1) * rows] if ctx.residual else None
-            )
-        grad_first = own[:rows].view(ensemble, batch, dim)
-        return grad_first, grad_weight, grad_bias, None, grad_weights, None, None
+                torch.bmm(pre_activation.transpose(1, 2), mixes[target - 1], out=grad_weight[:, target - 1])
+                torch.sum(pre_activation, 1, out=grad_bias[:, target - 1])
+            if ctx.residual:
+                whole = through_own
+                if suitable is not None:
+                    whole = readers.gradient(target, suitable_only=False).view(ensemble, batch, dim)
+                    instead_of[target - 1].copy_(whole)
+                torch.baddbmm(whole, pre_activation, matrix_of[target - 1], out=into_of[target - 1])
+            else:
+                torch.bmm(pre_activation, matrix_of[target - 1], out=into_of[target - 1])
+        grad_first = readers.gradient(0, suitable_only=True).view(ensemble, batch, dim)
+        table, sent = modules.view(count * rows, dim), into[0].view(count * rows, dim)
+        grad_weights = inner_products(sent, table, index.view(-1), top_k)
+        return grad_first, grad_weight, grad_bias, grad_weights.view(weights.shape), None, None, None

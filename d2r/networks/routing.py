@@ -104,13 +104,17 @@ class RoutedNetwork(ModularNetwork):
         self.head = StackedLinear(ensemble, dim, outputs, generator, head=True)
 
         position, group = torch.arange(count), torch.arange(count).unsqueeze(1)
+        self.first_logit: Tensor
         self.logit_index: Tensor
         self.last_candidate: Tensor
         self.exists: Tensor
         self.in_group: Tensor
-        flat = group * (group + 1) // 2 + torch.minimum(position, group)
-        self.register_buffer("logit_index", flat.flatten(), persistent=False)
-        for name in ("last_candidate", "exists", "in_group"):
+        self.logit_or_nothing: Tensor
+        first_logit = group * (group + 1) // 2
+        in_logits = first_logit + torch.minimum(position, group)
+        self.register_buffer("first_logit", first_logit, persistent=False)
+        self.register_buffer("logit_index", in_logits.flatten(), persistent=False)
+        for name in ("last_candidate", "exists", "in_group", "logit_or_nothing"):
             self.register_buffer(name, None, persistent=False)
         grows = config.initial_modules is not None
         self.active: Tensor
@@ -119,8 +123,8 @@ class RoutedNetwork(ModularNetwork):
         self.fixed_route: Tensor | None
         fixed = None
         if config.router == "random":
-            order = torch.rand((ensemble, 1, num_tasks, count, count), generator=generator)
-            fixed = self.top(order.masked_fill(~self.exists, NO_CANDIDATE))
+            order = torch.rand((ensemble, count, count, num_tasks), generator=generator)
+            fixed = self.top(order.masked_fill(~self.exists.unsqueeze(2), NO_CANDIDATE))
         self.register_buffer("fixed_route", fixed)
         if config.initialisation == "fan-in":
             self._bound_by_inputs()
@@ -133,10 +137,14 @@ class RoutedNetwork(ModularNetwork):
                 parameter.data.mul_(math.sqrt(outputs / inputs))
 
     @property
+    def num_candidates(self) -> int:
+        """N(N+1)/2 pairs of a target and a module before it."""
+        return self.config.num_modules * (self.config.num_modules + 1) // 2
+
+    @property
     def num_logits(self) -> int:
         """N(N+1)/2; 0 for fixed depth, where there is nothing to draw."""
-        count = self.config.num_modules
-        return 0 if self.config.router == "none" else count * (count + 1) // 2
+        return 0 if self.config.router == "none" else self.num_candidates
 
     @property
     def route_shape(self) -> tuple[int, int] | None:
@@ -167,58 +175,52 @@ class RoutedNetwork(ModularNetwork):
         position = torch.arange(self.config.num_modules, device=self.logit_index.device)
         self.last_candidate = position.clamp(max=self.in_use - 1).unsqueeze(1)
         self.exists = position <= self.last_candidate
+        self.logit_or_nothing = torch.where(
+            self.exists, self.first_logit + position, self.num_candidates
+        ).flatten()
         self.in_group = position[: self.top_k] <= self.last_candidate
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Route every row of ``x`` ([E or 1, batch, task, inputs]) by ``rule``; see :class:`Network`."""
-        state = self.state_encoder[1](self.state_encoder[0](x).relu())
-        route = self.route(state, rule)
+        state = self.state_encoder[1](self.state_encoder[0](x).relu_())
         ensemble, batch, tasks, _ = state.shape
-        features = self.router_input(state) if self.config.router == "none" else state
-        first = self.first_module(features.relu()).relu()
+        seen = self.router_input(state)
+        logits = self.routing_logits(seen)
+        restrict = self.training and self.restricts and torch.is_grad_enabled()
+        with torch.no_grad():
+            sources = self.choose(logits.detach(), rule, batch)
+            suitable = self.suitable(logits.detach(), sources) if restrict else None
+        weights = self.weigh(logits, sources)
+
+        features = seen if self.config.router == "none" else state
+        first = self.first_module(features.relu()).relu_()
         last = self.in_use - 1
-
-        def per_group(t: Tensor) -> Tensor:
-            if self.in_use < self.config.num_modules:
-                t = torch.cat([t[..., :last, :], t[..., -1:, :]], -2)
-            return t.reshape(ensemble * batch * tasks, *t.shape[3:]).transpose(0, 1).contiguous()
-
-        restrict = self.training and self.restricts
         mixed = run_modules(
             first.flatten(1, 2),
             self.module_weight[:, :last],
             self.module_bias[:, :last],
-            per_group(route.sources),
-            per_group(route.weights),
-            per_group(route.suitable) if restrict else None,
+            self.per_group(sources),
+            self.per_group(weights),
+            None if suitable is None else self.per_group(suitable),
             self.config.residual,
+        )
+
+        def per_row(t: Tensor) -> Tensor:
+            return t.view(*t.shape[:3], batch, tasks).permute(0, 3, 4, 1, 2)
+
+        route = Route(
+            per_row(sources),
+            per_row(weights),
+            lambda: per_row(self.suitable(logits.detach(), sources)),
+            lambda: per_row(self.in_groups(logits)),
         )
         return Output(self.head(mixed.view(ensemble, batch, tasks, -1)), route)
 
-    def route(self, state: Tensor, rule: RouteRule) -> Route:
-        """Choose sources and weigh them, for encoded states [ensemble, batch, task, encoder_dim]."""
-        logits = self.routing_logits(state)
-        sources = self.choose(logits, rule)
-        chosen = logits.gather(-1, sources).masked_fill(~self.in_group, NO_CANDIDATE)
-        weights = (
-            chosen.softmax(-1) if self.config.renormalise else (chosen - logits.logsumexp(-1, True)).exp()
-        )
-        return Route(sources, weights, self.suitable(logits, sources), logits)
-
-    def routing_logits(self, state: Tensor) -> Tensor:
-        """Logits [ensemble, batch, task, group, N]; minus infinity where a group has no such candidate."""
-        count = self.config.num_modules
-        if self.router is None:
-            return state.new_zeros(*state.shape[:3], count, count).masked_fill(~self.exists, NO_CANDIDATE)
-        hidden = self.router_input(state)
-        for layer in self.router[:-1]:
-            hidden = layer(hidden).relu()
-        return self.per_candidate(self.router[-1](hidden)).masked_fill(~self.exists, NO_CANDIDATE)
-
-    def per_candidate(self, flat: Tensor) -> Tensor:
-        """Spread values of N(N+1)/2 candidates [...] to [..., group, N], with anything where there is none."""
-        count = self.config.num_modules
-        return flat.index_select(-1, self.logit_index).view(*flat.shape[:-1], count, count)
+    def per_group(self, t: Tensor) -> Tensor:
+        """From [ensemble, group, K, row] to [group in use, ensemble * row, K], as ``run_modules`` wants it."""
+        if self.in_use < self.config.num_modules:
+            t = torch.cat([t[:, : self.in_use - 1], t[:, -1:]], 1)
+        return t.permute(1, 0, 3, 2).flatten(1, 2).contiguous()
 
     def router_input(self, state: Tensor) -> Tensor:
         """What the router sees: u = e * f (the paper's state routing), or an ablation of it."""
@@ -235,31 +237,72 @@ class RoutedNetwork(ModularNetwork):
             case _:
                 return task.expand_as(state)
 
-    def choose(self, logits: Tensor, rule: RouteRule) -> Tensor:
-        """Pick K sources a group, [ensemble, batch, task, group, K]."""
+    def routing_logits(self, seen: Tensor) -> Tensor:
+        """Logits [ensemble, N(N+1)/2, row], a row being a (batch, task) pair: groups are reduced over whole vectors."""
+        if self.router is None:
+            ensemble, batch, tasks, _ = seen.shape
+            return seen.new_zeros(ensemble, self.num_candidates, batch * tasks)
+        hidden = seen
+        for layer in self.router[:-1]:
+            hidden = layer(hidden).relu_()
+        last = self.router[-1]
+        assert isinstance(last, StackedLinear)
+        return last.transposed(hidden)
+
+    def in_groups(self, logits: Tensor) -> Tensor:
+        """Spread logits over [ensemble, group, N, row]; minus infinity where a group has no such candidate."""
+        count = self.config.num_modules
+        nothing = logits.new_full((logits.shape[0], 1, logits.shape[2]), NO_CANDIDATE)
+        spread = torch.cat([logits, nothing], 1).index_select(1, self.logit_or_nothing)
+        return spread.view(logits.shape[0], count, count, -1)
+
+    def choose(self, logits: Tensor, rule: RouteRule, batch: int) -> Tensor:
+        """Pick K sources a group, [ensemble, group, K, row]."""
         match rule:
             case Replayed(sources):
-                return sources.to(torch.long).expand(logits.shape[0], -1, -1, -1, -1)
+                replayed = sources.permute(0, 3, 4, 1, 2).flatten(3).to(torch.long)
+                return replayed.expand(self.ensemble, -1, -1, -1)
             case Sampled(temperature, gumbel):
-                return self.top(logits / temperature.view(-1, 1, 1) + self.per_candidate(gumbel))
+                coldness = temperature.reciprocal().repeat(batch)
+                noise = gumbel.permute(0, 3, 1, 2).flatten(2)
+                return self.top(self.in_groups(torch.addcmul(noise, logits, coldness)))
             case Deterministic() if self.fixed_route is not None:
-                return self.fixed_route.expand(-1, logits.shape[1], -1, -1, -1)
+                return self.fixed_route.repeat(1, 1, 1, batch)
             case Deterministic() if self.config.router == "none":
-                return self.last_candidate.expand(*logits.shape[:-1], 1)
+                return self.last_candidate.unsqueeze(2).expand(self.ensemble, -1, 1, logits.shape[-1])
             case Deterministic():
-                return self.top(logits)
+                return self.top(self.in_groups(logits))
 
     def top(self, scores: Tensor) -> Tensor:
-        """Indices of the K largest scores of each group; a group of fewer than K repeats its last candidate."""
-        return torch.minimum(scores.topk(self.top_k, dim=-1).indices, self.last_candidate)
+        """The K largest scores of each group of [ensemble, group, N, row]; fewer than K repeat the last candidate."""
+        count = self.config.num_modules
+        if self.top_k == count:
+            best = torch.arange(count, device=scores.device).view(-1, 1).expand_as(scores)
+        else:
+            best = largest(scores, self.top_k)
+        return torch.where(self.in_group.unsqueeze(2), best, self.last_candidate.unsqueeze(2))
+
+    def weigh(self, logits: Tensor, sources: Tensor) -> Tensor:
+        """Softmax over the logits of the chosen sources alone, or their part of the full one, [ensemble, group, K, row]."""
+        missing = torch.where(self.in_group, 0.0, NO_CANDIDATE).to(logits.dtype).unsqueeze(2)
+        chosen = self.of_sources(logits, sources) + missing
+        if self.config.renormalise:
+            return chosen.softmax(2)
+        return (chosen - self.in_groups(logits).logsumexp(2, keepdim=True)).exp()
 
     def suitable(self, logits: Tensor, sources: Tensor) -> Tensor:
         """Which chosen sources ResRouting lets be optimised, same shape as ``sources``."""
+        in_groups = self.in_groups(logits)
         if self.config.resrouting == "target":
-            best = self.top(logits)
-            return (sources.unsqueeze(-1) == best.unsqueeze(-2)).any(-1)
-        log_share = logits.gather(-1, sources) - logits.logsumexp(-1, keepdim=True)
-        return log_share.exp() > 1.0 / (self.last_candidate + 2)
+            best = self.top(in_groups)
+            return (sources.unsqueeze(3) == best.unsqueeze(2)).any(3)
+        log_share = self.of_sources(logits, sources) - in_groups.logsumexp(2, keepdim=True)
+        return log_share.exp() > 1.0 / (self.last_candidate + 2).unsqueeze(2)
+
+    def of_sources(self, logits: Tensor, sources: Tensor) -> Tensor:
+        """The logits of chosen sources, [ensemble, group, K, row]."""
+        index = sources + self.first_logit.unsqueeze(2)
+        return logits.gather(1, index.flatten(1, 2)).view(sources.shape)
 
     @property
     def restricts(self) -> bool:
@@ -284,3 +327,19 @@ class RoutedNetwork(ModularNetwork):
         return route_graph.multiply_adds(
             edge, outside, self.config.encoder_dim, self.config.module_dim, self.top_k
         )
+
+
+def largest(scores: Tensor, k: int) -> Tensor:
+    """Indices of the k largest scores along dimension 2, largest first; of equal ones the first comes first.
+
+    Where the scores of many rows lie side by side this is much faster than ``topk``: k passes of vector maxima.
+    """
+    count = scores.shape[2]
+    rank = torch.arange(count, 0, -1, dtype=torch.uint8, device=scores.device).unsqueeze(1)
+    chosen: list[Tensor] = []
+    for _ in range(k):
+        if chosen:
+            scores = scores.scatter(2, chosen[-1], NO_CANDIDATE)
+        is_best = scores == scores.amax(2, keepdim=True)
+        chosen.append(count - (is_best * rank).amax(2, keepdim=True).to(torch.long))
+    return torch.cat(chosen, 2)

@@ -231,8 +231,10 @@ def _named(network: RoutedNetwork, member: int, grad: bool = False) -> Iterator[
 
 def _sources(network: RoutedNetwork, k_hot: Tensor) -> Tensor:
     """Turn k-hot routes [..., N(N+1)/2] into indices [1, ..., group, K]."""
-    padded = network.per_candidate(k_hot)
-    return network.top(padded.masked_fill(~network.exists, -1.0)).unsqueeze(0)
+    count = network.config.num_modules
+    padded = k_hot.index_select(-1, network.logit_index).view(*k_hot.shape[:-1], count, count)
+    taken = padded.masked_fill(~network.exists, -1.0).topk(network.top_k).indices
+    return torch.minimum(taken, network.last_candidate).unsqueeze(0)
 
 
 def _forward_arrays(network: RoutedNetwork, output: Output) -> Iterator[tuple[str, Tensor]]:

@@ -309,12 +309,11 @@ def test_sampling_has_the_exact_distribution_without_replacement(temperature: fl
     built = build_actor(config, 1, torch.Generator().manual_seed(0))
     assert isinstance(built, RoutedNetwork)
     values = torch.tensor([0.7, -0.4, 0.1, 1.1])
-    logits = torch.full((1, 1, 1, 4, 4), float("-inf")).masked_fill(built.exists, 0.0)
-    logits[..., 3, :] = values
+    logits = torch.cat([torch.zeros(6), values]).view(1, 10, 1)
     draws = 40_000
     gumbel = -torch.empty(1, draws, 1, 10).exponential_(generator=torch.Generator().manual_seed(5)).log()
-    picked = built.choose(logits.expand(1, draws, 1, 4, 4), Sampled(torch.tensor([temperature]), gumbel))
-    pairs = picked[0, :, 0, 3]
+    rule = Sampled(torch.tensor([temperature]), gumbel)
+    pairs = built.choose(logits.expand(1, 10, draws), rule, draws)[0, 3].T
     p = (values / temperature).softmax(0)
     expected, observed = [], []
     for first in range(4):

@@ -1,0 +1,98 @@
+"""The fast module stack against the plain one, on a CPU's way back and on a GPU's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from d2r.networks import module_stack
+from d2r.networks.module_stack import run_modules
+from d2r.networks.readers import DenseReaders
+from d2r.networks.routing import largest
+from tests.networks.reference import dense_modules
+
+
+def random_case(ensemble, batch, dim, groups, top_k, restricted, seed):
+    """Random inputs; half of the sources of a group repeat, as they do where modules are scarce."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+    candidates = torch.arange(1, groups + 1).view(-1, 1)
+    scores = torch.rand(groups, ensemble * batch, groups, generator=generator)
+    scores = scores.masked_fill((torch.arange(groups) >= candidates).unsqueeze(1), -1.0)
+    sources = scores.topk(top_k, dim=-1).indices
+    taken = sources < candidates.unsqueeze(1)
+    sources = torch.where(taken, sources, candidates.unsqueeze(1) - 1)
+    weights = torch.rand(sources.shape, generator=generator, dtype=torch.float64) * taken
+    suitable = torch.rand(sources.shape, generator=generator) < 0.5
+    tensors = (
+        normal(ensemble, batch, dim),
+        normal(ensemble, groups - 1, dim, dim),
+        normal(ensemble, groups - 1, dim),
+    )
+    return (*tensors, sources, weights.requires_grad_(), suitable if restricted else None)
+
+
+def value_and_gradients(run, case, residual):
+    out = run(*case, residual)
+    probe = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)
+    wanted = [case[0], case[1], case[2], case[4]]
+    return out, *torch.autograd.grad((out * probe).sum(), wanted)
+
+
+@pytest.mark.parametrize("way_back", ["sorted", "dense"])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_equals_the_plain_module_stack(way_back, data):
+    groups = data.draw(st.integers(2, 7), "modules")
+    case = random_case(
+        ensemble=data.draw(st.integers(1, 2), "ensemble"),
+        batch=data.draw(st.integers(1, 6), "batch"),
+        dim=data.draw(st.integers(1, 5), "dim"),
+        groups=groups,
+        top_k=data.draw(st.integers(1, groups), "top_k"),
+        restricted=data.draw(st.booleans(), "resrouting"),
+        seed=data.draw(st.integers(0, 2**31), "seed"),
+    )
+    residual = data.draw(st.booleans(), "residual")
+    with pytest.MonkeyPatch.context() as patch:
+        if way_back == "dense":
+            patch.setattr(module_stack, "readers_of", DenseReaders)
+        fast = value_and_gradients(run_modules, case, residual)
+    for ours, plain in zip(fast, value_and_gradients(dense_modules, case, residual), strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-11)
+
+
+def test_without_gradients_the_value_is_the_same_bits():
+    case = random_case(ensemble=2, batch=5, dim=4, groups=6, top_k=2, restricted=True, seed=0)
+    with torch.no_grad():
+        without = run_modules(*case, True)
+    assert torch.equal(without, run_modules(*case, True))
+
+
+def test_fixed_parameters_get_no_gradient_and_change_no_other():
+    case = random_case(ensemble=2, batch=5, dim=4, groups=6, top_k=2, restricted=True, seed=1)
+    free = value_and_gradients(run_modules, case, residual=True)
+    first, weight, bias, sources, weights, suitable = case
+    frozen = (first, weight.detach(), bias.detach(), sources, weights, suitable)
+    out = run_modules(*frozen, True)
+    probe = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)
+    of_first, of_weights = torch.autograd.grad((out * probe).sum(), [first, weights])
+    assert torch.equal(of_first, free[1])
+    assert torch.equal(of_weights, free[4])
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**31), count=st.integers(1, 9), data=st.data())
+def test_largest_is_topk(seed, count, data):
+    k = data.draw(st.integers(1, count))
+    scores = torch.randn(2, 3, count, 5, generator=torch.Generator().manual_seed(seed))
+    assert torch.equal(largest(scores, k), scores.topk(k, dim=2).indices)
+
+
+def test_of_equal_scores_the_first_is_largest():
+    assert largest(torch.zeros(1, 1, 4, 1), 2).flatten().tolist() == [0, 1]
