@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+# By default MuJoCo writes MUJOCO_LOG.TXT wherever it happens to run; unstable steps are counted instead (slices.py).
+mujoco.set_mju_user_warning(lambda _: None)
+
 
 class _Compiled:
     """A model as compiled from its file, and which environment's positions it holds at the moment."""

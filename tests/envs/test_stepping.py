@@ -66,7 +66,9 @@ def test_tolerance_refuses_what_stock_refuses(arguments: tuple[Any, ...]) -> Non
 
 @given(
     x=hnp.arrays(
-        st.sampled_from([np.float64, np.float32, np.int64]), st.integers(1, 9), elements=st.integers(-999, 999)
+        st.sampled_from([np.float64, np.float32, np.int64]),
+        st.integers(1, 9),
+        elements=st.integers(-999, 999),
     ),
     scale=st.floats(1e-6, 1e3),
     step=st.sampled_from([1, 2, -1]),
@@ -79,7 +81,9 @@ def test_norm(x: Any, scale: float, step: int, axis: int | None) -> None:
         assert same_bits(stepping._norm(values, axis=chosen), np.linalg.norm(values, axis=chosen))
 
 
-@given(st.lists(hnp.arrays(np.float64, st.integers(0, 4)) | st.floats().map(np.float64), min_size=1, max_size=4))
+@given(
+    st.lists(hnp.arrays(np.float64, st.integers(0, 4)) | st.floats().map(np.float64), min_size=1, max_size=4)
+)
 @settings(max_examples=200, deadline=None)
 def test_hstack(parts: list[Any]) -> None:
     assert same_bits(stepping._hstack(parts), np.hstack(parts))
@@ -187,7 +191,10 @@ def states_after_motion(task: str, draws: int) -> tuple[int, int]:
     """Number of different places of the model's bodies that goals lead to, and of states after the reset motion."""
     env = make_fast(task)
     space, chance = env._random_reset_space, np.random.default_rng(7)
-    corners = [np.where(high, space.high, space.low) for high in itertools.product((False, True), repeat=space.low.size)]
+    corners = [
+        np.where(high, space.high, space.low)
+        for high in itertools.product((False, True), repeat=space.low.size)
+    ]
     bodies: set[bytes] = set()
     states: set[bytes] = set()
     for goal in [*corners, *chance.uniform(space.low, space.high, (draws, space.low.size))]:
