@@ -15,10 +15,10 @@ VENV := .venv
 INSTALLED := $(VENV)/installed-$(TORCH)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help all test lint lock image sbom clean $(VENV)
+.PHONY: help all test test-faults lint lock image sbom clean $(VENV)
 
 help:  ## list the targets
-	@grep -E '^[a-z$$()A-Z]+:.*##' Makefile | sed 's/\$$(VENV)/.venv/; s/:.*##/\t/' | expand -t 10
+	@grep -E '^[a-zA-Z$$()-]+:.*##' Makefile | sed 's/\$$(VENV)/.venv/; s/:.*##/\t/' | expand -t 13
 
 $(VENV): $(INSTALLED)  ## create the environment from the lock file, with the command d2r in .venv/bin
 
@@ -36,6 +36,9 @@ all: $(VENV)  ## train, evaluate and report everything at SCALE (default smoke) 
 
 test: $(VENV)  ## run the tests
 	pytest --quiet --numprocesses auto --maxprocesses 8
+
+test-faults: $(VENV)  ## kill runs, fill disks, damage files, feed rubbish; ends with a line of counts (slow)
+	pytest --quiet -m "slow or not slow" tests/faults
 
 lint: $(VENV)  ## check style, types and the workflow
 	ruff check .
