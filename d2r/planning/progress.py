@@ -167,9 +167,10 @@ def _is_training(progress: Mapping[str, Any], state: Path, now: datetime) -> boo
 
 
 def _lock_holder(state: Path) -> int | None:
-    """The process that wrote its number into the run's lock when it last began."""
+    """The process that holds the run's lock, or held it last, if it is one of this machine: ``PID on HOST``."""
     try:
-        return int((state / "lock").read_text(encoding="ascii"))
+        pid, _, host = (state / "lock").read_text(encoding="utf-8").strip().partition(" on ")
+        return int(pid) if host == os.uname().nodename else None
     except (OSError, ValueError):
         return None
 

@@ -1,12 +1,16 @@
-"""Stopping politely: the first SIGTERM or SIGINT is noted, a second one ends the process at once."""
+"""Stopping politely: the first SIGTERM or SIGINT is noted, a later second one ends the process at once."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
+
+ECHO_SECONDS = 1.0
+"""A signal this soon after the first is its echo: when Snakemake is killed, each of its threads announces the death."""
 
 
 class StopRequest:
@@ -14,6 +18,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._asked = 0.0
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -36,7 +41,8 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self.signal is not None:
+        if self.signal is None:
+            self.signal, self._asked = number, time.monotonic()
+        elif time.monotonic() - self._asked > ECHO_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        self.signal = number

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from d2r.errors import RunFailure, UserError
 from d2r.training import files
 from d2r.training.loop import Machine, Run, train
 from d2r.training.rundir import Lock
-from d2r.training.signals import StopRequest
+from d2r.training.signals import ECHO_SECONDS, StopRequest
 
 
 def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
@@ -66,6 +67,10 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
     if pid == 0:
         with StopRequest() as stop:
             os.kill(os.getpid(), signal.SIGTERM)
+            if stop.signal != signal.SIGTERM:
+                os._exit(1)
+            os.kill(os.getpid(), signal.SIGTERM)  # an echo of the first
+            time.sleep(ECHO_SECONDS + 0.1)
             if stop.signal != signal.SIGTERM:
                 os._exit(1)
             os.kill(os.getpid(), signal.SIGTERM)

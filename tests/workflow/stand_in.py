@@ -45,7 +45,7 @@ def train(arguments: list[str]) -> int:
     results = Path(args.results)
     state, folder = key.state_folder(results), key.folder(results)
     checkpoint = state / "checkpoint"
-    write(state / "lock", f"{os.getpid()}\n")
+    write(state / "lock", f"{os.getpid()} on {os.uname().nodename}\n")
     step = int(checkpoint.read_text()) if checkpoint.exists() else 0
     with Path("starts.log").open("a") as log:
         log.write(f"{args.benchmark}/{args.method}/seed{args.seed} {step}\n")

@@ -1,6 +1,7 @@
 """``d2r plan`` and ``d2r status``: what they say follows from the files and the rates, and from nothing else."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -126,7 +127,7 @@ def progress_of(tmp_path: Path):
 def write_progress(tmp_path: Path, pid: int, **changes: object) -> None:
     state = KEY.state_folder(tmp_path)
     state.mkdir(parents=True, exist_ok=True)
-    (state / "lock").write_text(f"{pid}\n")
+    (state / "lock").write_text(f"{pid} on {os.uname().nodename}\n")
     now = datetime.now(UTC).isoformat()
     progress = {"step": 100, "steps": 400, "updates": 1, "success": 0.25, "started": now, "updated": now}
     (state / "progress.json").write_text(
