@@ -55,7 +55,7 @@ def run_progress(key: RunKey, results: Path, scale: Scale, now: datetime | None 
         status: Status = "failed" if record.get("status") == "failed" else "finished"
         if status == "finished" and record.get("config_hash") != config_hash(config):
             status = "outdated"
-        done = int(record.get("steps", 0))
+        done = _count(record.get("steps"), 0)
         return RunProgress(
             key.benchmark, key.method, key.seed, status, done, steps,
             _rate_of_record(record), last_success(key.folder(results)), None,
@@ -66,7 +66,7 @@ def run_progress(key: RunKey, results: Path, scale: Scale, now: datetime | None 
         status = "running" if began else "waiting"
         return RunProgress(key.benchmark, key.method, key.seed, status, 0, steps, None, None, None)
     progress = read_record(state / PROGRESS)
-    step, steps = int(progress.get("step", 0)), int(progress.get("steps", steps))
+    step, steps = _count(progress.get("step"), 0), _count(progress.get("steps"), steps)
     rate = _number(progress.get("steps_per_second"))
     alive = _is_training(progress, state, now or datetime.now(UTC))
     eta = (steps - step) / rate if alive and rate else None
@@ -145,8 +145,19 @@ def _rate_of_record(record: Mapping[str, Any]) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """A finite number, or none for anything else."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > MOST:
+        return None
+    return float(value) if value == value else None
 
+
+def _count(value: object, otherwise: int) -> int:
+    number = _number(value)
+    return otherwise if number is None else int(number)
+
+
+MOST = 1e15
+"""No count or rate of ours is larger; a file that says so is damaged."""
 
 SILENT_SECONDS = 600
 """A run whose process cannot be seen from here (another node, a container) counts as stopped after this."""
