@@ -20,6 +20,13 @@ def task_difficulty(results: Results, benchmark: str) -> pd.DataFrame:
         baselines, the last step for runs that never get there; ``final_success`` of the same runs; ``difficulty``:
         mean of the ranks in both (1 = easiest). Empty if no baseline finished.
     """
+    key = ("difficulty", benchmark)
+    if key not in results.memo:
+        results.memo[key] = _measure(results, benchmark)
+    return results.memo[key]
+
+
+def _measure(results: Results, benchmark: str) -> pd.DataFrame:
     baselines = [method.id for method in results.methods if method.kind == "baseline"]
     final = results.final_success
     final = final[(final["benchmark"] == benchmark) & final["method"].isin(baselines)]
@@ -50,13 +57,15 @@ def correlation_over_training(results: Results, benchmark: str, method: str) -> 
     NaN where a run uses the same number of modules for all tasks, so that there is nothing to rank.
     """
     difficulty = task_difficulty(results, benchmark)["difficulty"]
-    rows = results.metric("modules_used", benchmark, method)
+    used = results.recorded("modules_used", benchmark, method)
     found: dict[tuple[int, int], float] = {}
-    for (seed, step), part in rows.groupby(["seed", "step"]):
-        used = part.groupby("task")["value"].mean()
-        tasks = used.index.intersection(difficulty.index)
-        rho = spearman(used[tasks].to_numpy(dtype=float), difficulty[tasks].to_numpy(dtype=float))
-        found[int(str(seed)), int(str(step))] = np.nan if rho is None else rho
+    for seed, part in used.groupby(level="seed"):
+        table = part.droplevel("seed")
+        tasks = table.index.intersection(difficulty.index)
+        ranks = difficulty[tasks].to_numpy(dtype=float)
+        for step, values in table.loc[tasks].items():
+            rho = spearman(values.to_numpy(dtype=float), ranks) if values.notna().all() else None
+            found[int(str(seed)), int(str(step))] = np.nan if rho is None else rho
     if not found:
         return pd.DataFrame()
     index = pd.MultiIndex.from_tuples(list(found), names=["seed", "step"])

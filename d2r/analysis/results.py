@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from d2r.errors import UserError, nearest
 
 Floats = npt.NDArray[np.float64]
 REFERENCE = "d2r"
+COLLECTED = ("runs", "metrics", "evaluation", "routes")
 TEXT_COLUMNS = (
     "task",
     "target",
@@ -56,6 +58,14 @@ class Results:
     def scale(self) -> str:
         """Id of the scale."""
         return str(self.runs["scale"].iloc[0])
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the collected tables: equal exactly when every number is."""
+        paths = [self.folder / "collected" / f"{name}.csv" for name in COLLECTED]
+        return hashlib.sha256(
+            b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths)
+        ).hexdigest()
 
     @cached_property
     def protocol(self) -> str:
@@ -119,14 +129,21 @@ class Results:
         counted = self.evaluation.merge(self.finished[keys], on=keys)
         return counted.groupby([*keys, "task"], sort=False)["success"].mean().reset_index()
 
+    @cached_property
+    def memo(self) -> dict[tuple[str, ...], pd.DataFrame]:
+        """Tables that are asked for again and again, by what they are."""
+        return {}
+
     def scores(self, benchmark: str, method: str) -> pd.DataFrame:
         """Final success: one row per seed (ascending), one column per task; empty where no run finished."""
-        rows = self.final_success
-        rows = rows[(rows["benchmark"] == benchmark) & (rows["method"] == method)]
-        table = rows.pivot_table(index="seed", columns="task", values="success", sort=False)
-        return table.reindex(
-            columns=[name for name in self.tasks.get(benchmark, []) if name in table]
-        ).sort_index()
+        key = ("scores", benchmark, method)
+        if key not in self.memo:
+            rows = self.final_success
+            rows = rows[(rows["benchmark"] == benchmark) & (rows["method"] == method)]
+            table = rows.pivot_table(index="seed", columns="task", values="success", sort=False)
+            present = [name for name in self.tasks.get(benchmark, []) if name in table]
+            self.memo[key] = table.reindex(columns=present).sort_index()
+        return self.memo[key]
 
     def run_scores(self, benchmark: str, method: str) -> pd.Series[float]:
         """Mean success over tasks of each finished run, by seed: the number that a run contributes."""
@@ -162,25 +179,17 @@ class Results:
         last = rows[rows["step"] == rows.groupby("seed")["step"].transform("max")]
         return last.groupby("seed")["value"].mean()
 
-    @cached_property
-    def _curve_tables(self) -> dict[tuple[str, str, str], pd.DataFrame]:
-        return {}
+    def recorded(self, quantity: str, benchmark: str, method: str) -> pd.DataFrame:
+        """A quantity over training: one row per (seed, task), one column per step, NaN where nothing was recorded."""
+        key = ("curves", quantity, benchmark, method)
+        if key not in self.memo:
+            rows = self.metric(quantity, benchmark, method)
+            self.memo[key] = rows.pivot_table(index=["seed", "task"], columns="step", values="value")
+        return self.memo[key]
 
     def curves_by_task(self, quantity: str, benchmark: str, method: str) -> pd.DataFrame:
-        """A quantity over training: one row per (seed, task), one column per step.
-
-        Only steps that every finished seed recorded are kept, so that no point averages fewer runs than
-        another.
-        """
-        key = (quantity, benchmark, method)
-        if key not in self._curve_tables:
-            rows = self.metric(*key)
-            tasks = rows["task"].astype("string").fillna("")
-            table = rows.assign(task=tasks).pivot_table(
-                index=["seed", "task"], columns="step", values="value"
-            )
-            self._curve_tables[key] = table.dropna(axis=1)
-        return self._curve_tables[key]
+        """The steps of ``recorded`` that every finished seed has, so that no point averages fewer runs than another."""
+        return self.recorded(quantity, benchmark, method).dropna(axis=1)
 
     def curves(self, quantity: str, benchmark: str, method: str, task: str | None = None) -> pd.DataFrame:
         """A quantity over training, of one task or averaged over tasks: one row per seed, one column per step."""
@@ -199,7 +208,7 @@ def load_results(folder: Path) -> Results:
     """
     collected = folder / "collected"
     tables: dict[str, pd.DataFrame] = {}
-    for name in ("runs", "metrics", "evaluation", "routes"):
+    for name in COLLECTED:
         path = collected / f"{name}.csv"
         if not path.is_file():
             raise UserError(f"{path}: is missing; run `d2r collect --results {folder}` first")

@@ -107,8 +107,8 @@ def last_value(results: Results, quantity: str, benchmark: str, method: str) -> 
 
 
 def _series(results: Results, quantity: str, benchmark: str, method: str, seed: int) -> pd.Series[float]:
-    rows = results.metric(quantity, benchmark, method)
-    return rows[rows["seed"] == seed].groupby("step")["value"].mean()
+    table = results.recorded(quantity, benchmark, method)
+    return table[table.index.get_level_values("seed") == seed].mean().dropna()
 
 
 def _one_route(results: Results, benchmark: str, method: str, seed: int) -> Finding | None:

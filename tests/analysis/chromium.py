@@ -37,6 +37,8 @@ class Browser:
             spare = [os.dup(to_browser), os.dup(from_browser)]
             os.dup2(spare[0], 3)
             os.dup2(spare[1], 4)
+            os.set_inheritable(3, True)
+            os.set_inheritable(4, True)
 
         self._process = subprocess.Popen(
             [executable, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
@@ -117,7 +119,7 @@ class Browser:
         """Open a file and wait until its script has run to the end."""
         self.call("Page.navigate", url=page.resolve().as_uri())
         deadline = time.monotonic() + TIMEOUT
-        while self.value("document.documentElement.dataset.ready ?? ''") != "true":
+        while self.value("document.documentElement?.dataset.ready ?? ''") != "true":
             assert time.monotonic() < deadline, f"the page does not become ready; {self.errors}"
             time.sleep(0.1)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from d2r.analysis import figures
 from d2r.analysis.collect import collect
 from d2r.analysis.figures import write_figures
 from d2r.analysis.report import write_report
@@ -20,8 +21,21 @@ from .synthetic import Plan
 Make = Callable[[Plan], Path]
 
 
-def test_same_runs_give_the_same_bytes(make_results: Make) -> None:
-    results = make_results(Plan(seeds=(1, 2)))
+@pytest.fixture
+def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One figure of each kind; drawing all of them twice takes a minute."""
+    names = {
+        "learning_curves",
+        "differences",
+        "module_usage",
+        "routes_methods",
+        "learning_curves_tasks_mt10-rand",
+    }
+    monkeypatch.setattr(figures, "FIGURES", tuple(spec for spec in figures.FIGURES if spec.name in names))
+
+
+def test_same_runs_give_the_same_bytes(make_results: Make, few_figures: None) -> None:
+    results = make_results(Plan(benchmarks=("mt10-rand",), levels={"d2r": 0.5, "mtsac": 0.3}, seeds=(1, 2)))
 
     def everything() -> dict[Path, bytes]:
         collect(results)
@@ -29,7 +43,21 @@ def test_same_runs_give_the_same_bytes(make_results: Make) -> None:
         paths = [*write_tables(loaded), *write_figures(loaded), write_report(loaded)]
         return {path: path.read_bytes() for path in paths}
 
-    assert everything() == everything()
+    first = everything()
+    for path in first:
+        path.unlink()
+    assert everything() == first
+
+
+def test_the_page_does_not_depend_on_figures_drawn_before(make_results: Make, few_figures: None) -> None:
+    loaded = load_results(make_results(Plan(benchmarks=("mt10-rand",), seeds=(1,), levels={"d2r": 0.5})))
+    alone = write_report(loaded).read_bytes()
+    write_figures(loaded)
+    assert write_report(loaded).read_bytes() == alone
+    for path in (loaded.folder / "figures").glob("*.svg"):
+        path.write_text("<svg/>")
+    (loaded.folder / "figures" / "source.sha256").write_text("of other data\n")
+    assert write_report(loaded).read_bytes() == alone
 
 
 def test_missing_and_failed_runs_are_shown_and_not_averaged(make_results: Make) -> None:

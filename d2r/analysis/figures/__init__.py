@@ -112,17 +112,33 @@ FIGURES: tuple[FigureSpec, ...] = (
 )
 
 
+SOURCE = "source.sha256"
+"""File beside the figures that names the data they were drawn from, so that the page need not draw them again."""
+
+
 def write_figures(results: Results) -> list[Path]:
     """Draw all figures into ``<results>/figures``; each is written, if only to say that it has no data."""
+    folder = results.folder / "figures"
+    (folder / SOURCE).unlink(missing_ok=True)
     paths: list[Path] = []
     with house_style():
         for spec in FIGURES:
-            paths += save(spec.draw(results), results.folder / "figures", spec.name)
+            paths += save(spec.draw(results), folder, spec.name)
+    (folder / SOURCE).write_text(results.digest + "\n", encoding="utf-8", newline="\n")
     return paths
 
 
 def svg_figures(results: Results) -> Iterator[tuple[FigureSpec, str]]:
-    """Every figure as SVG text."""
+    """Every figure as SVG text: as ``write_figures`` left it for the same data, or drawn now."""
+    folder = results.folder / "figures"
+    source = folder / SOURCE
+    drawn = source.is_file() and source.read_text(encoding="utf-8").strip() == results.digest
     with house_style():
         for spec in FIGURES:
-            yield spec, svg_text(spec.draw(results))
+            path = folder / f"{spec.name}.svg"
+            yield (
+                spec,
+                path.read_text(encoding="utf-8")
+                if drawn and path.is_file()
+                else svg_text(spec.draw(results)),
+            )

@@ -166,7 +166,7 @@ def percent_axis(axes: Axes) -> None:
 
 
 def settle(figure: Figure) -> None:
-    """Solve the layout once, so that each file that is written does not do it again."""
+    """Solve the layout once and for all: each file written would do it again, with its own measure of text."""
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
@@ -174,6 +174,7 @@ def settle(figure: Figure) -> None:
 
 def svg_text(figure: Figure) -> str:
     """The figure as SVG, without dates or program names."""
+    settle(figure)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()
@@ -186,7 +187,6 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         UserError: if the folder cannot be written.
     """
     paths = [folder / f"{name}.svg", folder / f"{name}.png"]
-    settle(figure)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         paths[0].write_text(svg_text(figure), encoding="utf-8", newline="\n")
