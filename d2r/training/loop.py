@@ -136,6 +136,7 @@ class Run:
         self.step = self.updates = self.resumes = 0
         self.evaluated, self.checkpointed = 0, -1
         self.started = provenance.now()
+        self.source = provenance.source_state(project_root())
         self.success: float | None = None
         self.final: Evaluation | None = None
         self.observations = self._begin()
@@ -365,8 +366,9 @@ class Run:
             "steps": self.step,
             "updates": self.updates,
             "packages": provenance.package_versions(),
-            **provenance.source_state(project_root()),
+            **self.source,
             "cpu": provenance.cpu(),
+            "gpu": provenance.gpu(self.machine.device),
             "threads": self.machine.threads,
             "workers": self.machine.workers,
             "device": self.machine.device,

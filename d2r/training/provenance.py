@@ -10,9 +10,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
+
 PACKAGES = ("d2r", "torch", "numpy", "mujoco", "metaworld", "gymnasium", "scipy", "pandas", "safetensors")
-RESULT_FLAGS = ("avx2", "avx512f", "fma")
-"""CPU features that choose other kernels, and so other last bits."""
+RESULT_FLAGS = ("sse4_1", "fma", "avx", "amx", "asimd", "sve")
+"""Beginnings of the CPU features that choose other kernels, and so other last bits."""
 
 
 def now() -> str:
@@ -36,12 +38,16 @@ def _installed(name: str) -> bool:
 
 
 def source_state(root: Path) -> dict[str, Any]:
-    """Return the commit of the checkout, or that an image was built from, and whether tracked files differ."""
+    """Return the commit of the checkout, or that an image was built from, whether tracked files differ, and the image.
+
+    A container cannot see which image it runs from, so ``docker run --env D2R_IMAGE=<digest>`` states it.
+    """
+    image = os.environ.get("D2R_IMAGE")
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
-        return {"commit": os.environ.get("D2R_COMMIT"), "dirty": None}
+        return {"commit": os.environ.get("D2R_COMMIT"), "dirty": None, "image": image}
     changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "d2r", "config")
-    return {"commit": commit, "dirty": bool(changed)}
+    return {"commit": commit, "dirty": bool(changed), "image": image}
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -62,9 +68,22 @@ def cpu() -> dict[str, Any]:
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")
             fields.setdefault(name.strip(), value.strip())
-    flags = fields.get("flags", "").split()
+    flags = fields.get("flags", fields.get("Features", "")).split()
     return {
         "model": fields.get("model name", platform.processor() or platform.machine()),
-        "flags": [flag for flag in RESULT_FLAGS if flag in flags],
+        "flags": sorted(flag for flag in flags if flag.startswith(RESULT_FLAGS)),
+        "kernels": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
+        "system": platform.platform(),
+    }
+
+
+def gpu(device: str) -> dict[str, Any] | None:
+    """Return the GPU's model and the CUDA and cuDNN versions, or none on a CPU."""
+    if device != "cuda":
+        return None
+    return {
+        "model": torch.cuda.get_device_name(),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
     }

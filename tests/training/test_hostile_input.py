@@ -1,0 +1,90 @@
+"""Files of strangers: each reader says yes or no in one line. What fuzzing found once is asked again here."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from tests.faults.mutations import contents
+from tests.faults.targets import TARGETS, World, feed, make_world
+
+SLOW = {"tables", "artifact", "golden"}
+"""Targets that take a good part of a second each; only their regressions are asked here."""
+
+
+class Bomb:
+    """Unpickling this would make a file."""
+
+    def __init__(self, path: str):
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (open, (self.path, "w"))
+
+
+REGRESSIONS = [
+    ("progress", b'{"step": null, "steps": 240}'),
+    ("progress", b'{"step": 1e999, "steps": {}, "steps_per_second": NaN, "updated": 1}'),
+    ("run record", b'{"schema": 1, "outputs": [], "config": {}}'),
+    ("run record", b"[" * 100_000),
+    ("release manifest", b'{"schema": 1, "scale": "tiny", "files": {"../../x": {"sha256": "", "bytes": 0}}}'),
+    (
+        "release manifest",
+        b'{"schema": 1, "scale": "tiny", "files": {"/etc/passwd": {"sha256": "", "bytes": 0}}}',
+    ),
+    ("metrics", b"step,task,quantity,value\n1,reach-v3,success,abc\n"),
+    ("timing", b"step,quantity,value\n1,total,abc\n"),
+    ("evaluation", b"task,episode,success,return\n"),
+    ("checkpoint state", b""),
+    ("golden", b"PK\x03\x04"),
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A finished, released run in a project of its own."""
+    with make_world(tmp_path_factory.mktemp("world")) as made:
+        yield made
+
+
+@pytest.fixture
+def project(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The project of these tests is the world's."""
+    monkeypatch.setenv("D2R_ROOT", str(world.project))
+    return world
+
+
+@pytest.mark.parametrize(("name", "content"), REGRESSIONS)
+def test_found_before(name: str, content: bytes, world: World) -> None:
+    feed(world, TARGETS[name], content)
+
+
+@pytest.mark.parametrize("name", sorted(set(TARGETS) - SLOW))
+def test_nothing_but_one_line(name: str, world: World) -> None:
+    target = TARGETS[name]
+    whole = target.whole(world)
+    target.read(world, whole)
+
+    @settings(
+        max_examples=15,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(contents(whole, target.form))
+    def fuzz(content: bytes) -> None:
+        feed(world, target, content)
+
+    fuzz()
+
+
+@pytest.mark.parametrize("name", ["checkpoint state", "checkpoint replay", "policy", "golden"])
+def test_nothing_is_unpickled(name: str, world: World) -> None:
+    harm = world.scratch / "harm"
+    feed(world, TARGETS[name], pickle.dumps(Bomb(str(harm)), protocol=2))
+    assert not harm.exists()
