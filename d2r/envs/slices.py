@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import mujoco
@@ -18,6 +19,7 @@ from d2r.envs.tasks import ACTION_DIM, INFO_KEYS, OBSERVATION_DIM, make_fast, pa
 Floats = npt.NDArray[np.float64]
 
 _DRIFT_STEPS = 20
+_INFO_VALUES = itemgetter(*INFO_KEYS)
 
 
 class Buffers(NamedTuple):
@@ -82,6 +84,7 @@ class TaskSlice:
         self.buffers = Buffers.zeros(len(names)) if buffers is None else buffers
         self._reward_scale = protocol.reward_scale
         self._envs = [make_fast(names[task], protocol.reward_version) for task in tasks]
+        self._action_scales = np.array([[env.action_scale] for env in self._envs], np.float32)
         self._sources = [
             goal_source(env, task, kind, seed, evaluation)
             for env, task in zip(self._envs, tasks, strict=True)
@@ -103,12 +106,13 @@ class TaskSlice:
     def step(self, last: bool) -> None:
         """Step every task with its action; at the ``last`` step of the episode go on to the next one at once."""
         actions, observations, final_observations, rewards, infos, exceptions = self.buffers
-        for task, env in zip(self._tasks, self._envs, strict=True):
-            observation, reward, _, _, info = env.step(actions[task])
-            observations[task] = observation
+        moves = (actions[self._tasks, :3].clip(-1, 1) * self._action_scales).astype(np.float64)
+        for task, env, move in zip(self._tasks, self._envs, moves, strict=True):
+            observations[task], reward, _, _, info = env.step_moving(actions[task], move)
             rewards[task] = float(reward) * self._reward_scale
-            infos[task] = [info[key] for key in INFO_KEYS]
-            exceptions[task] += env.unstable
+            infos[task] = _INFO_VALUES(info)
+            if env.unstable:
+                exceptions[task] += 1
         if last:
             final_observations[self._tasks] = observations[self._tasks]
             self.reset()
@@ -125,8 +129,13 @@ class TaskSlice:
         """Step the simulators alone, hands drifting at random: what MuJoCo itself takes, for measurements."""
         chance = np.random.default_rng(0)
         for env in self._envs:
-            for _ in range(0, steps, _DRIFT_STEPS):
-                env.drift(chance, _DRIFT_STEPS)
+            env.begin()
+            model, data = env.model, env.data.raw
+            for step in range(steps):
+                if step % _DRIFT_STEPS == 0:
+                    data.mocap_pos[0] = chance.uniform(env.mocap_low, env.mocap_high)
+                mujoco.mj_step(model, data, env.frame_skip)
+                mujoco.mj_forward(model, data)
 
     def replay(self, states: dict[int, dict[str, Any]], actions: npt.NDArray[np.float32]) -> None:
         """Restore an episode: the sources' states at its start, and the actions [steps, tasks, 4] since then."""

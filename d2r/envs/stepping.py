@@ -96,35 +96,37 @@ def _tolerance(
         if sigmoid == "long_tail":
             return _long_tail(float(x), float(bounds[0]), float(bounds[1]), float(margin))
         if sigmoid == "gaussian":
-            margins = _margins_outside(float(x), float(bounds[0]), float(bounds[1]), float(margin))
-            return float(np.exp(-0.5 * _square(margins * _GAUSSIAN_SCALE)))
+            return _gaussian(float(x), float(bounds[0]), float(bounds[1]), float(margin))
     return reward_utils.tolerance(x, bounds, margin, sigmoid, value_at_margin)
 
 
 def _long_tail(x: float, lower: float, upper: float, margin: float) -> float:
-    """Equals ``reward_utils.tolerance(x, (lower, upper), margin, "long_tail")`` of a scalar."""
-    return 1 / (_square(_margins_outside(x, lower, upper, margin) * _LONG_TAIL_SCALE) + 1)
+    """Equals ``reward_utils.tolerance(x, (lower, upper), margin, "long_tail")`` of a scalar.
 
-
-def _margins_outside(x: float, lower: float, upper: float, margin: float) -> float:
-    """How far ``x`` lies outside the bounds, in margins."""
-    if lower > upper:
-        raise ValueError("Lower bound must be <= upper bound.")
-    if margin < 0:
-        raise ValueError(f"`margin` must be non-negative. Current value: {margin}")
+    A square is C's ``pow`` here as it is for numpy's scalars; it differs from ``x * x`` in the last bit now and then.
+    """
+    if lower > upper or not margin > 0:
+        return float(reward_utils.tolerance(x, (lower, upper), margin, "long_tail"))
     if lower <= x <= upper:
-        return 0.0
-    if margin == 0:
-        return math.inf
-    return (lower - x if x < lower else x - upper) / margin
-
-
-def _square(x: float) -> float:
-    """Equals ``x**2`` of a numpy scalar: C's ``pow``, which differs from ``x * x`` in the last bit now and then."""
+        return 1.0
+    margins = (lower - x if x < lower else x - upper) / margin
     try:
-        return float(x**2)
+        return 1 / ((margins * _LONG_TAIL_SCALE) ** 2 + 1)
     except OverflowError:
-        return math.inf
+        return 0.0
+
+
+def _gaussian(x: float, lower: float, upper: float, margin: float) -> float:
+    """Equals ``reward_utils.tolerance(x, (lower, upper), margin, "gaussian")`` of a scalar."""
+    if lower > upper or not margin > 0:
+        return float(reward_utils.tolerance(x, (lower, upper), margin, "gaussian"))
+    if lower <= x <= upper:
+        return 1.0
+    margins = (lower - x if x < lower else x - upper) / margin
+    try:
+        return float(np.exp(-0.5 * (margins * _GAUSSIAN_SCALE) ** 2))
+    except OverflowError:
+        return 0.0
 
 
 class _FastRotation:
@@ -185,6 +187,7 @@ class FastSawyer(SawyerXYZEnv):
     """Whether the simulation broke down at the last step."""
     _named = False
     _first_pass = False
+    _clock = 0.0
     _tcp: Array | None = None
 
     def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
@@ -256,39 +259,35 @@ class FastSawyer(SawyerXYZEnv):
     # Step
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:  # type: ignore[override]
-        """Equals stock, but for accelerations and forces that nothing reads (``mj_rnePostConstraint``).
+        """Equals stock."""
+        return self.step_moving(action, (action[:3].clip(-1, 1) * self.action_scale).astype(np.float64))
 
-        Stock also moves the goal's site after the simulation; the forward pass right after that moves it back.
+    def step_moving(self, action: Array, move: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """Step with the action's move of the hand, worked out for all tasks at once.
+
+        Equals stock's step, but for accelerations and forces that nothing reads (``mj_rnePostConstraint``). Stock also
+        moves the goal's site after the simulation; the forward pass right after that moves it back.
         """
         if self.curr_path_length >= self.max_path_length:
             raise ValueError("You must reset the env manually once truncate==True")
         self._shared.begin()
         model, raw, data = self.model, self._raw, self.data
         hand = data.mocap_pos
-        hand += action[:3].clip(-1, 1) * self.action_scale
-        hand.clip(self.mocap_low, self.mocap_high, out=hand)
+        hand += move
+        np.minimum(np.maximum(hand, self.mocap_low, hand), self.mocap_high, hand)
         data.mocap_quat[:] = _UPRIGHT
         data.ctrl[0] = grip = action.item(3)
         data.ctrl[1] = -grip
-        clock = raw.time
         mujoco.mj_step(model, raw, self.frame_skip)
         mujoco.mj_forward(model, raw)
-        self.unstable = raw.time < clock  # MuJoCo begins an unstable simulation anew
+        self.unstable = raw.time < self._clock  # MuJoCo begins an unstable simulation anew
+        self._clock = raw.time
         self.curr_path_length += 1
         self._tcp = (self._right_finger + self._left_finger) / 2.0
         observation = self._get_obs()
         observation.clip(self._low, self._high, out=observation)
         reward, info = self.evaluate_state(observation, action)
         return observation, reward, False, self.curr_path_length == self.max_path_length, info
-
-    def drift(self, chance: np.random.Generator, steps: int) -> None:
-        """Only simulate, as :meth:`step` does, while the hand is drawn to a random place."""
-        self._shared.begin()
-        self.data.mocap_pos[:] = chance.uniform(self.mocap_low, self.mocap_high)
-        self.data.ctrl[:] = 1, -1
-        for _ in range(steps):
-            mujoco.mj_step(self.model, self._raw, self.frame_skip)
-            mujoco.mj_forward(self.model, self._raw)
 
     def _get_curr_obs_combined_no_goal(self) -> Array:
         """Equals stock: hand, opening of the gripper, and position and quaternion of one or two objects."""
@@ -335,6 +334,7 @@ class FastSawyer(SawyerXYZEnv):
         observation = self.reset_model()
         self._prev_obs = observation[:18].copy()
         observation[18:36] = self._prev_obs
+        self._clock = self._raw.time
         return observation, {}
 
     def set_state(self, qpos: Array, qvel: Array) -> None:

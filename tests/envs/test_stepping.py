@@ -24,6 +24,11 @@ from d2r.envs.stepping import MOTION_DEPENDS_ON_GOAL, FastSawyer, fast_class
 from d2r.envs.tasks import make_fast, make_stock, task_class
 from d2r.verify.environment import verify_environment
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
 FAST_ROTATION = stepping._FastRotation
 lengths = st.floats(0, 4, allow_nan=False)
 
@@ -41,7 +46,6 @@ def same_bits(left: Any, right: Any) -> bool:
     scalar=st.sampled_from([float, np.float64]),
 )
 @settings(max_examples=500, deadline=None)
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_tolerance(x: float, lower: float, width: float, margin: float, sigmoid: str, scalar: Any) -> None:
     arguments = (scalar(x), (lower, lower + width), scalar(margin), sigmoid)
     assert same_bits(stepping._tolerance(*arguments), reward_utils.tolerance(*arguments))
@@ -144,7 +148,6 @@ def test_every_value_and_its_type_is_stocks(task: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("task", MT50_V3)
 @pytest.mark.parametrize("version", ["v1", "v2"])
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_every_value_and_its_type_is_stocks_in_all_tasks(task: str, version: str) -> None:
     side_by_side(task, 150, version, episodes=4)
 
@@ -280,12 +283,12 @@ def test_pads_that_press_an_object_are_found() -> None:
     fast = make_fast("pick-place-v3")
     left, right = fast._pad_geoms
     geom_pairs = [(left, 5), (5, right), (right, 7), (left, right), (5, left)]
+    geoms = {"leftpad_geom": left, "rightpad_geom": right}
     for signs in itertools.product((-1.0, 0.0, 2.0), repeat=len(geom_pairs)):
         contacts = [
             SimpleNamespace(geom1=a, geom2=b, efc_address=index) for index, (a, b) in enumerate(geom_pairs)
         ]
         forces = np.array(signs)
-        geoms = {"leftpad_geom": left, "rightpad_geom": right}
         stock = SimpleNamespace(
             data=SimpleNamespace(
                 geom=lambda name: SimpleNamespace(id=geoms[name]), contact=contacts, efc_force=forces

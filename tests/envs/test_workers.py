@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -92,8 +93,7 @@ def test_a_killed_worker_is_one_clear_line_and_no_hang() -> None:
     os.kill(second, signal.SIGKILL)
     begin = time.monotonic()
     with pytest.raises(WorkerDied) as death:
-        for action in actions(3):
-            env.step_arrays(action)
+        trace(env, actions(3))
     assert time.monotonic() - begin < SECONDS
     assert isinstance(death.value, RuntimeError)
     message = str(death.value)
@@ -114,8 +114,7 @@ def test_a_worker_killed_while_it_steps() -> None:
         [sys.executable, "-c", f"import os, time; time.sleep(0.2); os.kill({worker}, 9)"]
     )
     with pytest.raises(WorkerDied, match="killed by SIGKILL"):
-        while True:
-            env.step_arrays(np.zeros((10, 4)))
+        trace(env, itertools.repeat(np.zeros((10, 4))))
     killer.wait()
     env.close()
 
