@@ -78,6 +78,8 @@ def make_world(folder: Path) -> Iterator[World]:
     project = make_project(folder / "project")
     for name in ("requirements-cpu.lock", "requirements-cuda.lock"):
         shutil.copy(PROJECT / name, project)
+    scale = project / "config/scales/tiny.yaml"
+    scale.write_text(scale.read_text().replace("steps: 240", "steps: 60"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("D2R_ROOT", str(project))
         forget()
