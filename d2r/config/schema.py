@@ -109,6 +109,13 @@ class Method(Frozen):
     sac: SacConfig = SacConfig()
     deviations: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _mt50_sizes_exist(self) -> Method:
+        for name in self.mt50:
+            if name not in type(self.network).model_fields:
+                raise ValueError(f"mt50 changes '{name}', which its network does not have")
+        return self
+
 
 class RunGroup(Frozen):
     """A block of the experiment: each benchmark with each method."""
