@@ -283,7 +283,10 @@ class RoutedNetwork(ModularNetwork):
         return torch.where(self.in_group.unsqueeze(2), best, self.last_candidate.unsqueeze(2))
 
     def weigh(self, logits: Tensor, sources: Tensor) -> Tensor:
-        """Softmax over the logits of the chosen sources alone, or their part of the full one, [ensemble, group, K, row]."""
+        """Softmax over the logits of the chosen sources alone, or their part of the full one.
+
+        Shape [ensemble, group, K, row].
+        """
         missing = torch.where(self.in_group, 0.0, NO_CANDIDATE).to(logits.dtype).unsqueeze(2)
         chosen = self.of_sources(logits, sources) + missing
         if self.config.renormalise:

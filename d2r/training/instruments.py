@@ -169,7 +169,8 @@ def temperatures(learner: MultiTaskSAC, step: int) -> list[Row]:
 def alpha_against_success(alpha: Tensor, success: npt.NDArray[np.float64], step: int) -> list[Row]:
     """Spearman's rank correlation of alpha with success over tasks.
 
-    It asks whether alpha is the proxy of mastery that route balancing takes it for. No row while either is the same for all tasks, where no rank correlation exists.
+    It asks whether alpha is the proxy of mastery that route balancing takes it for. No row while either is the same for
+    all tasks, where no rank correlation exists.
     """
     values = alpha.cpu().double().numpy()
     if np.ptp(values) == 0 or np.ptp(success) == 0:

@@ -131,9 +131,10 @@ def test_target_and_threshold_call_different_sources_unsuitable() -> None:
 
 
 def test_a_blocked_module_gets_exactly_no_gradient() -> None:
-    """N = 3, K = 1: the replayed route lets the output read module 2, while the router would now have it read module 1.
+    """N = 3, K = 1: the replayed route lets the output read module 2, the router would now have it read module 1.
 
-    Then module 2's own weights get exactly zero, and without ResRouting they do not; its shortcut still reaches module 1.
+    Then module 2's own weights get exactly zero, and without ResRouting they do not; its shortcut still
+    reaches module 1.
     """
     built = network("d2r", num_modules=3, top_k=1)
     with torch.no_grad():
