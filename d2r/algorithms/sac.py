@@ -27,6 +27,7 @@ from d2r.algorithms.pcgrad import pcgrad
 from d2r.algorithms.policy import sample_action
 from d2r.algorithms.replay import Batch
 from d2r.config import SacConfig
+from d2r.errors import UserError
 from d2r.networks.base import DETERMINISTIC, Network, Replayed, RouteRule, Sampled
 
 CLIP_EPSILON = 1e-6
@@ -99,6 +100,10 @@ class MultiTaskSAC:
     """
 
     def __init__(self, actor: Network, critics: Network, config: SacConfig):
+        if config.clip_per == "task" and actor.task_axis != 1:
+            raise UserError(
+                "sac: clip_per: task needs a network whose tasks share no parameter; use type: independent"
+            )
         self.config = config
         self.actor, self.critics = actor.train(), critics.train()
         self.targets = copy.deepcopy(critics).requires_grad_(False)

@@ -1,7 +1,7 @@
-"""Two easy tasks in Meta-World's format, without Meta-World: move a point to a goal, or to the goal's mirror image.
+"""Two easy tasks in Meta-World's format, without Meta-World: move a point to a goal, or to where a mirror shows it.
 
-Both look alike to the policy, and what is right in one is wrong in the other, so a method must tell tasks apart
-to solve both. They are plain arithmetic on [episode, task] arrays: a method is trained in seconds.
+Both look alike to the policy, and along one axis what is right in one is wrong in the other, so a method must
+tell tasks apart to solve both. They are plain arithmetic on [episode, task] arrays: a method is trained in seconds.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from d2r.config import load_method, resolve_network
 from d2r.networks.registry import build_actor, build_critics
 
 TASKS = 2
-MIRROR = torch.tensor([1.0, -1.0]).view(1, TASKS, 1)
+MIRROR = torch.tensor([[1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])
 HORIZON = 20
 STEP = 0.15
-NEAR = 0.15
+NEAR = 0.2
 REWARD = 2.0
 
 STEPS, WARMUP, BATCH = 1_000, 100, 64

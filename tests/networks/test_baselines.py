@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from d2r.config import load_method, method_ids, resolve_network
+from d2r.algorithms.sac import MultiTaskSAC
+from d2r.config import SacConfig, load_method, method_ids, resolve_network
 from d2r.config.networks import (
     CareConfig,
     FilmConfig,
@@ -17,6 +18,7 @@ from d2r.config.networks import (
     PacoConfig,
     SoftModularizationConfig,
 )
+from d2r.errors import UserError
 from d2r.networks.registry import build_actor, build_critics, count_parameters
 
 from .baseline_references import REFERENCES
@@ -261,3 +263,11 @@ def test_mt50_has_the_sources_larger_number_of_parts(method):
     for name, value in sizes.items():
         assert getattr(resolve_network(method, "mt50"), name) == value
         assert getattr(resolve_network(method, "mt10"), name) < value
+
+
+def test_clipping_per_task_is_refused_where_tasks_share_parameters():
+    shared, apart = SMALL["mlp"], SMALL["independent"]
+    per_task = SacConfig(clip_per="task")
+    MultiTaskSAC(small_actor(apart), small_critics(apart), per_task)
+    with pytest.raises(UserError, match="type: independent"):
+        MultiTaskSAC(small_actor(shared), small_critics(shared), per_task)
