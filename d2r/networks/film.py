@@ -1,6 +1,6 @@
 """SAC + FiLM (Perez et al., AAAI 2018, arXiv 1709.07871, as a baseline in the CARE paper, arXiv 2102.06177).
 
-    z = ReLU(task embedding)          (gamma_l, beta_l) = mlp(z), two numbers for each encoder layer
+    z = ReLU(task embedding)          (gamma_l - 1, beta_l) = mlp(z), two numbers for each encoder layer
     h_l = gamma_l ReLU(W_l h_(l-1) + b_l) + beta_l       (the last layer without ReLU)
     output = trunk([h, z])
 
@@ -12,7 +12,9 @@ Deviations:
 1. gamma and beta are one number a layer, as in both code bases; the FiLM paper has one for each feature.
 2. ReLU comes before the modulation (rainx0r/mtrl), and the embedding itself is appended to the encoding.
 3. Actor and critics have encoders of their own.
-4. Initialisation as in the official D2R code; embeddings start from N(0, 1).
+4. gamma is 1 plus the network's output, as in the FiLM authors' training scripts (``--gamma_baseline 1``); both
+   code bases take the output itself, which with initial values of the official D2R code, used here, would
+   begin by shrinking the signal at every layer. Embeddings start from N(0, 1).
 """
 
 from __future__ import annotations
@@ -60,11 +62,11 @@ class FilmNetwork(Network):
             h = layer(h)
             if index + 1 < len(self.encoder):
                 h = h.relu()
-            h = scale_shift[..., index, :1] * h + scale_shift[..., index, 1:]
+            h = (1 + scale_shift[..., index, :1]) * h + scale_shift[..., index, 1:]
         h = torch.cat([h, embedding.expand_as(h)], dim=-1)
         return Output(self.head(relu_after_each(self.trunk, h)))
 
     def scale_shift(self, embedding: Tensor) -> Tensor:
-        """(gamma, beta) of each encoder layer, [E, 1, task, layer, 2], for embeddings [E, 1, task, context_dim]."""
+        """(gamma - 1, beta) of each encoder layer, [E, 1, task, layer, 2], for embeddings [E, 1, task, context_dim]."""
         modulation = relu_between(self.modulation, embedding)
         return modulation.view(*modulation.shape[:-1], len(self.encoder), 2)

@@ -133,7 +133,7 @@ def film(network, x, task):
         h = linear(layer, h)
         if position + 1 < len(network.encoder):
             h = F.relu(h)
-        h = modulation[2 * position] * h + modulation[2 * position + 1]
+        h = (1 + modulation[2 * position]) * h + modulation[2 * position + 1]
     return linear(network.head, sequence(network.trunk, torch.cat([h, embedding]), last=True))
 
 
