@@ -42,7 +42,9 @@ def run(args: argparse.Namespace) -> int:
     if args.threads < 1:
         raise UserError(f"--threads {args.threads}: must be at least 1")
     if not 0 <= args.workers <= config.num_tasks:
-        raise UserError(f"--workers {args.workers}: must be from 0 to the number of tasks, {config.num_tasks}")
+        raise UserError(
+            f"--workers {args.workers}: must be from 0 to the number of tasks, {config.num_tasks}"
+        )
     _check_device(args.device)
     return train(config, results, Machine(args.workers, args.threads, args.device), args.record_failure)
 
