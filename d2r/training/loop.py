@@ -28,6 +28,7 @@ from d2r.records import SEALED_SINCE
 from d2r.training import provenance
 from d2r.training.checkpoint import CheckpointStore
 from d2r.training.instruments import Instruments
+from d2r.training.memory import keep_freed_memory
 from d2r.training.metrics import COLUMNS, Row, TidyFile, csv_bytes
 from d2r.training.progress import Reporter
 from d2r.training.rundir import Lock, RunFolders
@@ -78,6 +79,7 @@ def train(config: RunConfig, results: Path, machine: Machine, record_failure: bo
             print(f"{_name(config)}: already {record['status']}; remove {folders.published} to run it again")
             return 0 if record["status"] == "finished" or record_failure else RunFailure.status
         torch.set_num_threads(machine.threads)
+        keep_freed_memory()
         try:
             with closing(Run(config, folders, machine, stop)) as run:
                 try:

@@ -1,0 +1,217 @@
+"""Time of one update beside its floor: the matrix products that cannot be avoided, at this machine's best rate.
+
+The floor is 16 forward passes of one network's worth: actor 3 (forward and backward are three) and 1 for the next
+action, targets 2, critics in the TD loss 6, critics in the policy loss 4 (no gradient of their weights), each with the
+multiply-adds of its matrix products and nothing else, over the best float32 rate of square products with as many
+threads. Update and products are measured in turns, and the best of each counts, because whatever else the machine does
+only adds to either. On a machine shared with others the ratio of processor times (``times_floor_cpu``) says more than
+the ratio of times; it holds for one thread, where waiting threads do not add to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from typing import Any, NamedTuple
+
+import torch
+
+from d2r.algorithms.replay import Replay
+from d2r.algorithms.sac import MultiTaskSAC
+from d2r.config import RunConfig, load_scale, resolve_run
+from d2r.errors import UserError
+from d2r.networks.base import Network
+from d2r.networks.compute import dense_multiply_adds
+from d2r.networks.registry import ACTION_DIM, OBSERVATION_DIM, build_actor, build_critics
+from d2r.training import provenance
+from d2r.training.memory import keep_freed_memory
+
+ACTOR_PASSES = 3 + 1
+CRITIC_PASSES = 2 + 6 + 4
+SQUARES = (1024, 2048, 4096)
+
+
+class Setting(NamedTuple):
+    """A learner with a replay of random transitions, and the generator that both draw from."""
+
+    config: RunConfig
+    learner: MultiTaskSAC
+    replay: Replay
+    generator: torch.Generator
+
+
+def with_batch(config: RunConfig, batch_per_task: int | None) -> RunConfig:
+    """``config`` with another batch size.
+
+    Raises:
+        UserError: if it is not positive.
+    """
+    if batch_per_task is None:
+        return config
+    if batch_per_task <= 0:
+        raise UserError(f"batch per task is {batch_per_task}: must be positive")
+    return config.model_copy(update={"sac": config.sac.model_copy(update={"batch_per_task": batch_per_task})})
+
+
+def build_setting(config: RunConfig, transitions: int = 4000) -> Setting:
+    """Build what an update needs; routes in the replay are drawn by the actor itself."""
+    generator = torch.Generator().manual_seed(0)
+    actor = build_actor(config.network, config.num_tasks, generator)
+    learner = MultiTaskSAC(actor, build_critics(config.network, config.num_tasks, generator), config.sac)
+    protocol = config.protocol
+    route_shape = actor.route_shape if config.sac.policy_route == "stored" else None
+    replay = Replay(
+        transitions, protocol.horizon, config.num_tasks, protocol.time_limit == "terminal", route_shape
+    )
+    replay.obs.normal_(generator=generator)
+    replay.action.uniform_(-1, 1, generator=generator)
+    replay.reward.uniform_(generator=generator)
+    if replay.sources is not None:
+        with torch.no_grad():
+            seen = replay.obs[: protocol.horizon].unsqueeze(0)
+            route = actor(seen, learner.sampled(actor, protocol.horizon, generator)).route
+        assert route is not None
+        repeats = replay.slots
+        replay.sources.copy_(route.sources[0].to(torch.uint8).repeat(repeats, 1, 1, 1))
+    replay.total = replay.capacity
+    return Setting(config, learner, replay, generator)
+
+
+def floor_flop(learner: MultiTaskSAC, batch_per_task: int) -> float:
+    """Floating-point operations of an update's floor."""
+    rows = batch_per_task * learner.actor.num_tasks
+
+    def passes(network: Network, inputs: int, count: int) -> int:
+        return 2 * count * rows * dense_multiply_adds(network, inputs)
+
+    of_actor = passes(learner.actor, OBSERVATION_DIM, ACTOR_PASSES)
+    return of_actor + passes(learner.critics, OBSERVATION_DIM + ACTION_DIM, CRITIC_PASSES)
+
+
+class Seconds(NamedTuple):
+    """Time by two clocks: on the wall, and of this process on all processors."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> Seconds:
+        """Read both clocks."""
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, began: Seconds) -> Seconds:
+        """Time from ``began`` to this."""
+        return Seconds(self.wall - began.wall, self.cpu - began.cpu)
+
+
+class SquareProducts:
+    """Float32 rate of square matrix products."""
+
+    def __init__(self) -> None:
+        self.matrices = {n: (torch.randn(n, n), torch.empty(n, n)) for n in SQUARES}
+
+    def gflops(self, size: int) -> Seconds:
+        """Rates of one product by both clocks."""
+        matrix, out = self.matrices[size]
+        began = Seconds.now()
+        torch.mm(matrix, matrix, out=out)
+        spent = Seconds.now().since(began)
+        return Seconds(*(2e-9 * size**3 / part for part in spent))
+
+
+def measure(config: RunConfig, threads: int, rounds: int) -> dict[str, Any]:
+    """Measure updates and square products in turns; the result is what ``d2r bench learner --json`` prints.
+
+    Raises:
+        UserError: if threads or rounds are not positive.
+    """
+    for name, value in (("threads", threads), ("rounds", rounds)):
+        if value <= 0:
+            raise UserError(f"{name} is {value}: must be positive")
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    setting = build_setting(config)
+    learner, replay, generator = setting.learner, setting.replay, setting.generator
+    batch_per_task = config.sac.batch_per_task
+    products = SquareProducts()
+    for size in SQUARES[:-1]:
+        products.gflops(size)
+    for _ in range(2):
+        batch = replay.sample(batch_per_task, generator)
+        learner.update(batch, learner.draw(batch, generator))
+    updates: list[Seconds] = []
+    samples: list[Seconds] = []
+    rates: list[Seconds] = []
+    for turn in range(rounds):
+        began = Seconds.now()
+        batch = replay.sample(batch_per_task, generator)
+        sampled = Seconds.now()
+        learner.update(batch, learner.draw(batch, generator))
+        updates.append(Seconds.now().since(sampled))
+        samples.append(sampled.since(began))
+        rates.append(products.gflops(SQUARES[turn % len(SQUARES)]))
+        rates.append(products.gflops(SQUARES[0]))
+    floor = floor_flop(learner, batch_per_task)
+    gflops = max(rate.wall for rate in rates)
+    floor_ms = floor / gflops / 1e6
+    update_ms = 1e3 * min(update.wall for update in updates)
+    sample_ms = 1e3 * min(sample.wall for sample in samples)
+    update_cpu_ms = 1e3 * min(update.cpu for update in updates)
+    floor_cpu_ms = floor / max(rate.cpu for rate in rates) / 1e6
+    in_bytes = 1 if sys.platform == "darwin" else 1024
+    return {
+        "method": config.method,
+        "benchmark": config.benchmark,
+        "batch_per_task": batch_per_task,
+        "batch": batch_per_task * config.num_tasks,
+        "threads": threads,
+        "rounds": rounds,
+        "update_ms": round(update_ms, 2),
+        "update_ms_median": round(1e3 * statistics.median(update.wall for update in updates), 2),
+        "floor_ms": round(floor_ms, 2),
+        "floor_gflop": round(floor / 1e9, 3),
+        "sgemm_gflops": round(gflops, 1),
+        "times_floor": round(update_ms / floor_ms, 2),
+        "update_cpu_ms": round(update_cpu_ms, 2),
+        "times_floor_cpu": round(update_cpu_ms / floor_cpu_ms, 2),
+        "sample_ms": round(sample_ms, 3),
+        "sample_share": round(sample_ms / update_ms, 4),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * in_bytes / 1e6, 1),
+        "load_average": round(os.getloadavg()[0], 1),
+        "cpu": provenance.cpu(),
+        "packages": {name: provenance.package_versions()[name] for name in ("torch", "numpy")},
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``d2r bench learner``."""
+    parser.add_argument("--method", default="d2r", help="method id (default: %(default)s)")
+    parser.add_argument("--benchmark", default="mt10-rand", help="whose tasks (default: %(default)s)")
+    parser.add_argument(
+        "--scale", default="paper", help="whose network sizes and rates (default: %(default)s)"
+    )
+    parser.add_argument("--batch-per-task", type=int, help="transitions of each task (default: the scale's)")
+    parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=12, help="updates measured (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on one line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print."""
+    config = resolve_run(load_scale(args.scale), args.benchmark, args.method, 1)
+    result = measure(with_batch(config, args.batch_per_task), args.threads, args.rounds)
+    if args.json:
+        print(json.dumps(result))
+        return 0
+    print(
+        f"{result['method']} on {result['benchmark']}, batch {result['batch']}, {result['threads']} threads: "
+        f"update {result['update_ms']} ms (median {result['update_ms_median']}), {result['times_floor']} times its "
+        f"floor of {result['floor_ms']} ms ({result['floor_gflop']} GFLOP at {result['sgemm_gflops']} GFLOP/s); "
+        f"sampling {result['sample_ms']} ms; peak memory {result['peak_mb']} MB"
+    )
+    return 0

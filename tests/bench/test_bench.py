@@ -1,0 +1,76 @@
+"""The benches of learner, replay and whole run: what they print, and the arithmetic of the floor."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from d2r.bench.learner import build_setting, floor_flop
+from d2r.cli.main import main
+from d2r.config import load_scale, resolve_run
+
+
+def printed(capsys, *arguments):
+    """Run ``d2r bench ... --json`` and return the one object on its one line."""
+    assert main(["bench", *arguments, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 1
+    return json.loads(captured.out)
+
+
+def test_the_floor_of_a_plain_network_is_sixteen_passes_of_its_matrices():
+    config = resolve_run(load_scale("paper"), "mt10-rand", "mtsac", 1)
+    actor = 39 * 400 + 2 * 400 * 400 + 400 * 8
+    critic = 43 * 400 + 2 * 400 * 400 + 400 * 1
+    setting = build_setting(config, transitions=400)
+    assert floor_flop(setting.learner, 128) == 2 * 1280 * (4 * actor + 12 * critic)
+
+
+def test_the_floor_of_d2r_counts_encoders_router_modules_and_head():
+    config = resolve_run(load_scale("paper"), "mt10-rand", "d2r", 1)
+    shared = 400 * 400 + 400 * 256 + 256 * 256 + 256 * 136 + 400 * 128 + 15 * 128 * 128
+    actor, critic = 39 * 400 + shared + 128 * 8, 43 * 400 + shared + 128 * 1
+    setting = build_setting(config, transitions=400)
+    assert floor_flop(setting.learner, 128) == 2 * 1280 * (4 * actor + 12 * critic)
+
+
+def test_bench_learner_prints_one_object(capsys):
+    result = printed(capsys, "learner", "--scale", "smoke", "--threads", "1", "--rounds", "1")
+    assert {"update_ms", "floor_ms", "floor_gflop", "sgemm_gflops", "peak_mb"} <= result.keys()
+    assert result["floor_ms"] == pytest.approx(
+        1e3 * result["floor_gflop"] / result["sgemm_gflops"], rel=0.05, abs=0.02
+    )
+
+
+def test_bench_replay_counts_what_training_keeps(capsys):
+    result = printed(capsys, "replay", "--scale", "smoke", "--benchmark", "mt10-rand", "--rounds", "1")
+    assert result["transitions"] == 4000
+    assert printed(
+        capsys, "learner", "--scale", "smoke", "--threads", "1", "--rounds", "1", "--method", "mtsac"
+    )
+
+
+def test_bench_train_accounts_for_all_time(capsys):
+    arguments = ("train", "--setting", "light", "--steps", "1")
+    result = printed(capsys, *arguments)["light"]
+    assert result["updates"] == 10
+    assert sum(result["share"].values()) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("learner", "--threads", "0"), "threads is 0"),
+        (("learner", "--rounds", "-1"), "rounds is -1"),
+        (("learner", "--batch-per-task", "0"), "batch per task is 0"),
+        (("replay", "--rounds", "0"), "rounds is 0"),
+        (("train", "--steps", "0"), "steps is 0"),
+        (("learner", "--method", "nothing"), "nothing"),
+    ],
+)
+def test_impossible_options_are_refused_in_one_line(capsys, arguments, complaint):
+    assert main(["bench", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert error.count("\n") == 1
