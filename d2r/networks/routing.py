@@ -335,7 +335,8 @@ class RoutedNetwork(ModularNetwork):
 def largest(scores: Tensor, k: int) -> Tensor:
     """Indices of the k largest scores along dimension 2, largest first; of equal ones the first comes first.
 
-    Where the scores of many rows lie side by side this is much faster than ``topk``: k passes of vector maxima.
+    Where the scores of many rows lie side by side this is much faster than ``topk``: k passes of vector maxima. A score
+    that is not a number chooses the last candidate, so that it reaches the loss, where it is diagnosed.
     """
     count = scores.shape[2]
     rank = torch.arange(count, 0, -1, dtype=torch.uint8, device=scores.device).unsqueeze(1)
@@ -344,5 +345,5 @@ def largest(scores: Tensor, k: int) -> Tensor:
         if chosen:
             scores = scores.scatter(2, chosen[-1], NO_CANDIDATE)
         is_best = scores == scores.amax(2, keepdim=True)
-        chosen.append(count - (is_best * rank).amax(2, keepdim=True).to(torch.long))
+        chosen.append(count - (is_best * rank).amax(2, keepdim=True).clamp_(min=1).to(torch.long))
     return torch.cat(chosen, 2)

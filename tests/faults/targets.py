@@ -129,7 +129,7 @@ def config_file(kind: str, name: str) -> tuple[Callable[[World], bytes], Callabl
 
 
 def whole_embeddings(world: World) -> bytes:
-    from d2r.envs.tasks import parse_benchmark  # noqa: PLC0415
+    from d2r.envs.tasks import parse_benchmark
 
     names = parse_benchmark(BENCHMARK).task_names
     return json.dumps({name.removesuffix("-v3"): [0.5, -1.0] for name in names}).encode()

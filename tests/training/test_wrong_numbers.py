@@ -14,12 +14,13 @@ import torch
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.analysis.collect import collect
-from d2r.config import RunConfig
+from d2r.config import RunConfig, load_scale, resolve_run
 from d2r.envs.stepping import FastSawyer
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import RunFailure
 from d2r.training.checkpoint import CheckpointStore
 from d2r.training.loop import Machine, Run, train
+from tests.faults.tiny import BENCHMARK
 
 STEP, TASK = 33, 3
 
@@ -123,6 +124,23 @@ def test_a_run_stops_with_a_diagnosis_and_a_checkpoint_from_before(
     assert notes == []
     assert state["step"] == step // 10 * 10
     assert all(torch.isfinite(tensor).all() for tensor in state["learner"]["actor"].values())
+
+
+def test_a_network_whose_parameters_are_no_numbers_is_diagnosed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = Run._begin
+
+    def begin_spoilt(run: Run) -> object:
+        with torch.no_grad():
+            for parameter in run.learner.critics.parameters():
+                parameter.fill_(float("nan"))
+        return begin(run)
+
+    monkeypatch.setattr(Run, "_begin", begin_spoilt)
+    config = resolve_run(load_scale("tiny"), BENCHMARK, "d2r", 1)
+    with pytest.raises(RunFailure, match="loss of task reach-v3 is not finite"):
+        train(config, tmp_path, Machine())
 
 
 def test_a_run_that_fails_at_its_first_step_has_a_checkpoint_too(
