@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import pickle
+import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,13 @@ KEEP = 2
 FORMAT = 3
 COPY = ".copy"
 """Ending of the second copy of a replay segment."""
+
+
+UNREADABLE = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    TypeError, ValueError, pickle.UnpicklingError, struct.error, safetensors.SafetensorError,
+)  # fmt: skip
+"""What torch and safetensors raise on content that is not theirs."""
 
 
 class Damaged(Exception):
@@ -197,10 +205,7 @@ class CheckpointStore:
             )
             for start, _, name in manifest.segments:
                 replay.restore(start, safetensors.torch.load((self.folder / name).read_bytes()))
-        except (
-            ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError,
-            ValueError, pickle.UnpicklingError, safetensors.SafetensorError,
-        ):  # fmt: skip
+        except UNREADABLE:
             raise Damaged("its files do not hold a state of this run") from None
         return state
 

@@ -9,7 +9,10 @@ absolute difference over its largest magnitude (over 1 where it is all zero).
 from __future__ import annotations
 
 import json
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +31,11 @@ from d2r.networks.base import DETERMINISTIC, Output, Replayed
 from d2r.networks.routing import RoutedNetwork
 
 TOLERANCE = 1e-9
+UNREADABLE = (
+    AttributeError, EOFError, LookupError, MemoryError, OSError, OverflowError, RuntimeError, SyntaxError, TypeError,
+    ValueError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What numpy and zipfile raise on content that is not theirs."""
 INPUTS = ("in/", "before/", "update/noise_", "update/sampled_route_")
 
 
@@ -111,7 +119,7 @@ def _read(path: Path) -> dict[str, Any]:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError):
+    except UNREADABLE:
         raise UserError(f"{path}: not a readable .npz file of plain arrays") from None
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from d2r.errors import UserError
 from tests.faults.mutations import contents
 from tests.faults.targets import TARGETS, World, feed, make_world
 
@@ -39,6 +42,7 @@ REGRESSIONS = [
     ("timing", b"step,quantity,value\n1,total,abc\n"),
     ("evaluation", b"task,episode,success,return\n"),
     ("checkpoint state", b""),
+    ("checkpoint state", b"M"),
     ("golden", b"PK\x03\x04"),
 ]
 
@@ -60,6 +64,16 @@ def project(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
 @pytest.mark.parametrize(("name", "content"), REGRESSIONS)
 def test_found_before(name: str, content: bytes, world: World) -> None:
     feed(world, TARGETS[name], content)
+
+
+def test_a_broken_stream_in_a_golden_file(world: World) -> None:
+    file = io.BytesIO()
+    np.savez_compressed(file, meta=np.zeros(1000))
+    content = bytearray(file.getvalue())
+    start = content.index(b"meta.npy") + len(b"meta.npy") + 20
+    content[start : start + 10] = b"\xff" * 10
+    with pytest.raises(UserError, match=r"not a readable \.npz file"):
+        TARGETS["golden"].read(world, bytes(content))
 
 
 @pytest.mark.parametrize("name", sorted(set(TARGETS) - SLOW))
