@@ -1,0 +1,161 @@
+"""The reviewer's checklist: passes for what was made as it says, and names what is wrong with anything else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from d2r.analysis.collect import collect
+from d2r.analysis.results import load_results
+from d2r.analysis.tables import write_tables
+from d2r.cli.main import main
+from d2r.records import record_bytes
+from tests.faults.targets import World, forget, make_world
+from tests.faults.tiny import PROJECT
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A run that was trained, released and tabulated."""
+    with make_world(tmp_path_factory.mktemp("world")) as made:
+        shutil.copytree(PROJECT / "tests/golden", made.project / "tests/golden")
+        collect(made.released)
+        write_tables(load_results(made.released))
+        yield made
+
+
+@pytest.fixture
+def released(world: World, tmp_path: Path) -> Path:
+    """A copy of the release that may be spoilt."""
+    return Path(shutil.copytree(world.released, tmp_path / "released/tiny"))
+
+
+def verdicts(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, tuple[str, str]]]:
+    status = main(["verify", "artifact", str(folder), "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert said["passed"] == (status == 0)
+    return status, {line["check"]: (line["verdict"], line["detail"]) for line in said["checks"]}
+
+
+def test_a_whole_release_passes(released: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, lines = verdicts(released, capsys)
+    assert status == 0, lines
+    for check in (
+        "manifest",
+        "runs",
+        "plan",
+        "outcome",
+        "configuration",
+        "numbers",
+        "policies",
+        "pins",
+        "golden",
+        "tables",
+    ):
+        assert lines[check][0] == "ok", lines[check]
+
+
+def test_policies_that_are_elsewhere_are_said_and_no_fault(
+    released: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(released / "policies")
+    status, lines = verdicts(released, capsys)
+    assert status == 0, lines
+    assert "1 policies are not here (dvc pull)" in lines["manifest"][1]
+
+
+def test_results_that_are_not_released_are_checked_too(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, lines = verdicts(world.results, capsys)
+    assert status == 0, lines
+    assert lines["manifest"][0] == lines["tables"][0] == "note"
+
+
+def change_a_table(released: Path) -> None:
+    path = next(iter(sorted((released / "tables").glob("*.csv"))))
+    path.write_bytes(path.read_bytes() + b"ours\n")
+
+
+def add_a_table(released: Path) -> None:
+    (released / "tables/best.csv").write_text("method,success\nours,1.0\n")
+
+
+def change_metrics(released: Path) -> None:
+    (path,) = released.glob("runs/*/*/*/metrics.csv")
+    path.write_bytes(path.read_bytes().replace(b"success,0", b"success,1"))
+
+
+def add_a_pickle(released: Path) -> None:
+    (run,) = released.glob("runs/*/*/*")
+    (run / "model.pkl").write_bytes(b"cos\nsystem\n")
+
+
+def add_a_link(released: Path) -> None:
+    (path,) = released.glob("runs/*/*/*/metrics.csv")
+    target = released.parent / "elsewhere.csv"
+    path.rename(target)
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "check", "detail"),
+    [
+        (change_a_table, "tables", "not what the runs give"),
+        (add_a_table, "tables", "best.csv"),
+        (change_metrics, "manifest", "metrics.csv: differs"),
+        (change_metrics, "runs", "does not have the sha256 that run.json states"),
+        (add_a_pickle, "runs", "model.pkl: not a file of a run"),
+        (add_a_link, "manifest", "links"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    spoil: Callable[[Path], None], check: str, detail: str, released: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(released)
+    status, lines = verdicts(released, capsys)
+    assert status == 1
+    assert lines[check][0] == "FAIL"
+    assert detail in lines[check][1]
+
+
+def test_a_record_that_was_forged_whole_is_held_against_pins_configuration_and_budget(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hashes say that nothing was changed since; these lines say whether it was right to begin with."""
+    forged = Path(shutil.copytree(world.results, tmp_path / "tiny"))
+    path = world.key.folder(forged) / "run.json"
+    record = json.loads(path.read_bytes())
+    record["packages"]["mujoco"] = "3.4.0"
+    record["steps"] = 59
+    path.write_bytes(record_bytes(record))
+    status, lines = verdicts(forged, capsys)
+    assert status == 1
+    assert lines["runs"][0] == "ok"
+    assert lines["pins"] == ("FAIL", "mujoco 3.4.0, locked 3.3.0")
+    assert "59 steps of 60" in lines["numbers"][1]
+
+
+def test_runs_made_with_another_configuration_are_named(
+    world: World, released: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scale = world.project / "config/scales/tiny.yaml"
+    whole = scale.read_text()
+    try:
+        scale.write_text(whole.replace("batch_per_task: 4", "batch_per_task: 5"))
+        forget()
+        status, lines = verdicts(released, capsys)
+    finally:
+        scale.write_text(whole)
+        forget()
+    assert status == 1
+    assert "made with another configuration" in lines["configuration"][1]
+
+
+def test_a_folder_without_runs_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "artifact", str(tmp_path)]) == 2
+    assert "no folder 'runs' in it" in capsys.readouterr().err
