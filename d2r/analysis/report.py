@@ -108,7 +108,9 @@ def _what_was_run(results: Results) -> str:
         f"{': ' + escape(str(run.failure)) if run.failure else ''}</li>"
         for run in lost.itertuples()
     )
-    missing = f"<h3>Not finished</h3><ul>{rows}</ul>" if rows else "<p>Every planned run is finished.</p>"
+    short = " open" if len(lost) <= 10 else ""
+    missing = f"<details{short}><summary>Not finished: {len(lost)} runs</summary><ul>{rows}</ul></details>"
+    missing = missing if rows else "<p>Every planned run is finished.</p>"
     return f"<dl>{items}</dl>{missing}"
 
 

@@ -83,10 +83,10 @@ def compute_table(results: Results) -> Table:
                 [
                     Cell(benchmark),
                     Cell(method.title),
-                    Cell(number(actor), sort=actor, runs=folder),
-                    Cell(number(critic), sort=critic),
+                    Cell(f"{actor:,.0f}", sort=actor, runs=folder),
+                    Cell(f"{critic:,.0f}", sort=critic),
                     Cell(number_interval(work), sort=work.value),
-                    Cell(number(updates), sort=updates),
+                    Cell(f"{updates:,.0f}", sort=updates),
                     Cell(number_interval(update), sort=update.value),
                     Cell(number_interval(hours), sort=hours.value),
                     Cell(machine),
