@@ -274,7 +274,7 @@ class FastSawyer(SawyerXYZEnv):
         model, raw, data = self.model, self._raw, self.data
         hand = data.mocap_pos
         hand += move
-        np.minimum(np.maximum(hand, self.mocap_low, hand), self.mocap_high, hand)
+        np.minimum(np.maximum(hand, self.mocap_low, out=hand), self.mocap_high, out=hand)
         data.mocap_quat[:] = _UPRIGHT
         data.ctrl[0] = grip = action.item(3)
         data.ctrl[1] = -grip

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from d2r.config.schema import Protocol
 from d2r.envs.slices import Buffers, TaskSlice
-from d2r.envs.tasks import parse_benchmark
+from d2r.envs.tasks import parse_benchmark, share_out
 from d2r.errors import UserError
 
 _STEP, _LAST_STEP, _CALL = b"s", b"l", b"c"
@@ -183,8 +183,7 @@ class WorkerPool:
         self.buffers = share(self._memory, len(names))
         self._workers: list[_Worker] = []
         try:
-            for number in range(workers):
-                tasks = range(number, len(names), workers)  # neighbours cost about the same: spread them
+            for number, tasks in enumerate(share_out(names, workers)):
                 self._workers.append(_Worker(number, [names[task] for task in tasks], descriptor))
                 self._workers[-1].call("__init__", benchmark, protocol, seed, evaluation, tasks)
             for worker in self._workers:

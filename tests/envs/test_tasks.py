@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from metaworld.env_dict import MT10_V3, MT50_V3
 
-from d2r.envs.tasks import make_fast, make_stock, parse_benchmark
+from d2r.envs.tasks import make_fast, make_stock, parse_benchmark, share_out
 from d2r.errors import UserError
 
 
@@ -22,6 +22,15 @@ def test_an_unknown_benchmark_is_named(name: str) -> None:
 def test_a_misspelt_benchmark_gets_the_nearest_name() -> None:
     with pytest.raises(UserError, match="did you mean 'mt10-rand'"):
         parse_benchmark("mt10-ran")
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 10])
+@pytest.mark.parametrize("names", [tuple(MT10_V3), tuple(MT50_V3)])
+def test_workers_share_all_tasks_about_equally(names: tuple[str, ...], workers: int) -> None:
+    shares = share_out(names, workers)
+    assert sorted(task for share in shares for task in share) == list(range(len(names)))
+    assert min(map(len, shares)) >= len(names) // workers - 2
+    assert all(share for share in shares)
 
 
 def test_the_goal_is_part_of_the_observation() -> None:

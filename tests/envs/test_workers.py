@@ -99,7 +99,7 @@ def test_a_killed_worker_is_one_clear_line_and_no_hang() -> None:
     message = str(death.value)
     assert "\n" not in message
     assert (
-        f"environment worker 1 (push-v3, door-open-v3, drawer-close-v3, ...) died (killed by SIGKILL, process {second})"
+        f"environment worker 1 (reach-v3, push-v3, drawer-open-v3, ...) died (killed by SIGKILL, process {second})"
         in message
     )
     env.close()
