@@ -117,6 +117,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps", type=int, default=20, help="vector steps measured, light setting 20 times as many"
     )
+    parser.add_argument(
+        "--policy-lag", type=int, choices=(0, 1), default=0, help="official setting (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on one line")
 
 
@@ -128,7 +131,10 @@ def run(args: argparse.Namespace) -> int:
     result: dict[str, Any] = {}
     if args.setting != "light":
         machine = Machine(workers=args.workers, threads=args.threads)
-        result["official"] = measure(official(args.benchmark, args.method), machine, 200, args.steps)
+        config = official(args.benchmark, args.method)
+        protocol = config.protocol.model_copy(update={"policy_lag": args.policy_lag})
+        config = config.model_copy(update={"protocol": protocol})
+        result["official"] = measure(config, machine, 200, args.steps)
     if args.setting != "official":
         result["light"] = measure(light(args.benchmark), Machine(threads=1), 200, 20 * args.steps)
     result |= {

@@ -103,6 +103,14 @@ class TaskSlice:
             source.prepare(env)
             self.buffers.observations[task] = env.reset()[0]
 
+    def begin_step(self, last: bool) -> None:
+        """Note what :meth:`end_step` has to do: in one process nothing can happen meanwhile."""
+        self._last = last
+
+    def end_step(self) -> None:
+        """Do what :meth:`begin_step` noted."""
+        self.step(self._last)
+
     def step(self, last: bool) -> None:
         """Step every task with its action; at the ``last`` step of the episode go on to the next one at once."""
         actions, observations, final_observations, rewards, infos, exceptions = self.buffers

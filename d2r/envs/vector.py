@@ -116,6 +116,15 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         Raises:
             UserError: before the first reset, or if the actions have another shape.
         """
+        self.begin_step(actions)
+        return self.end_step()
+
+    def begin_step(self, actions: npt.ArrayLike) -> None:
+        """Let worker processes step every task; nothing else may be asked of the environment before :meth:`end_step`.
+
+        Raises:
+            UserError: before the first reset, or if the actions have another shape.
+        """
         if self._steps is None:
             raise UserError("the environment was stepped before its first reset; call reset() first")
         taken = np.asarray(actions, dtype=np.float32)
@@ -124,8 +133,12 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         self._buffers.actions[:] = taken
         self._history[self._steps] = taken
         self._steps += 1
+        self._tasks.begin_step(self._steps == self.protocol.horizon)
+
+    def end_step(self) -> StepArrays:
+        """Wait for the step that :meth:`begin_step` began, and return what it led to."""
+        self._tasks.end_step()
         done = self._steps == self.protocol.horizon
-        self._tasks.step(done)
         if done:
             self._steps = 0
         return StepArrays(

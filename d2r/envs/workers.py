@@ -199,10 +199,13 @@ class WorkerPool:
         """Process id of each worker."""
         return [worker.pid for worker in self._workers]
 
-    def step(self, last: bool) -> None:
-        """Step every task with its action in the buffers."""
+    def begin_step(self, last: bool) -> None:
+        """Let every task step with its action in the buffers, and do not wait for it."""
         for worker in self._workers:
             worker.order(_LAST_STEP if last else _STEP)
+
+    def end_step(self) -> None:
+        """Wait until every task has stepped."""
         for worker in self._workers:
             worker.wait()
 

@@ -251,7 +251,11 @@ class Run:
         if not bool(action.isfinite().all()):  # the simulator would begin anew, and hide it
             raise self._wrong("action", int((~action.isfinite()).any(1).nonzero()[0]))
         with self.stopwatch("environment"):
-            result = self.env.step_arrays(action.numpy())
+            self.env.begin_step(action.numpy())
+        if self.lags and self._update_due():
+            self.update()
+        with self.stopwatch("environment"):
+            result = self.env.end_step()
         reached = result.final_observations if result.final_observations is not None else result.observations
         if not (np.isfinite(reached).all() and np.isfinite(result.rewards).all()):
             task = int(np.flatnonzero(~np.isfinite(reached).all(1) | ~np.isfinite(result.rewards))[0])
@@ -262,9 +266,18 @@ class Run:
                 self.replay.begin_episode(torch.from_numpy(result.observations))
         self.observations = result.observations
         self.step += 1
-        budget = self.config.budget
-        if self.step > budget.warmup_steps and self.step % budget.update_every == 0:
+        if self._update_due() and (not self.lags or self.step == self.config.budget.steps):
             self.update()
+
+    @property
+    def lags(self) -> bool:
+        """Whether the update after a step is made during the next one, by a policy that does not know it yet."""
+        return self.config.protocol.policy_lag == 1
+
+    def _update_due(self) -> bool:
+        """Whether an update belongs to the last step that was taken."""
+        budget = self.config.budget
+        return self.step > budget.warmup_steps and self.step % budget.update_every == 0
 
     def act(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Sample actions [task, 4] and, for a routed policy, the routes they came by [task, group, K]."""
