@@ -21,6 +21,11 @@ RUN_COLUMNS = (
     "config_hash", "parameters_actor", "parameters_critic", "hours", "update_seconds", "device", "threads",
     "cpu", "packages", "commit", "dirty", "resumes", "choices",
 )  # fmt: skip
+RECORD_TYPES = {
+    "scale": str, "benchmark": str, "method": str, "seed": int, "protocol": str, "status": str, "config": dict,
+    "steps": int, "updates": int, "config_hash": str, "parameters": dict, "outputs": dict,
+}  # fmt: skip
+"""Keys that every run record has, and what they hold."""
 FILE_COLUMNS = {
     "metrics": ("step", "task", "quantity", "value"),
     "evaluation": ("task", "episode", "success", "return"),
@@ -87,17 +92,17 @@ def _read_run_json(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: cannot be read ({error}); delete the run's folder and train it again"
         ) from None
-    wanted = {*KEY, "status", "config", "steps", "updates", "config_hash", "parameters", "outputs"}
-    absent = sorted(wanted - set(about)) if isinstance(about, dict) else ["everything"]
+    absent = sorted(set(RECORD_TYPES) - set(about)) if isinstance(about, dict) else ["everything"]
     if absent:
         raise UserError(f"{path}: key '{absent[0]}' is missing; delete the run's folder and train it again")
     if not is_unchanged(content, about):
         raise UserError(
             f"{path}: differs from the sha256 that it holds, so it was changed after the run; restore it"
         )
-    if not isinstance(about["outputs"], dict) or not isinstance(about["config"], dict):
-        raise UserError(f"{path}: 'outputs' and 'config' must be objects; train the run again")
-    where = (str(about["benchmark"]), str(about["method"]), f"seed{about['seed']}")
+    for name, kind in RECORD_TYPES.items():
+        if not isinstance(about[name], kind):
+            raise UserError(f"{path}: '{name}' is not of type {kind.__name__}; train the run again")
+    where = (about["benchmark"], about["method"], f"seed{about['seed']}")
     if where != folder.parts[-3:]:
         raise UserError(f"{path}: describes {'/'.join(where)}, so it lies in the wrong folder; move it there")
     return dict(about)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from d2r.analysis.collect import collect
 from d2r.errors import UserError
+from d2r.records import record_bytes
 from tests.faults.mutations import contents
 from tests.faults.targets import TARGETS, World, feed, make_world
 
@@ -64,6 +66,15 @@ def project(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
 @pytest.mark.parametrize(("name", "content"), REGRESSIONS)
 def test_found_before(name: str, content: bytes, world: World) -> None:
     feed(world, TARGETS[name], content)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("scale", []), ("seed", None), ("outputs", []), ("parameters", 3), ("config", {})]
+)
+def test_a_value_of_another_type_in_a_run_record(key: str, value: object, world: World) -> None:
+    results = world.copy_of_run("run.json", record_bytes(world.record() | {key: value}))
+    with pytest.raises(UserError):
+        collect(results)
 
 
 def test_a_broken_stream_in_a_golden_file(world: World) -> None:
