@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -105,15 +104,13 @@ def test_through_docker_stop(training: Training, counts: Counter[str]) -> None:
     try:
         running = ("inspect", "--format", "{{.State.Running}}", container)
         wait_for_checkpoint(training, 30, lambda: docker(*running).stdout.strip() != "true")
-        began = time.monotonic()
         assert docker("stop", "--time", "120", container).returncode == 0
-        assert time.monotonic() - began < 120, "it was killed, and not stopped"
         status = docker("inspect", "--format", "{{.State.ExitCode}}", container).stdout.strip()
         stopped_at = training.checkpointed()
         said = docker("logs", container)
     finally:
         docker("rm", "--force", container)
-    assert status not in ("0", "137"), said.stdout + said.stderr
+    assert status not in ("0", "137"), "137 is a kill, after the grace period: " + said.stdout + said.stderr
     assert f"stopped by signal 15 at step {stopped_at}, checkpoint written" in log(training)
     again = docker("run", "--rm", *where, IMAGE, "snakemake", *SNAKEMAKE)
     assert again.returncode == 0, again.stdout + again.stderr
