@@ -34,6 +34,9 @@ class Project:
 
     root: Path
     environment: dict[str, str]
+    programs: Path
+    """Folder whose ``d2r`` comes first on the PATH."""
+    stand_in = Path(__file__).with_name("stand_in.py")
     children: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def call(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -101,7 +104,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     programs = tmp_path / "bin"
     programs.mkdir()
     stand_in = programs / "d2r"
-    stand_in.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("stand_in.py")} "$@"\n')
+    stand_in.write_text(f'#!/bin/sh\nexec {sys.executable} {Project.stand_in} "$@"\n')
     stand_in.chmod(stand_in.stat().st_mode | stat.S_IXUSR)
     environment = {
         **os.environ,
@@ -114,6 +117,6 @@ def project(tmp_path: Path) -> Iterator[Project]:
         "GIT_CONFIG_KEY_1": "user.name", "GIT_CONFIG_VALUE_1": "Test",
     }  # fmt: skip
     environment.pop("D2R_ROOT", None)
-    project = Project(root, environment)
+    project = Project(root, environment, programs)
     yield project
     project.stop()

@@ -154,7 +154,7 @@ def test_fresh_clone_reproduces_tables_and_pulls_policies(project: Project, tmp_
         "a released run is not trained again"
     )
 
-    clone = Project(tmp_path / "clone", project.environment)
+    clone = Project(tmp_path / "clone", project.environment, project.programs)
     project.call("git", "clone", "--quiet", str(project.root), str(clone.root))
     released = clone.root / "results/released/smoke"
     assert not (released / "policies").exists()
