@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
+from d2r.bench.depth import decide_with_used_modules
 from d2r.bench.learner import build_setting, floor_flop
 from d2r.cli.main import main
 from d2r.config import load_scale, resolve_run
+from d2r.networks.registry import build_actor
 
 
 def printed(capsys, *arguments):
@@ -58,6 +61,16 @@ def test_bench_train_accounts_for_all_time(capsys):
     assert sum(result["share"].values()) == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize("method", ["d2r", "d2r-fixed-depth", "d2r-no-residual", "d2r-hard"])
+def test_skipping_unused_modules_changes_no_decision(method):
+    config = resolve_run(load_scale("smoke"), "mt10-rand", method, 1)
+    for tasks in (1, 4):
+        actor = build_actor(config.network, tasks, torch.Generator().manual_seed(0)).eval()
+        x = torch.randn(1, 1, tasks, 39, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            torch.testing.assert_close(decide_with_used_modules(actor, x), actor(x).value)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -67,6 +80,7 @@ def test_bench_train_accounts_for_all_time(capsys):
         (("replay", "--rounds", "0"), "rounds is 0"),
         (("train", "--steps", "0"), "steps is 0"),
         (("learner", "--method", "nothing"), "nothing"),
+        (("depth", "--rounds", "0"), "rounds is 0"),
     ],
 )
 def test_impossible_options_are_refused_in_one_line(capsys, arguments, complaint):
