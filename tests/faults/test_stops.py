@@ -44,6 +44,28 @@ def log(training: Training) -> str:
     return (training.results / "logs/train/mt10-rand" / METHOD / "seed1.log").read_text()
 
 
+@pytest.mark.parametrize(("number", "status", "workers"), [(signal.SIGTERM, 143, 2), (signal.SIGINT, 130, 0)])
+def test_the_command_itself(
+    number: int, status: int, workers: int, training: Training, counts: Counter[str]
+) -> None:
+    process = training.start(workers)
+    wait_for_checkpoint(training, 30, lambda: process.poll() is not None)
+    process.send_signal(signal.SIGSTOP)  # so that it cannot end before the second one comes
+    second = Training(training.project, METHOD).start()
+    _, refusal = second.communicate(timeout=PATIENCE)
+    process.send_signal(signal.SIGCONT)
+    assert second.returncode == 2
+    assert f"process {process.pid} on" in refusal
+    assert refusal.count("\n") == 1
+    process.send_signal(number)
+    said, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == status, err
+    stopped_at = training.checkpointed()
+    assert f"stopped by signal {number} at step {stopped_at}, checkpoint written" in said
+    assert f"resumed at step {stopped_at}" in training.finish()
+    counts["stops obeyed"] += 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_through_snakemake(number: int, training: Training, counts: Counter[str]) -> None:
     environ = environment(training.project)
