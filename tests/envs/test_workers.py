@@ -95,7 +95,6 @@ def test_a_killed_worker_is_one_clear_line_and_no_hang() -> None:
     with pytest.raises(WorkerDied) as death:
         trace(env, actions(3))
     assert time.monotonic() - begin < SECONDS
-    assert isinstance(death.value, RuntimeError)
     message = str(death.value)
     assert "\n" not in message
     assert (
