@@ -66,7 +66,8 @@ class TaskLinear(nn.Module):
 
     def forward(self) -> Tensor:
         """Return [E, 1, task, outputs]."""
-        return (self.weight.transpose(1, 2) + self.bias.unsqueeze(1)).unsqueeze(1)
+        vectors = self.weight.transpose(1, 2) + self.bias.unsqueeze(1)
+        return vectors.contiguous().unsqueeze(1)  # or products with it would be laid out like the weight
 
 
 class StateTaskLinear(nn.Module):
