@@ -28,14 +28,14 @@ import numpy.typing as npt
 from d2r.config.schema import Protocol
 from d2r.envs.slices import Buffers, TaskSlice
 from d2r.envs.tasks import parse_benchmark, share_out
-from d2r.errors import UserError
+from d2r.errors import RunFailure, UserError
 
 _STEP, _LAST_STEP, _CALL = b"s", b"l", b"c"
 _DONE, _FAILED = b".", b"!"
 _CLOSE_SECONDS = 5.0
 
 
-class WorkerDied(RuntimeError):
+class WorkerDied(RunFailure):
     """A process that owns environments is gone; its message is one line that says which one and how it ended."""
 
 

@@ -112,7 +112,8 @@ class Lock:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._file is not None
-        self._file.close()
+        with suppress(OSError):  # a full disk may not even take the holder's number
+            self._file.close()
 
 
 def write_progress(folder: Path, progress: dict[str, Any]) -> None:
