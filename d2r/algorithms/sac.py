@@ -137,7 +137,9 @@ class MultiTaskSAC:
         if network.num_logits == 0:
             return DETERMINISTIC
         shape = (network.ensemble, network.num_logits, batch, network.num_tasks)
-        uniform = torch.rand(shape, generator=generator).clamp_(min=torch.finfo(torch.float32).tiny)  # rand may be 0
+        uniform = torch.rand(shape, generator=generator).clamp_(
+            min=torch.finfo(torch.float32).tiny
+        )  # rand may be 0
         gumbel = uniform.log_().neg_().log_().neg_().to(self.log_alpha)
         return Sampled(self.route_temperature, gumbel.permute(0, 2, 3, 1))
 
