@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from matplotlib.collections import LineCollection
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.path import Path
 
 from d2r.analysis.difficulty import tasks_by_difficulty
 from d2r.analysis.figures.style import PAGE, PALETTE, empty_figure, new_figure
@@ -17,6 +18,10 @@ from d2r.analysis.routing import num_modules, routed_methods, routes_of, used_mo
 from d2r.analysis.tables.text import steps as steps_text
 
 USED, FADED = "#000000", "#cccccc"
+_K = 0.5523
+"""Length of a Bezier handle that makes a quarter of the unit circle."""
+HALF_CIRCLE = np.array([(-1.0, 0.0), (-1.0, _K), (-_K, 1.0), (0.0, 1.0), (_K, 1.0), (1.0, _K), (1.0, 0.0)])
+CODES = [Path.MOVETO, *[Path.CURVE4] * 6]
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ def route_grid(drawings: Sequence[Drawing], columns: int, heading: str) -> Figur
     rows = -(-len(drawings) // columns)
     figure = new_figure(PAGE, 0.72 * rows + 0.3)
     axes = figure.subplots()
-    arcs: list[Floats] = []
+    arcs: list[Path] = []
     widths: list[float] = []
     colors: list[str] = []
     for place, drawing in enumerate(drawings):
@@ -46,7 +51,7 @@ def route_grid(drawings: Sequence[Drawing], columns: int, heading: str) -> Figur
         used = used_modules(drawing.edges)
         step = 0.9 / (drawing.modules + 1)
         for arc, width, on_route in _arcs(drawing, used):
-            arcs.append(arc * (step, 0.55) + (left, bottom))
+            arcs.append(Path(arc * (step, 0.55) + (left, bottom), CODES))
             widths.append(width)
             colors.append(PALETTE[0] if on_route else FADED)
         nodes = [USED if str(module + 1) in used else FADED for module in range(drawing.modules)]
@@ -55,7 +60,7 @@ def route_grid(drawings: Sequence[Drawing], columns: int, heading: str) -> Figur
         axes.scatter([left + 0.9], [bottom], s=12, c=PALETTE[5], marker=">", zorder=3)
         label = f"{drawing.title}: {len(used)} of {drawing.modules}"
         axes.text(left + 0.45, bottom + 0.62, label, ha="center", va="bottom", fontsize=5.5)
-    axes.add_collection(LineCollection(arcs, linewidths=widths, colors=colors, capstyle="round"))
+    axes.add_collection(PathCollection(arcs, facecolors="none", edgecolors=colors, linewidths=widths))
     axes.set_xlim(0, columns)
     axes.set_ylim(-rows + 0.85, 0.85)
     axes.set_axis_off()
@@ -65,15 +70,17 @@ def route_grid(drawings: Sequence[Drawing], columns: int, heading: str) -> Figur
 
 def _arcs(drawing: Drawing, used: set[str]) -> Iterator[tuple[Floats, float, bool]]:
     """Half circles from source to target, at most 1 high; with line width and whether the target is on the route."""
-    angles = np.linspace(0, np.pi, 17)
     edges = drawing.edges
     for target, source, weight in zip(edges["target"], edges["source"], edges["weight"], strict=True):
         end = drawing.modules + 1 if str(target) == "out" else int(target)
         middle, radius = (end + int(source)) / 2, (end - int(source)) / 2
         lift = 0.12 + 0.88 * radius / (drawing.modules / 2)
         on_route = str(target) == "out" or str(target) in used
-        arc = np.column_stack([middle - radius * np.cos(angles), lift * np.sin(angles)])
-        yield arc, (0.2 + 1.6 * float(weight) if on_route else 0.3), on_route
+        yield (
+            HALF_CIRCLE * (radius, lift) + (middle, 0.0),
+            (0.2 + 1.6 * float(weight) if on_route else 0.3),
+            on_route,
+        )
 
 
 def task_routes(results: Results, benchmark: str) -> Figure:
