@@ -184,7 +184,8 @@ class Results:
         key = ("curves", quantity, benchmark, method)
         if key not in self.memo:
             rows = self.metric(quantity, benchmark, method)
-            self.memo[key] = rows.pivot_table(index=["seed", "task"], columns="step", values="value")
+            values = rows.set_index(["seed", "task", "step"])["value"]
+            self.memo[key] = values.unstack("step").sort_index()  # noqa: PD010 - a third of pivot_table's time
         return self.memo[key]
 
     def curves_by_task(self, quantity: str, benchmark: str, method: str) -> pd.DataFrame:

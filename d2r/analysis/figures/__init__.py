@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -120,12 +123,29 @@ def write_figures(results: Results) -> list[Path]:
     """Draw all figures into ``<results>/figures``; each is written, if only to say that it has no data."""
     folder = results.folder / "figures"
     (folder / SOURCE).unlink(missing_ok=True)
-    paths: list[Path] = []
-    with house_style():
-        for spec in FIGURES:
-            paths += save(spec.draw(results), folder, spec.name)
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(os.cpu_count(), context, _Worker.begin, (results,)) as pool:
+        paths = [path for written in pool.map(_Worker.write, range(len(FIGURES))) for path in written]
     (folder / SOURCE).write_text(results.digest + "\n", encoding="utf-8", newline="\n")
     return paths
+
+
+class _Worker:
+    """A process that draws figures; it inherits the results and keeps what it derives from them."""
+
+    results: Results
+
+    @classmethod
+    def begin(cls, results: Results) -> None:
+        """Take the results over."""
+        cls.results = results
+
+    @classmethod
+    def write(cls, number: int) -> list[Path]:
+        """Draw and write one figure."""
+        spec = FIGURES[number]
+        with house_style():
+            return save(spec.draw(cls.results), cls.results.folder / "figures", spec.name)
 
 
 def svg_figures(results: Results) -> Iterator[tuple[FigureSpec, str]]:
