@@ -26,29 +26,29 @@ STEP, TASK = 33, 3
 
 
 def bad_observation(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
-    step = MetaWorldVectorEnv.step_arrays
+    end_step = MetaWorldVectorEnv.end_step
     calls = iter(range(1, 10**6))
 
-    def spoilt(env: MetaWorldVectorEnv, actions: object) -> object:
-        result = step(env, actions)
+    def spoilt(env: MetaWorldVectorEnv) -> object:
+        result = end_step(env)
         if not env._evaluation and next(calls) == STEP:
             result.observations[TASK, 5] = value
         return result
 
-    monkeypatch.setattr(MetaWorldVectorEnv, "step_arrays", spoilt)
+    monkeypatch.setattr(MetaWorldVectorEnv, "end_step", spoilt)
 
 
 def bad_reward(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
-    step = MetaWorldVectorEnv.step_arrays
+    end_step = MetaWorldVectorEnv.end_step
     calls = iter(range(1, 10**6))
 
-    def spoilt(env: MetaWorldVectorEnv, actions: object) -> object:
-        result = step(env, actions)
+    def spoilt(env: MetaWorldVectorEnv) -> object:
+        result = end_step(env)
         if not env._evaluation and next(calls) == STEP:
             result.rewards[TASK] = value
         return result
 
-    monkeypatch.setattr(MetaWorldVectorEnv, "step_arrays", spoilt)
+    monkeypatch.setattr(MetaWorldVectorEnv, "end_step", spoilt)
 
 
 def bad_action(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
@@ -171,15 +171,15 @@ def test_a_pipeline_goes_on_and_its_tables_mark_the_failure(
 def test_exceptions_of_the_simulator_are_counted_and_shown(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = FastSawyer.step
+    step = FastSawyer.step_moving
     calls = iter(range(10**6))
 
-    def unstable(env: FastSawyer, action: object) -> object:
-        result = step(env, action)
+    def unstable(env: FastSawyer, *arguments: object) -> object:
+        result = step(env, *arguments)
         env.unstable = next(calls) in (5, 15, 16)
         return result
 
-    monkeypatch.setattr(FastSawyer, "step", unstable)
+    monkeypatch.setattr(FastSawyer, "step_moving", unstable)
     assert train(config, tmp_path, Machine()) == 0
     (record,) = tmp_path.glob("runs/*/*/*/run.json")
     assert json.loads(record.read_bytes())["simulator_exceptions"] == 3
