@@ -26,7 +26,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         "did you mean 'mtsac'?"
     """
     options = sorted(set(valid))
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
     return "valid: " + ", ".join(options)

@@ -111,7 +111,17 @@ def _series(results: Results, quantity: str, benchmark: str, method: str, seed: 
     return table[table.index.get_level_values("seed") == seed].mean().dropna()
 
 
+def routes_are_chosen(results: Results, benchmark: str, method: str) -> bool:
+    """Whether routes could differ: not without a router, and not where every module reads all before it."""
+    return bool(
+        len(results.metric("route_entropy", benchmark, method))
+        and len(results.metric("agreement", benchmark, method))
+    )
+
+
 def _one_route(results: Results, benchmark: str, method: str, seed: int) -> Finding | None:
+    if not routes_are_chosen(results, benchmark, method):
+        return None
     recorded = _series(results, "route_jaccard", benchmark, method, seed)
     if len(recorded):
         overlap: float | None = float(recorded.iloc[-1])

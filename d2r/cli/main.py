@@ -67,10 +67,19 @@ def _run(argv: list[str]) -> int:
     if name not in COMMANDS:
         raise UserError(f"unknown command '{name}'; {nearest(name, COMMANDS)}")
     module = importlib.import_module(COMMANDS[name])
+    _refuse_repeats(name, argv[1:])
     parser = Parser(prog=f"d2r {name}", description=module.__doc__, allow_abbrev=False)
     module.add_arguments(parser)
     status: int = module.run(parser.parse_args(argv[1:]))
     return status
+
+
+def _refuse_repeats(name: str, argv: list[str]) -> None:
+    """Refuse an option that is given twice: argparse would silently keep the last one."""
+    options = [argument.partition("=")[0] for argument in argv if argument.startswith("--")]
+    for option in options:
+        if options.count(option) > 1:
+            raise UserError(f"d2r {name}: {option} is given twice; give it once")
 
 
 def _overview() -> str:

@@ -97,7 +97,7 @@ def _describe(error: ValidationError, model: type[BaseModel]) -> str:
     problems = error.errors(include_url=False)
     first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     location = [str(part) for part in first["loc"]]
-    place = ".".join(location) or "the whole"
+    place = ".".join(location)
     if first["type"] == "extra_forbidden":
         return f"unknown key '{place}'; {nearest(location[-1], _fields_at(model, location[:-1]))}"
     if first["type"] == "missing":
@@ -105,7 +105,8 @@ def _describe(error: ValidationError, model: type[BaseModel]) -> str:
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
     shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
-    return f"'{place}': {message[0].lower()}{message[1:]}{shown}"
+    prefix = f"'{place}': " if place else ""
+    return f"{prefix}{message[0].lower()}{message[1:]}{shown}"
 
 
 def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:

@@ -149,7 +149,11 @@ class Scale(Frozen):
         for seeds in (self.seeds, *(group.seeds for group in self.runs if group.seeds is not None)):
             repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
             if repeated:
-                raise ValueError(f"seed {repeated[0]} is given twice")
+                raise ValueError(f"seeds: {repeated[0]} is given twice")
+        for group in self.runs:
+            for name in group.methods if group.methods != "all" else ():
+                if group.methods.count(name) > 1:
+                    raise ValueError(f"runs: method '{name}' is given twice")
         return self
 
 

@@ -114,6 +114,8 @@ def verify_file(path: Path) -> list[Comparison]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: not a regular file; give an .npz file")
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

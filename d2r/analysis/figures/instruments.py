@@ -12,7 +12,7 @@ from d2r.analysis.results import REFERENCE, Results
 from d2r.analysis.routing import routed_methods
 from d2r.analysis.tables.text import steps as steps_text
 
-INSTRUMENTS = (
+INSTRUMENTS: tuple[tuple[str, str], ...] = (
     ("modules_used", "modules used"),
     ("depth", "depth (longest path)"),
     ("route_entropy", "route entropy"),
@@ -22,10 +22,21 @@ INSTRUMENTS = (
     ("agreement", "agreement of replayed and current route"),
     ("blocked_share", "pairs blocked by ResRouting"),
     ("multiply_adds", "multiply-adds per decision"),
-    ("gradient_cosine", "cosine of task gradients"),
+    ("gradient_cosine", "cosine of task gradients (actor)"),
     ("gradient_cosine_no_resrouting", "same, without ResRouting"),
+    ("critic_gradient_cosine", "cosine of task gradients (critics)"),
+    ("critic_gradient_cosine_no_resrouting", "same, without ResRouting (critics)"),
     ("alpha_success_rho", "ρ (alpha, success) over tasks"),
 )
+
+
+def bounds(quantity: str) -> tuple[float, float]:
+    """The range that an instrument cannot leave, to which its interval is cut."""
+    if "cosine" in quantity or quantity == "alpha_success_rho":
+        return (-1.0, 1.0)
+    if quantity in ("modules_used", "depth", "multiply_adds"):
+        return (0.0, float("inf"))
+    return (0.0, 1.0)
 
 
 def _widest(results: Results, quantities: tuple[str, ...]) -> str | None:
@@ -49,7 +60,7 @@ def instrument_curves(results: Results) -> Figure:
     figure, grid = panels(len(recorded), columns=3, height=1.6, legend_entries=len(methods))
     for axes, (quantity, label) in zip(grid, recorded, strict=True):
         for method in methods:
-            draw_curve(axes, results.curves(quantity, benchmark, method.id), look, method, bounds=None)
+            draw_curve(axes, results.curves(quantity, benchmark, method.id), look, method, bounds(quantity))
         axes.set_title(label)
         steps_axis(axes, label=False)
     figure.suptitle(f"{benchmark}, against steps per task", fontsize=7)

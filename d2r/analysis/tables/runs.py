@@ -60,15 +60,19 @@ def runs_table(results: Results) -> Table:
 def compute_table(results: Results) -> Table:
     """Parameters, multiply-adds, updates and time of each method."""
     header = ["benchmark", "method", "parameters (actor)", "parameters (critic)", "multiply-adds per decision",
-              "updates", "ms per update", "hours per run", "machine"]  # fmt: skip
+              "of all its modules", "of fixed depth", "updates", "ms per update", "hours per run",
+              "machine"]  # fmt: skip
     rows, data = [], []
     for benchmark in results.benchmarks:
+        fixed_depth = multiply_adds(results, benchmark, "d2r-fixed-depth")
         for method in results.methods:
             runs = results.finished
             runs = runs[(runs["benchmark"] == benchmark) & (runs["method"] == method.id)]
             if runs.empty:
                 continue
             work = multiply_adds(results, benchmark, method.id)
+            dense = mean_interval(results.last_values("multiply_adds_dense", benchmark, method.id))
+            of_dense, of_fixed = _ratio(work, dense), _ratio(work, fixed_depth)
             update = mean_interval(runs["update_seconds"].dropna() * 1000)
             hours = mean_interval(runs["hours"].dropna())
             actor, critic = (float(runs[f"parameters_{part}"].iloc[0]) for part in ("actor", "critic"))
@@ -86,6 +90,8 @@ def compute_table(results: Results) -> Table:
                     Cell(f"{actor:,.0f}", sort=actor, runs=folder),
                     Cell(f"{critic:,.0f}", sort=critic),
                     Cell(number_interval(work), sort=work.value),
+                    Cell(_share(of_dense), sort=of_dense),
+                    Cell(_share(of_fixed), sort=of_fixed),
                     Cell(f"{updates:,.0f}", sort=updates),
                     Cell(number_interval(update), sort=update.value),
                     Cell(number_interval(hours), sort=hours.value),
@@ -99,17 +105,34 @@ def compute_table(results: Results) -> Table:
                 "updates": updates,
                 "machine": machine,
             }
-            spent = {"multiply_adds": work.value, "ms_per_update": update.value, "hours_per_run": hours.value}
+            spent = {
+                "multiply_adds": work.value,
+                "of_dense": of_dense,
+                "of_fixed_depth": of_fixed,
+                "ms_per_update": update.value,
+                "hours_per_run": hours.value,
+            }
             data.append({**keys, **sizes, **spent, "runs": len(runs)})
     notes = (
         (
             "Parameters of the actor and of one of the two critics. Multiply-adds: of the actor for one decision, "
-            "on the deterministic route for routed methods, mean over tasks at the last evaluation. Times are "
+            "on the deterministic route for routed methods, mean over tasks at the last evaluation; then as a share of "
+            "the network's with every module computed (matrix products only, so mixing may lift it above 100 %) "
+            "and of the fixed chain of all modules. Times are "
             "wall-clock, so they depend on the machine and on what else it did; hours include simulation and "
             "evaluation."
         ),
     )
     return Table("compute", "Compute", header, rows, pd.DataFrame(data), notes, scope=results.label)
+
+
+def _ratio(part: Estimate, whole: Estimate) -> float | None:
+    """One mean over another, if both are known."""
+    return part.value / whole.value if part.value is not None and whole.value else None
+
+
+def _share(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{ratio:.0%}".replace("%", " %")
 
 
 def multiply_adds(results: Results, benchmark: str, method: str) -> Estimate:
