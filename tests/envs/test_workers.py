@@ -119,6 +119,7 @@ def test_a_worker_killed_while_it_steps() -> None:
 
 
 def test_a_worker_that_fails_says_why(pool: MetaWorldVectorEnv) -> None:
+    pool.reset_arrays()
     state = pool.state_dict()
     state["goals"] = [{"stream": {"bit_generator": "none\nsuch"}}] * 10
     with pytest.raises(WorkerDied, match=r"environment worker 0 .* failed: ") as failure:
