@@ -15,11 +15,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from d2r.algorithms.replay import Batch
@@ -36,6 +36,9 @@ UNREADABLE = (
     ValueError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What numpy and zipfile raise on content that is not theirs."""
+MAX_BYTES = 8 * 2**30
+"""Unpacked size that a file may have; the official setting on MT50 would take about 3 GB."""
+Size = Annotated[int, Field(gt=0, le=2**16)]
 INPUTS = ("in/", "before/", "update/noise_", "update/sampled_route_")
 
 
@@ -44,15 +47,15 @@ class Meta(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    num_tasks: int
-    num_modules: int
-    module_dim: int
-    encoder_dim: int
-    router_dim: int
-    top_k: int | None
-    batch_per_task: int
-    obs_dim: int
-    action_dim: int
+    num_tasks: Size
+    num_modules: Size
+    module_dim: Size
+    encoder_dim: Size
+    router_dim: Size
+    top_k: Size | None
+    batch_per_task: Size
+    obs_dim: Size
+    action_dim: Size
     lr_actor: float
     lr_critic: float
     lr_alpha: float
@@ -95,7 +98,7 @@ def verify_file(path: Path) -> list[Comparison]:
         meta = Meta.model_validate(json.loads(str(arrays.pop("meta"))))
     except (KeyError, ValueError, ValidationError):
         raise UserError(
-            f"{path}: 'meta' is missing or incomplete; it must be JSON with the file's sizes"
+            f"{path}: 'meta' is missing, incomplete or out of range; it must be JSON with the file's sizes"
         ) from None
     recorded = {name: array for name, array in arrays.items() if not name.startswith(INPUTS)}
     try:
@@ -117,6 +120,10 @@ def _read(path: Path) -> dict[str, Any]:
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: not a regular file; give an .npz file")
     try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > MAX_BYTES:
+            raise UserError(f"{path}: holds {unpacked} bytes unpacked; a golden file has at most {MAX_BYTES}")
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
@@ -135,6 +142,7 @@ def _error(recorded: np.ndarray[Any, Any], computed: Tensor) -> float:
 
 
 def _recompute(meta: Meta, given: Mapping[str, Any]) -> dict[str, Tensor]:
+    _check_sizes(meta, given)
     learner = _build(meta, given)
     inputs = {
         name[3:]: torch.from_numpy(array).double() for name, array in given.items() if name.startswith("in/")
@@ -164,6 +172,29 @@ def _recompute(meta: Meta, given: Mapping[str, Any]) -> dict[str, Tensor]:
     learner.actor.train()
     learner.critics.train()
     return computed | _update_arrays(learner, given, inputs)
+
+
+def _check_sizes(meta: Meta, given: Mapping[str, Any]) -> None:
+    """Refuse sizes that the file's own matrices do not have, before networks of those sizes take any memory.
+
+    Raises:
+        ValueError: if a matrix has another shape.
+    """
+    count = meta.num_modules
+    matrices = {
+        "state_encoder.0": (meta.encoder_dim, meta.obs_dim),
+        "task_encoder": (meta.encoder_dim, meta.num_tasks),
+        "router.0": (meta.router_dim, meta.encoder_dim),
+        "head": (2 * meta.action_dim, meta.module_dim),
+    }
+    matrices |= {f"module.{index}": (meta.module_dim, meta.module_dim) for index in range(2, count + 1)}
+    for name, shape in matrices.items():
+        found = given[f"before/actor/{name}.weight"].shape
+        if found != shape:
+            raise ValueError(f"before/actor/{name}.weight is {found}, not {shape}")
+    routes, rows = given["in/stored_route"].shape, (meta.batch_per_task, meta.num_tasks)
+    if routes != (*rows, count * (count + 1) // 2):
+        raise ValueError(f"in/stored_route is {routes}, not {(*rows, count * (count + 1) // 2)}")
 
 
 def _build(meta: Meta, given: Mapping[str, Any]) -> MultiTaskSAC:

@@ -14,6 +14,11 @@ from d2r.verify.golden import TOLERANCE, verify_file
 from tests.verify import slow_update
 from tests.verify.slow_update import record
 
+HOSTILE_SIZES = {
+    "num_modules": 60_000, "module_dim": 65_000, "encoder_dim": 65_000, "router_dim": 65_000, "num_tasks": 65_000,
+    "obs_dim": 65_000, "action_dim": 65_000, "batch_per_task": 10**12, "top_k": -1,
+}  # fmt: skip
+"""Sizes that would take gigabytes if a network were built before they are compared with the file's matrices."""
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.npz"))
 
 
@@ -88,7 +93,8 @@ def test_json_is_one_object_on_one_line(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
-    "damage", ["missing", "text", "truncated", "no meta", "short meta", "lost", "shape", "extra"]
+    "damage",
+    ["missing", "text", "truncated", "no meta", "short meta", "lost", "shape", "extra", *HOSTILE_SIZES],
 )
 def test_bad_files_get_one_line(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "bad.npz"
@@ -103,6 +109,10 @@ def test_bad_files_get_one_line(tmp_path: Path, damage: str) -> None:
             del arrays["meta"]
         elif damage == "short meta":
             arrays["meta"] = np.array('{"num_tasks": 3}')
+        elif damage in HOSTILE_SIZES:
+            arrays["meta"] = np.array(
+                json.dumps(json.loads(str(arrays["meta"])) | {damage: HOSTILE_SIZES[damage]})
+            )
         elif damage == "lost":
             del arrays["before/q1/head.bias"]
         elif damage == "shape":
@@ -114,3 +124,14 @@ def test_bad_files_get_one_line(tmp_path: Path, damage: str) -> None:
         verify_file(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, zeros=np.zeros(2**20))
+    monkeypatch.setattr("d2r.verify.golden.MAX_BYTES", 2**20)
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("unpacked"))
+    with pytest.raises(UserError, match="unpacked"):
+        verify_file(path)
