@@ -1,0 +1,121 @@
+"""Two easy Meta-World tasks, for trials of a method that take seconds: reach, and close a drawer, each with one goal.
+
+What is trained and evaluated is what a run trains and evaluates: the same environments, replay, learner and policy.
+Only sizes, rates and the length of an episode are of this trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from d2r.algorithms.policy import mean_action, sample_action
+from d2r.algorithms.replay import Replay
+from d2r.algorithms.sac import MultiTaskSAC
+from d2r.config import load_method, resolve_network
+from d2r.config.schema import Protocol
+from d2r.envs.slices import TaskSlice
+from d2r.envs.tasks import parse_benchmark
+from d2r.networks.registry import build_actor, build_critics
+
+BENCHMARK = "mt10-fixed"
+TASK_NAMES = ("reach-v3", "drawer-close-v3")
+HORIZON = 100
+PROTOCOL = Protocol(
+    id="easy",
+    description="Short episodes of two tasks.",
+    horizon=HORIZON,
+    reward_scale=1.0,
+    rand_goals="continuous",
+    time_limit="bootstrap",
+    evaluation_episodes=1,
+)
+STEPS, WARMUP, BATCH = 2_500, 500, 32
+RATES = {"lr_actor": 2e-3, "lr_critic": 2e-3, "lr_alpha": 1e-2, "batch_per_task": BATCH}
+WIDTH = 0.16
+RANDOM_EPISODES = 20
+
+Policy = Callable[[Tensor], Tensor]
+
+
+class EasyTasks:
+    """Both tasks stepped together; observations, rewards and success are [task, ...] tensors."""
+
+    def __init__(self) -> None:
+        names = parse_benchmark(BENCHMARK).task_names
+        self.rows = [names.index(name) for name in TASK_NAMES]
+        self.tasks = TaskSlice(BENCHMARK, PROTOCOL, np.random.SeedSequence(0), False, self.rows)
+
+    def reset(self) -> Tensor:
+        """Begin new episodes."""
+        self.tasks.reset()
+        return self.row_values(self.tasks.buffers.observations)
+
+    def step(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Take [task, 4] actions: observations, rewards and success."""
+        buffers = self.tasks.buffers
+        buffers.actions[self.rows] = action.numpy()
+        self.tasks.step(last=False)
+        success = self.row_values(buffers.infos)[:, 0] > 0
+        return self.row_values(buffers.observations), self.row_values(buffers.rewards), success
+
+    def row_values(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array[self.rows]).float()
+
+
+class Outcome(NamedTuple):
+    """Success at any step and return of each episode and task, [episode, task]."""
+
+    success: Tensor
+    returns: Tensor
+
+
+def evaluate(policy: Policy, episodes: int) -> Outcome:
+    """Run ``policy``, from observations [task, 39] to actions [task, 4]."""
+    tasks = EasyTasks()
+    success, returns = torch.zeros(episodes, len(TASK_NAMES)), torch.zeros(episodes, len(TASK_NAMES))
+    for episode in range(episodes):
+        observation = tasks.reset()
+        for _ in range(HORIZON):
+            observation, reward, solved = tasks.step(policy(observation))
+            success[episode].clamp_(min=solved.float())
+            returns[episode] += reward
+    return Outcome(success, returns)
+
+
+def random_outcome(seed: int) -> Outcome:
+    """What uniformly random actions reach."""
+    source = torch.Generator().manual_seed(seed)
+    return evaluate(lambda seen: 2 * torch.rand(len(seen), 4, generator=source) - 1, RANDOM_EPISODES)
+
+
+def trained_outcome(method: str, seed: int) -> Outcome:
+    """Train a method, narrowed, with its own switches and the rates of this trial, and evaluate its mean action."""
+    source = torch.Generator().manual_seed(seed)
+    network, tasks = resolve_network(method, "mt10", WIDTH), len(TASK_NAMES)
+    actor, critics = build_actor(network, tasks, source), build_critics(network, tasks, source)
+    config = load_method(method).sac.model_copy(update=RATES)
+    learner = MultiTaskSAC(actor, critics, config)
+    replay = Replay(
+        STEPS, HORIZON, tasks, False, actor.route_shape if config.policy_route == "stored" else None
+    )
+    environment = EasyTasks()
+    for step in range(STEPS):
+        if step % HORIZON == 0:
+            observation = environment.reset()
+            replay.begin_episode(observation)
+        with torch.no_grad():
+            output = actor(observation.view(1, 1, tasks, -1), learner.sampled(actor, 1, source))
+            action, _ = sample_action(output.value[0], torch.randn(1, tasks, 4, generator=source))
+        observation, reward, _ = environment.step(action[0])
+        route = None if output.route is None else output.route.sources[0, 0].to(torch.uint8)
+        replay.add(action[0], reward, observation, route)
+        if step >= WARMUP:
+            batch = replay.sample(BATCH, source)
+            learner.update(batch, learner.draw(batch, source))
+    with torch.no_grad():
+        return evaluate(lambda seen: mean_action(actor(seen.view(1, 1, tasks, -1)).value[0, 0]), 1)
