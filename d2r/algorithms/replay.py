@@ -39,6 +39,9 @@ class Batch(NamedTuple):
 class Replay:
     """Ring of episode slots.
 
+    It lies on the device that learns, so that batches never cross over. Which transitions they hold is drawn on the
+    CPU, and so is the same for every device.
+
     Args:
         capacity: transitions per task, rounded up to whole episodes, at least two of them.
         horizon: transitions in an episode.
@@ -125,19 +128,23 @@ class Replay:
         )
 
     def export(self, start: int, stop: int) -> dict[str, Tensor]:
-        """Return transitions ``start`` to ``stop`` (counted since the beginning; the last ``capacity`` can be had)."""
+        """Return transitions ``start`` to ``stop`` (counted since the beginning; the last ``capacity`` can be had).
+
+        They come on the CPU, whichever device the replay lies on.
+        """
         time = torch.arange(start, stop) % self.capacity
         rows = torch.arange(self._row(start), self._row(stop - 1) + 2) % len(self.obs)
-        tensors = {"obs": self.obs[rows], "action": self.action[time], "reward": self.reward[time]}
-        return tensors if self.sources is None else tensors | {"sources": self.sources[time]}
+        rings = {"obs": (self.obs, rows), "action": (self.action, time), "reward": (self.reward, time)}
+        if self.sources is not None:
+            rings["sources"] = (self.sources, time)
+        return {name: ring[index.to(ring.device)].cpu() for name, (ring, index) in rings.items()}
 
     def restore(self, start: int, tensors: dict[str, Tensor]) -> None:
         """Put back what :meth:`export` returned, and continue after it."""
         stop = start + len(tensors["action"])
-        time = torch.arange(start, stop) % self.capacity
-        self.obs[torch.arange(self._row(start), self._row(stop - 1) + 2) % len(self.obs)] = tensors["obs"].to(
-            self.obs
-        )
+        time = torch.arange(start, stop, device=self.obs.device) % self.capacity
+        rows = torch.arange(self._row(start), self._row(stop - 1) + 2, device=self.obs.device)
+        self.obs[rows % len(self.obs)] = tensors["obs"].to(self.obs)
         self.action[time] = tensors["action"].to(self.action)
         self.reward[time] = tensors["reward"].to(self.reward)
         if self.sources is not None:

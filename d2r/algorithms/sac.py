@@ -16,15 +16,18 @@ official D2R code (``torchrl/algo/mt_sac.py``), whose own sources are named besi
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.pcgrad import pcgrad
 from d2r.algorithms.policy import sample_action
+from d2r.algorithms.prepare import compiled
+from d2r.algorithms.recorded import CudaGraphs, Halves, RecordedUpdate
 from d2r.algorithms.replay import Batch
 from d2r.config import SacConfig
 from d2r.errors import UserError
@@ -86,6 +89,10 @@ class UpdateInfo(NamedTuple):
     alpha_norm: Tensor
 
 
+CriticLosses = Callable[[Batch, Draws, Tensor, Tensor], Tensor]
+PolicyLoss = Callable[[Batch, Draws, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
 def task_weights(log_alpha: Tensor) -> Tensor:
     """n * softmax(-log alpha), proportional to 1/alpha with mean 1: loss weights and, by route balancing, tau."""
     return log_alpha.shape[0] * torch.softmax(-log_alpha.detach(), 0)
@@ -97,14 +104,26 @@ class MultiTaskSAC:
     Args:
         actor: an ensemble of one, [1, batch, task, 39] to [1, batch, task, 8].
         critics: an ensemble of two, [1, batch, task, 43] to [2, batch, task, 1].
+        execution: how updates are executed.
+
+    Raises:
+        UserError: if these networks, this configuration and this execution do not go together.
     """
 
-    def __init__(self, actor: Network, critics: Network, config: SacConfig):
+    def __init__(self, actor: Network, critics: Network, config: SacConfig, execution: Execution = PLAIN):
         if config.clip_per == "task" and actor.task_axis != 1:
             raise UserError(
                 "sac: clip_per: task needs a network whose tasks share no parameter; use type: independent"
             )
-        self.config = config
+        if execution.graph and config.gradient_surgery == "pcgrad":
+            raise UserError(
+                "--graph: pcgrad projects gradients on the host, in an order drawn anew at every update, which no "
+                "recording can repeat; leave it out"
+            )
+        self.config, self.execution = config, execution
+        if execution.compile:
+            actor.prepare_to_compile()
+            critics.prepare_to_compile()
         self.actor, self.critics = actor.train(), critics.train()
         self.targets = copy.deepcopy(critics).requires_grad_(False)
         parameter = next(actor.parameters())
@@ -118,7 +137,12 @@ class MultiTaskSAC:
                 {"params": [self.log_alpha], "lr": config.lr_alpha},
             ],
             fused=True,
+            capturable=execution.graph,
         )
+        self._loss_parts = (self.critic_losses, self.policy_loss)
+        if execution.compile:
+            self._loss_parts = (compiled(self.critic_losses), compiled(self.policy_loss))
+        self._recorded = RecordedUpdate(self, CudaGraphs()) if execution.graph else None
 
     @property
     def alpha(self) -> Tensor:
@@ -162,12 +186,26 @@ class MultiTaskSAC:
         Raises:
             Diverged: if a loss or gradient is not finite; nothing has been changed then.
         """
-        losses = self.losses(batch, draws)
+        halves: Halves = self if self._recorded is None else self._recorded
+        info = halves.compute(batch, draws)
+        self.check(info)
+        halves.apply()
+        if bool(info.masked.any()):
+            with torch.no_grad():
+                self.actor.after_update(info.masked, draws.generator)
+                self.critics.after_update(info.masked, draws.generator)
+        return info
+
+    def compute(self, batch: Batch, draws: Draws) -> UpdateInfo:
+        """First half of an update: losses, mask, and the clipped gradients, which are left in the parameters."""
+        losses = self._losses(batch, draws, *self._loss_parts)
         masked = self.mask(losses)
         self.optimiser.zero_grad()
         self.backward(losses, masked, draws.generator)
-        info = UpdateInfo(losses, masked, *self.clip())
-        self.check(info)
+        return UpdateInfo(losses, masked, *self.clip())
+
+    def apply(self) -> None:
+        """Second half: move parameters and temperatures along the gradients, and the targets towards the critics."""
         self.optimiser.step()
         with torch.no_grad():
             if self.config.max_log_alpha is not None:
@@ -175,37 +213,57 @@ class MultiTaskSAC:
             torch._foreach_lerp_(
                 list(self.targets.parameters()), list(self.critics.parameters()), self.config.target_tau
             )
-            if bool(masked.any()):
-                self.actor.after_update(masked, draws.generator)
-                self.critics.after_update(masked, draws.generator)
-        return info
+
+    def sizes_changed(self) -> None:
+        """To be called when a network has grown: what was recorded of the smaller one is of no use."""
+        if self._recorded is not None:
+            self._recorded.forget()
 
     def losses(self, batch: Batch, draws: Draws) -> Losses:
-        """Losses of each task, from the parameters and temperatures before the update."""
-        obs, next_obs = batch.obs.unsqueeze(0), batch.next_obs.unsqueeze(0)
-        alpha = self.alpha
-        weight = self.loss_weights()
+        """Losses of each task, from the parameters and temperatures before the update; never compiled."""
+        return self._losses(batch, draws, self.critic_losses, self.policy_loss)
 
-        with torch.no_grad():
-            next_action, next_log_prob = sample_action(self.actor(next_obs).value, draws.next_noise)
-            next_value = self.targets(torch.cat([next_obs, next_action], -1)).value.squeeze(-1).amin(0)
-            soft_value = next_value - alpha * next_log_prob.squeeze(0)
-            target = batch.reward + self.config.discount * (1 - batch.terminal) * soft_value
-
-        value = self.critics(
-            torch.cat([obs, batch.action.unsqueeze(0)], -1), draws.critic_rule
-        ).value.squeeze(-1)
-        critic_losses = weight * (value - target).square().mean(1)
-
-        action, log_prob = sample_action(self.actor(obs, draws.actor_rule).value, draws.actor_noise)
+    def _losses(self, batch: Batch, draws: Draws, of_critics: CriticLosses, of_policy: PolicyLoss) -> Losses:
+        alpha, weight = self.alpha, self.loss_weights()
+        critic_losses = of_critics(batch, draws, alpha, weight)
         with frozen(self.critics):
-            new_value = self.critics(torch.cat([obs, action], -1)).value.squeeze(-1).amin(0)
-        log_prob = log_prob.squeeze(0)
-        policy_loss = weight * (alpha * log_prob - new_value).mean(0)
-
-        mean_log_prob = log_prob.detach().mean(0)
+            policy_loss, mean_log_prob = of_policy(batch, draws, alpha, weight)
         alpha_loss = -self.log_alpha * (mean_log_prob + self.config.target_entropy)
         return Losses(alpha_loss, policy_loss, critic_losses, mean_log_prob)
+
+    def critic_losses(self, batch: Batch, draws: Draws, alpha: Tensor, weight: Tensor) -> Tensor:
+        """TD losses of both critics, [2, task], weighted by ``weight`` [task]."""
+        next_obs = batch.next_obs.unsqueeze(0)
+        with torch.no_grad():
+            next_action, next_log_prob = sample_action(self.value(self.actor, next_obs), draws.next_noise)
+            next_value = self.value(self.targets, torch.cat([next_obs, next_action], -1))
+            soft_value = next_value.squeeze(-1).amin(0) - alpha * next_log_prob.squeeze(0)
+            target = batch.reward + self.config.discount * (1 - batch.terminal) * soft_value
+        taken = torch.cat([batch.obs, batch.action], -1).unsqueeze(0)
+        value = self.value(self.critics, taken, draws.critic_rule).squeeze(-1)
+        return weight * (value - target).square().mean(1)
+
+    def policy_loss(self, batch: Batch, draws: Draws, alpha: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Policy loss [task], weighted by ``weight`` [task], and the mean log pi of its actions [task], detached.
+
+        The critics have to be frozen meanwhile.
+        """
+        obs = batch.obs.unsqueeze(0)
+        action, log_prob = sample_action(self.value(self.actor, obs, draws.actor_rule), draws.actor_noise)
+        new_value = self.value(self.critics, torch.cat([obs, action], -1)).squeeze(-1).amin(0)
+        log_prob = log_prob.squeeze(0)
+        loss = weight * (alpha * log_prob - new_value).mean(0)
+        return loss, log_prob.detach().mean(0)
+
+    def value(self, network: Network, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Tensor:
+        """What ``network`` answers, computed in the precision of the execution and returned in that of ``x``."""
+        if self.execution.autocast == "none":
+            plain: Tensor = network(x, rule).value
+            return plain
+        # without the cache of cast weights: each weight is cast once in here anyway, and some without gradients
+        with torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False):
+            value: Tensor = network(x, rule).value
+        return value.to(x.dtype)
 
     def loss_weights(self) -> Tensor:
         """Weight of each task's actor and critic losses, [task], detached."""
@@ -282,6 +340,11 @@ class MultiTaskSAC:
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
         self.optimiser.load_state_dict(state["optimiser"])
+        # the state brings along how the learner that wrote it was executed
+        for group in self.optimiser.param_groups:
+            group["capturable"] = self.execution.graph
+        if self._recorded is not None:
+            self._recorded.forget()
 
 
 @contextmanager

@@ -17,10 +17,15 @@ import resource
 import statistics
 import sys
 import time
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import torch
 
+from d2r.algorithms import execution as options
+from d2r.algorithms.execution import PLAIN, Execution
+from d2r.algorithms.prepare import prepare
+from d2r.algorithms.recorded import WARM_UPS
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import RunConfig, load_scale, resolve_run
@@ -58,19 +63,27 @@ def with_batch(config: RunConfig, batch_per_task: int | None) -> RunConfig:
     return config.model_copy(update={"sac": config.sac.model_copy(update={"batch_per_task": batch_per_task})})
 
 
-def build_setting(config: RunConfig, transitions: int = 4000) -> Setting:
+def build_setting(
+    config: RunConfig, transitions: int = 4000, execution: Execution = PLAIN, device: str = "cpu"
+) -> Setting:
     """Build what an update needs; routes in the replay are drawn by the actor itself."""
     generator = torch.Generator().manual_seed(0)
-    actor = build_actor(config.network, config.num_tasks, generator)
-    learner = MultiTaskSAC(actor, build_critics(config.network, config.num_tasks, generator), config.sac)
+    actor = build_actor(config.network, config.num_tasks, generator).to(device)
+    critics = build_critics(config.network, config.num_tasks, generator).to(device)
+    learner = MultiTaskSAC(actor, critics, config.sac, execution)
     protocol = config.protocol
     route_shape = actor.route_shape if config.sac.policy_route == "stored" else None
     replay = Replay(
-        transitions, protocol.horizon, config.num_tasks, protocol.time_limit == "terminal", route_shape
+        transitions,
+        protocol.horizon,
+        config.num_tasks,
+        protocol.time_limit == "terminal",
+        route_shape,
+        device,
     )
-    replay.obs.normal_(generator=generator)
-    replay.action.uniform_(-1, 1, generator=generator)
-    replay.reward.uniform_(generator=generator)
+    replay.obs.copy_(torch.empty(replay.obs.shape).normal_(generator=generator))
+    replay.action.copy_(torch.empty(replay.action.shape).uniform_(-1, 1, generator=generator))
+    replay.reward.copy_(torch.empty(replay.reward.shape).uniform_(generator=generator))
     if replay.sources is not None:
         with torch.no_grad():
             seen = replay.obs[: protocol.horizon].unsqueeze(0)
@@ -101,7 +114,9 @@ class Seconds(NamedTuple):
 
     @classmethod
     def now(cls) -> Seconds:
-        """Read both clocks."""
+        """Read both clocks, once a GPU has done what it was given."""
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
         return cls(time.perf_counter(), time.process_time())
 
     def since(self, began: Seconds) -> Seconds:
@@ -112,8 +127,10 @@ class Seconds(NamedTuple):
 class SquareProducts:
     """Float32 rate of square matrix products."""
 
-    def __init__(self) -> None:
-        self.matrices = {n: (torch.randn(n, n), torch.empty(n, n)) for n in SQUARES}
+    def __init__(self, device: str = "cpu") -> None:
+        self.matrices = {
+            n: (torch.randn(n, n, device=device), torch.empty(n, n, device=device)) for n in SQUARES
+        }
 
     def gflops(self, size: int) -> Seconds:
         """Rates of one product by both clocks."""
@@ -124,7 +141,9 @@ class SquareProducts:
         return Seconds(*(2e-9 * size**3 / part for part in spent))
 
 
-def measure(config: RunConfig, threads: int, rounds: int) -> dict[str, Any]:
+def measure(
+    config: RunConfig, threads: int, rounds: int, execution: Execution = PLAIN, device: str = "cpu"
+) -> dict[str, Any]:
     """Measure updates and square products in turns; the result is what ``d2r bench learner --json`` prints.
 
     Raises:
@@ -135,13 +154,13 @@ def measure(config: RunConfig, threads: int, rounds: int) -> dict[str, Any]:
             raise UserError(f"{name} is {value}: must be positive")
     torch.set_num_threads(threads)
     keep_freed_memory()
-    setting = build_setting(config)
+    setting = build_setting(config, execution=execution, device=device)
     learner, replay, generator = setting.learner, setting.replay, setting.generator
     batch_per_task = config.sac.batch_per_task
-    products = SquareProducts()
+    products = SquareProducts(device)
     for size in SQUARES[:-1]:
         products.gflops(size)
-    for _ in range(2):
+    for _ in range(WARM_UPS + 1):
         batch = replay.sample(batch_per_task, generator)
         learner.update(batch, learner.draw(batch, generator))
     updates: list[Seconds] = []
@@ -170,6 +189,8 @@ def measure(config: RunConfig, threads: int, rounds: int) -> dict[str, Any]:
         "batch_per_task": batch_per_task,
         "batch": batch_per_task * config.num_tasks,
         "threads": threads,
+        "device": device,
+        "execution": asdict(execution),
         "rounds": rounds,
         "update_ms": round(update_ms, 2),
         "update_ms_median": round(1e3 * statistics.median(update.wall for update in updates), 2),
@@ -198,13 +219,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-per-task", type=int, help="transitions of each task (default: the scale's)")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=12, help="updates measured (default: %(default)s)")
+    options.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on one line")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     config = resolve_run(load_scale(args.scale), args.benchmark, args.method, 1)
-    result = measure(with_batch(config, args.batch_per_task), args.threads, args.rounds)
+    config = with_batch(config, args.batch_per_task)
+    prepare(options.chosen(args), args.device)
+    result = measure(config, args.threads, args.rounds, options.chosen(args), args.device)
     if args.json:
         print(json.dumps(result))
         return 0

@@ -15,11 +15,15 @@ import os
 import tempfile
 import time
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from d2r.algorithms import execution as options
+from d2r.algorithms.prepare import prepare
+from d2r.algorithms.recorded import WARM_UPS
 from d2r.bench.learner import SQUARES, SquareProducts, floor_flop
 from d2r.config import RunConfig, load_scale, resolve_run
 from d2r.config.networks import MlpConfig
@@ -53,17 +57,18 @@ def light(benchmark: str) -> RunConfig:
 
 
 def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dict[str, Any]:
-    """Run the loop for ``warmup`` vector steps without updates, to a first update, then ``steps`` that are measured."""
+    """Run the loop for ``warmup`` vector steps without updates, some with them, then ``steps`` that are measured."""
     torch.set_num_threads(machine.threads)
     keep_freed_memory()
     budget = config.budget
-    schedule = {"steps": warmup + steps + 1, "warmup_steps": warmup, "replay_capacity": warmup + steps + 1}
+    begun = warmup + (WARM_UPS + 1) * budget.update_every
+    schedule = {"steps": begun + steps + 1, "warmup_steps": warmup, "replay_capacity": begun + steps + 1}
     shortened = config.model_copy(update={"budget": budget.model_copy(update=schedule)})
     with tempfile.TemporaryDirectory() as folder, StopRequest() as stop:
         folders = RunFolders(Path(folder), shortened)
         folders.create()
         with closing(Run(shortened, folders, machine, stop)) as run:
-            for _ in range(warmup + budget.update_every):
+            for _ in range(begun):
                 run.take_step()
             before, updates = run.stopwatch.seconds, run.updates
             for _ in range(steps):
@@ -73,7 +78,7 @@ def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dic
             evaluate(run.evaluation_env, run.learner.actor, 1)
             episode = time.perf_counter() - began
             floor = floor_flop(run.learner, config.sac.batch_per_task)
-    products = SquareProducts()
+    products = SquareProducts(machine.device)
     gflops = max(products.gflops(size).wall for _ in range(4) for size in SQUARES[:2])
     per_step = {part: (after.get(part, 0.0) - before.get(part, 0.0)) / steps for part in PARTS}
     total = (after["total"] - before["total"]) / steps
@@ -90,6 +95,8 @@ def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dic
         "update_every": budget.update_every,
         "policy_lag": config.protocol.policy_lag,
         "threads": machine.threads,
+        "device": machine.device,
+        "execution": asdict(machine.execution),
         "workers": machine.workers,
         "vector_steps": steps,
         "updates": updates,
@@ -120,6 +127,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy-lag", type=int, choices=(0, 1), default=0, help="official setting (default: %(default)s)"
     )
+    options.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on one line")
 
 
@@ -128,15 +136,19 @@ def run(args: argparse.Namespace) -> int:
     for name in ("threads", "steps"):
         if getattr(args, name) <= 0:
             raise UserError(f"{name} is {getattr(args, name)}: must be positive")
+    execution = options.chosen(args)
+    prepare(execution, args.device)
     result: dict[str, Any] = {}
     if args.setting != "light":
-        machine = Machine(workers=args.workers, threads=args.threads)
+        machine = Machine(args.workers, args.threads, args.device, execution)
         config = official(args.benchmark, args.method)
         protocol = config.protocol.model_copy(update={"policy_lag": args.policy_lag})
         config = config.model_copy(update={"protocol": protocol})
         result["official"] = measure(config, machine, 200, args.steps)
     if args.setting != "official":
-        result["light"] = measure(light(args.benchmark), Machine(threads=1), 200, 20 * args.steps)
+        result["light"] = measure(
+            light(args.benchmark), Machine(0, 1, args.device, execution), 200, 20 * args.steps
+        )
     result |= {
         "load_average": round(os.getloadavg()[0], 1),
         "cpu": provenance.cpu(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from d2r.algorithms import execution
 from d2r.config import load_scale, project_root, resolve_run
 from d2r.errors import UserError
 
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=0, help="processes that step environments (default 0: none)"
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+    execution.add_arguments(parser)
     parser.add_argument(
         "--record-failure",
         action="store_true",
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Resolve the run and train it."""
+    from d2r.algorithms.prepare import prepare
     from d2r.training.loop import Machine, train
 
     scale = load_scale(args.scale)
@@ -45,14 +47,6 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f"--workers {args.workers}: must be from 0 to the number of tasks, {config.num_tasks}"
         )
-    _check_device(args.device)
-    return train(config, results, Machine(args.workers, args.threads, args.device), args.record_failure)
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    if device not in ("cpu", "cuda"):
-        raise UserError(f"--device {device}: must be cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: this machine or this build of torch has no CUDA; use --device cpu")
+    machine = Machine(args.workers, args.threads, args.device, execution.chosen(args))
+    prepare(machine.execution, machine.device)
+    return train(config, results, machine, args.record_failure)

@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from d2r.algorithms import execution
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the checks and their options."""
@@ -17,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     golden.add_argument("files", nargs="+", type=Path, metavar="FILE")
     golden.add_argument("--json", action="store_true", help="one JSON object on one line")
+    execution.add_arguments(golden)
     golden.set_defaults(check=_golden)
     env = checks.add_parser(
         "env", help="compare our environment with stock Meta-World, bit for bit", allow_abbrev=False
@@ -40,12 +43,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _golden(args: argparse.Namespace) -> int:
+    from d2r.algorithms.prepare import prepare
     from d2r.verify.golden import TOLERANCE, Comparison, verify_file
 
+    how = execution.chosen(args)
+    prepare(how, args.device)
     missed = False
     report: list[dict[str, object]] = []
     for path in args.files:
-        comparisons = verify_file(path)
+        comparisons = verify_file(path, how, args.device)
         groups: dict[str, Comparison] = {}
         for comparison in comparisons:
             worst = groups.setdefault(comparison.group, comparison)

@@ -112,6 +112,9 @@ class Network(nn.Module):
         """Number of routing logits per transition, for which Gumbel noise is drawn; 0 without a router."""
         return 0
 
+    def prepare_to_compile(self) -> None:
+        """Called before ``torch.compile`` sees the network, to keep from it what it cannot go through."""
+
     def after_update(self, masked: Tensor, generator: torch.Generator) -> None:
         """Called after an update that left out tasks whose loss was extreme.
 
@@ -140,6 +143,11 @@ class ModularNetwork(Network):
     def multiply_adds(self, edge: Tensor) -> Tensor:
         """Multiply-adds of a decision with unused modules skipped, for ``edge`` [..., group, module]."""
         raise TypeError(f"{type(self).__name__} does not count its multiply-adds")
+
+
+def at_least_float32(t: Tensor) -> Tensor:
+    """``t`` in float32 if it is in fewer bits, as what is computed under autocast is."""
+    return t.to(torch.promote_types(t.dtype, torch.float32))
 
 
 def padded_rows(rows: Sequence[Tensor]) -> Tensor:

@@ -55,8 +55,10 @@ def run_modules(
 
     Returns:
         [E, B, D], the routed mix that the head reads.
+
+    Under autocast ``first`` is in fewer bits than the parameters, and all is computed in these.
     """
-    inputs = (first, weight, bias, weights)
+    inputs = (first, weight.to(first.dtype), bias.to(first.dtype), weights.to(first.dtype))
     if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
         out: Tensor = _ModuleStack.apply(*inputs, sources, suitable, residual)  # type: ignore[no-untyped-call]
         return out

@@ -49,6 +49,7 @@ from d2r.networks.base import (
     Route,
     RouteRule,
     Sampled,
+    at_least_float32,
     padded_rows,
 )
 from d2r.networks.layers import HIDDEN_BIAS, StackedLinear, TaskLinear, uniform
@@ -102,6 +103,7 @@ class RoutedNetwork(ModularNetwork):
         self.module_weight = uniform((ensemble, count - 1, dim, dim), 1.0 / math.sqrt(dim), generator)
         self.module_bias = nn.Parameter(torch.full((ensemble, count - 1, dim), HIDDEN_BIAS))
         self.head = StackedLinear(ensemble, dim, outputs, generator, head=True)
+        self.run_modules = run_modules
 
         position, group = torch.arange(count), torch.arange(count).unsqueeze(1)
         self.first_logit: Tensor
@@ -128,6 +130,10 @@ class RoutedNetwork(ModularNetwork):
         self.register_buffer("fixed_route", fixed)
         if config.initialisation == "fan-in":
             self._bound_by_inputs()
+
+    def prepare_to_compile(self) -> None:
+        """The modules stay one call: their gradients are gathered in bags whose sizes depend on the routes."""
+        self.run_modules = torch.compiler.disable(run_modules)  # type: ignore[no-untyped-call]
 
     def _bound_by_inputs(self) -> None:
         """Rescale hidden weights from one over the root of their outputs to that of their inputs."""
@@ -195,7 +201,7 @@ class RoutedNetwork(ModularNetwork):
         features = seen if self.config.router == "none" else state
         first = self.first_module(features.relu()).relu_()
         last = self.in_use - 1
-        mixed = run_modules(
+        mixed = self.run_modules(
             first.flatten(1, 2),
             self.module_weight[:, :last],
             self.module_bias[:, :last],
@@ -238,7 +244,10 @@ class RoutedNetwork(ModularNetwork):
                 return task.expand_as(state)
 
     def routing_logits(self, seen: Tensor) -> Tensor:
-        """Logits [ensemble, N(N+1)/2, row], a row being a (batch, task) pair: groups are reduced over whole vectors."""
+        """Logits [ensemble, N(N+1)/2, row], a row being a (batch, task) pair: groups are reduced over whole vectors.
+
+        They are in float32 at least, whatever the products before them are in: in fewer bits many would be equal.
+        """
         if self.router is None:
             ensemble, batch, tasks, _ = seen.shape
             return seen.new_zeros(ensemble, self.num_candidates, batch * tasks)
@@ -247,7 +256,7 @@ class RoutedNetwork(ModularNetwork):
             hidden = layer(hidden).relu_()
         last = self.router[-1]
         assert isinstance(last, StackedLinear)
-        return last.transposed(hidden)
+        return at_least_float32(last.transposed(hidden))
 
     def in_groups(self, logits: Tensor) -> Tensor:
         """Spread logits over [ensemble, group, N, row]; minus infinity where a group has no such candidate."""

@@ -38,6 +38,7 @@ from d2r.networks.base import (
     Route,
     RouteRule,
     Sampled,
+    at_least_float32,
     padded_rows,
 )
 from d2r.networks.blocks import as_rows, group_chain, linear_chain, mix, relu_between
@@ -97,7 +98,7 @@ class LevelRoutedNetwork(ModularNetwork):
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Route every row of ``x`` ([E or 1, batch, task, inputs]) by ``rule``; see :class:`Network`."""
         state = relu_between(self.state_encoder, x)
-        flat = relu_between(self.router, self.task_encoder() * state)
+        flat = at_least_float32(relu_between(self.router, self.task_encoder() * state))
         logits = flat.view(*flat.shape[:-1], self.choices, self.candidates)
         chosen = self.choose(logits, rule)
         weights = logits.gather(-1, chosen).softmax(-1)

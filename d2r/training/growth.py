@@ -14,6 +14,7 @@ class Growth:
     """
 
     def __init__(self, learner: MultiTaskSAC, patience: int):
+        self._learner = learner
         self._networks = [learner.actor, learner.critics, learner.targets]
         self._patience = patience
         self._best = float("-inf")
@@ -37,6 +38,7 @@ class Growth:
             for network in self._networks:
                 assert isinstance(network, RoutedNetwork)
                 network.grow()
+            self._learner.sizes_changed()
 
     def state_dict(self) -> dict[str, float | int]:
         """What decides the next growth; the number of modules is in the networks."""

@@ -28,12 +28,12 @@ ROUTE_SNAPSHOTS = 10
 
 
 class Averages:
-    """Running sums of what updates report, turned into means at an evaluation."""
+    """Running sums of what updates report, kept where it is computed, turned into means at an evaluation."""
 
-    def __init__(self, num_tasks: int) -> None:
+    def __init__(self, num_tasks: int, device: torch.device) -> None:
         self.count = 0
-        self.of_task = torch.zeros(5, num_tasks, dtype=torch.float64)
-        self.norms = torch.zeros(4, dtype=torch.float64)
+        self.of_task = torch.zeros(5, num_tasks, dtype=torch.float64, device=device)
+        self.norms = torch.zeros(4, dtype=torch.float64, device=device)
 
     TASK_QUANTITIES = ("alpha_loss", "policy_loss", "q_loss", "entropy", "masked")
     NORMS = ("grad_norm_actor", "grad_norm_q1", "grad_norm_q2", "grad_norm_log_alpha")
@@ -103,7 +103,7 @@ class Instruments:
 
     def __init__(self, config: RunConfig, learner: MultiTaskSAC):
         self.config, self.learner = config, learner
-        self.averages = Averages(config.num_tasks)
+        self.averages = Averages(config.num_tasks, learner.log_alpha.device)
         self.growth: Growth | None = None
         if isinstance(config.network, RoutedConfig) and config.network.initial_modules is not None:
             self.growth = Growth(learner, config.network.growth_patience)

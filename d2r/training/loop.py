@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import safetensors.torch
 import torch
 
+from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.policy import sample_action
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import Diverged, MultiTaskSAC
@@ -41,11 +42,16 @@ TIDY = ("metrics.csv", "routes.csv", "timing.csv")
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run runs: nothing here changes its numbers on one machine, except ``device`` and ``threads``."""
+    """Where and how a run runs. On one machine ``workers`` changes none of its numbers; the rest may change last bits.
+
+    None of it is part of the run's configuration. A run that is resumed with other choices goes on with them, and its
+    record names those of the process that ended it.
+    """
 
     workers: int = 0
     threads: int = 1
     device: str = "cpu"
+    execution: Execution = PLAIN
 
 
 class NumbersWentWrong(Exception):
@@ -114,7 +120,7 @@ class Run:
         initial = torch_generator(config.seed, Stream.INITIALISATION)
         actor = build_actor(config.network, config.num_tasks, initial)
         critics = build_critics(config.network, config.num_tasks, initial)
-        self.learner = MultiTaskSAC(actor.to(device), critics.to(device), config.sac)
+        self.learner = MultiTaskSAC(actor.to(device), critics.to(device), config.sac, machine.execution)
         protocol = config.protocol
         self.replay = Replay(
             config.budget.replay_capacity,
@@ -387,6 +393,7 @@ class Run:
             "threads": self.machine.threads,
             "workers": self.machine.workers,
             "device": self.machine.device,
+            "execution": asdict(self.machine.execution),
             "started": self.started,
             "ended": provenance.now(),
             "resumes": self.resumes,

@@ -22,6 +22,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from d2r.algorithms.execution import PLAIN, Execution
+from d2r.algorithms.recorded import WARM_UPS
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import Draws, MultiTaskSAC, task_weights
 from d2r.config import SacConfig
@@ -87,12 +89,19 @@ class Comparison(NamedTuple):
         return parts[0] if parts[0] == "update" else "/".join(parts[:2])
 
 
-def verify_file(path: Path) -> list[Comparison]:
+def verify_file(path: Path, execution: Execution = PLAIN, device: str = "cpu") -> list[Comparison]:
     """Recompute every array of a golden file.
 
+    Args:
+        execution: how the update is executed; a captured one is compared when it is replayed.
+
     Raises:
-        UserError: if the file cannot be read, lacks an input, or holds an array that this form does not have.
+        UserError: if the file cannot be read, lacks an input, or holds an array that this form does not have, or if
+            ``execution`` is about float32, which no golden file is in.
     """
+    for option, given in (("--autocast", execution.autocast != "none"), ("--tf32", execution.tf32)):
+        if given:
+            raise UserError(f"{option}: changes nothing in float64, in which golden files are; leave it out")
     arrays = _read(path)
     try:
         meta = Meta.model_validate(json.loads(str(arrays.pop("meta"))))
@@ -102,7 +111,7 @@ def verify_file(path: Path) -> list[Comparison]:
         ) from None
     recorded = {name: array for name, array in arrays.items() if not name.startswith(INPUTS)}
     try:
-        computed = _recompute(meta, arrays)
+        computed = _recompute(meta, arrays, execution, device)
     except KeyError as missing:
         raise UserError(f"{path}: array {missing} is missing; record the file again") from None
     except (RuntimeError, ValueError, IndexError) as error:
@@ -133,7 +142,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _error(recorded: np.ndarray[Any, Any], computed: Tensor) -> float:
-    ours = computed.detach().numpy()
+    ours = computed.detach().cpu().numpy()
     if ours.shape != recorded.shape:
         return float("inf")
     difference = float(np.abs(ours - recorded).max(initial=0.0))
@@ -141,11 +150,14 @@ def _error(recorded: np.ndarray[Any, Any], computed: Tensor) -> float:
     return error if np.isfinite(error) else float("inf")
 
 
-def _recompute(meta: Meta, given: Mapping[str, Any]) -> dict[str, Tensor]:
+def _recompute(meta: Meta, given: Mapping[str, Any], execution: Execution, device: str) -> dict[str, Tensor]:
     _check_sizes(meta, given)
-    learner = _build(meta, given)
+    learner = _build(meta, execution, device)
+    _rewind(learner, given)
     inputs = {
-        name[3:]: torch.from_numpy(array).double() for name, array in given.items() if name.startswith("in/")
+        name[3:]: torch.from_numpy(array).to(device, torch.double)
+        for name, array in given.items()
+        if name.startswith("in/")
     }
     observed = {
         "actor": inputs["obs"].unsqueeze(0),
@@ -197,7 +209,7 @@ def _check_sizes(meta: Meta, given: Mapping[str, Any]) -> None:
         raise ValueError(f"in/stored_route is {routes}, not {(*rows, count * (count + 1) // 2)}")
 
 
-def _build(meta: Meta, given: Mapping[str, Any]) -> MultiTaskSAC:
+def _build(meta: Meta, execution: Execution, device: str) -> MultiTaskSAC:
     config = RoutedConfig(
         num_modules=meta.num_modules,
         module_dim=meta.module_dim,
@@ -223,7 +235,11 @@ def _build(meta: Meta, given: Mapping[str, Any]) -> MultiTaskSAC:
         task_loss_threshold=meta.task_loss_threshold,
         batch_per_task=meta.batch_per_task,
     )
-    learner = MultiTaskSAC(actor.double(), critics.double(), sac)
+    return MultiTaskSAC(actor.double().to(device), critics.double().to(device), sac, execution)
+
+
+def _rewind(learner: MultiTaskSAC, given: Mapping[str, Any]) -> None:
+    """Set all that an update moves, in place, to what it is before the recorded one."""
     with torch.no_grad():
         for net, network, member in _networks(learner):
             for name, parameter in _named(network, member):
@@ -234,7 +250,9 @@ def _build(meta: Meta, given: Mapping[str, Any]) -> MultiTaskSAC:
                     )
                 parameter.copy_(value)
         learner.log_alpha.copy_(torch.from_numpy(given["in/log_alpha"]))
-    return learner
+        for moments in learner.optimiser.state.values():
+            for value in moments.values():
+                value.zero_()
 
 
 def _networks(learner: MultiTaskSAC) -> Iterator[tuple[str, RoutedNetwork, int]]:
@@ -301,7 +319,7 @@ def _update_arrays(
     assert isinstance(actor, RoutedNetwork)
     assert isinstance(critics, RoutedNetwork)
     noise, next_noise, drawn_1, drawn_2 = (
-        torch.from_numpy(given[f"update/{name}"]).double()
+        torch.from_numpy(given[f"update/{name}"]).to(inputs["obs"])
         for name in ("noise_actor", "noise_next_action", "sampled_route_q1", "sampled_route_q2")
     )
     drawn = torch.cat([_sources(critics, drawn_1), _sources(critics, drawn_2)])
@@ -328,6 +346,10 @@ def _update_arrays(
         return clip()
 
     learner.clip = record_then_clip  # type: ignore[method-assign]
+    if learner.execution.graph:
+        for _ in range(WARM_UPS):
+            learner.update(batch, draws)
+        _rewind(learner, given)
     info = learner.update(batch, draws)
     losses = info.losses
     computed = before_clipping | {
