@@ -43,13 +43,16 @@ class GroupLinear(nn.Module):
         else:
             self.bias = uniform((ensemble, groups, outputs), bounds[init], generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [E or 1, G or 1, rows, inputs] to [E, G, rows, outputs]."""
-        return grouped_linear(x, self.weight, self.bias)
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """Map [E or 1, G or 1, rows, inputs] to [E, G, rows, outputs], with a ReLU after it if asked for."""
+        return grouped_linear(x, self.weight, self.bias, relu)
 
 
-def grouped_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Apply ``weight`` [E, G, outputs, inputs] and ``bias`` [E, G, outputs] to ``x`` [E or 1, G or 1, rows, inputs]."""
+def grouped_linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
+    """Apply ``weight`` [E, G, outputs, inputs] and ``bias`` [E, G, outputs] to ``x`` [E or 1, G or 1, rows, inputs].
+
+    The ReLU is where it is for the reason given in ``layers.py``.
+    """
     ensemble, groups, outputs, inputs = weight.shape
     rows = x.shape[2]
     if x.shape[1] == 1:
@@ -57,9 +60,13 @@ def grouped_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         y = torch.baddbmm(
             bias.reshape(ensemble, 1, -1), shared, weight.reshape(ensemble, -1, inputs).transpose(1, 2)
         )
+        if relu:
+            y = y.relu_()
         return y.view(ensemble, rows, groups, outputs).transpose(1, 2)
     flat = x.expand(ensemble, groups, rows, inputs).reshape(ensemble * groups, rows, inputs)
     y = torch.baddbmm(bias.reshape(-1, 1, outputs), flat, weight.reshape(-1, outputs, inputs).transpose(1, 2))
+    if relu:
+        y = y.relu_()
     return y.view(ensemble, groups, rows, outputs)
 
 
@@ -120,13 +127,13 @@ def group_chain(
 def relu_after_each(layers: nn.ModuleList, h: Tensor) -> Tensor:
     """Apply ``layers``, each followed by ReLU."""
     for layer in layers:
-        h = layer(h).relu()
+        h = layer(h, relu=True)
     return h
 
 
 def relu_between(layers: nn.ModuleList, h: Tensor) -> Tensor:
     """Apply ``layers`` with ReLU between them and none at the end."""
     for layer in layers[:-1]:
-        h = layer(h).relu()
+        h = layer(h, relu=True)
     out: Tensor = layers[-1](h)
     return out

@@ -59,9 +59,7 @@ class FilmNetwork(Network):
         scale_shift = self.scale_shift(embedding)
         h = x
         for index, layer in enumerate(self.encoder):
-            h = layer(h)
-            if index + 1 < len(self.encoder):
-                h = h.relu()
+            h = layer(h, relu=index + 1 < len(self.encoder))
             h = (1 + scale_shift[..., index, :1]) * h + scale_shift[..., index, 1:]
         h = torch.cat([h, embedding.expand_as(h)], dim=-1)
         return Output(self.head(relu_after_each(self.trunk, h)))

@@ -43,12 +43,18 @@ class StackedLinear(nn.Module):
         else:
             self.bias = nn.Parameter(torch.full((ensemble, outputs), HIDDEN_BIAS))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]."""
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs], with a ReLU after it if asked for.
+
+        The ReLU is in place, and before the result is seen in another shape: autograd would copy the gradient of a view
+        that was written to.
+        """
         ensemble, outputs, inputs = self.weight.shape
         batch, tasks = x.shape[1:3]
         rows = x.expand(ensemble, -1, -1, -1).reshape(ensemble, batch * tasks, inputs)
         y = torch.baddbmm(self.bias.unsqueeze(1), rows, self.weight.transpose(1, 2))
+        if relu:
+            y = y.relu_()
         return y.view(ensemble, batch, tasks, outputs)
 
     def transposed(self, x: Tensor) -> Tensor:

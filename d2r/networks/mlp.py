@@ -37,4 +37,4 @@ class MlpNetwork(Network):
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""
-        return Output(self.head(relu_after_each(self.hidden, self.first(x).relu())))
+        return Output(self.head(relu_after_each(self.hidden, self.first(x).relu_())))

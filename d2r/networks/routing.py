@@ -188,7 +188,7 @@ class RoutedNetwork(ModularNetwork):
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Route every row of ``x`` ([E or 1, batch, task, inputs]) by ``rule``; see :class:`Network`."""
-        state = self.state_encoder[1](self.state_encoder[0](x).relu_())
+        state = self.state_encoder[1](self.state_encoder[0](x, relu=True))
         ensemble, batch, tasks, _ = state.shape
         seen = self.router_input(state)
         logits = self.routing_logits(seen)
@@ -199,7 +199,7 @@ class RoutedNetwork(ModularNetwork):
         weights = self.weigh(logits, sources)
 
         features = seen if self.config.router == "none" else state
-        first = self.first_module(features.relu()).relu_()
+        first = self.first_module(features.relu(), relu=True)
         last = self.in_use - 1
         mixed = self.run_modules(
             first.flatten(1, 2),
@@ -253,7 +253,7 @@ class RoutedNetwork(ModularNetwork):
             return seen.new_zeros(ensemble, self.num_candidates, batch * tasks)
         hidden = seen
         for layer in self.router[:-1]:
-            hidden = layer(hidden).relu_()
+            hidden = layer(hidden, relu=True)
         last = self.router[-1]
         assert isinstance(last, StackedLinear)
         return at_least_float32(last.transposed(hidden))

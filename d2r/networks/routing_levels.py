@@ -235,7 +235,7 @@ class LayerRoutedNetwork(LevelRoutedNetwork):
 
     def run(self, features: Tensor, weights: Tensor, allowed: Tensor | None) -> Tensor:
         """Run layer after layer; ``own`` gets every gradient, ``blocked`` that of its shortcut only."""
-        own = self.layers[0](features).relu()
+        own = self.layers[0](features, relu=True)
         blocked = own.detach()
         per_layer = self.candidates
         for layer, start in zip(self.layers[1:], range(0, self.choices, per_layer), strict=False):
@@ -245,7 +245,7 @@ class LayerRoutedNetwork(LevelRoutedNetwork):
             branch = shortcut
             if allowed is not None:
                 branch = mix_suitable(share, allowed[..., into, :], own, blocked)
-            computed = layer(branch).relu()
+            computed = layer(branch, relu=True)
             own = computed + shortcut if self.config.residual else computed
             blocked = computed.detach() + shortcut if self.config.residual else computed.detach()
         if allowed is None:
@@ -298,9 +298,9 @@ class ModelRoutedNetwork(LevelRoutedNetwork):
 
     def run(self, features: Tensor, weights: Tensor, allowed: Tensor | None) -> Tensor:
         """Run all chains side by side and mix their ends."""
-        h = self.layers[0](features).relu()
+        h = self.layers[0](features, relu=True)
         for layer in self.layers[1:]:
-            computed = layer(h).relu()
+            computed = layer(h, relu=True)
             h = computed + h if self.config.residual else computed
         return mix(weights, h) if allowed is None else mix_suitable(weights, allowed, h, h.detach())
 
