@@ -126,14 +126,18 @@ class MultiTaskSAC:
             critics.prepare_to_compile()
         self.actor, self.critics = actor.train(), critics.train()
         self.targets = copy.deepcopy(critics).requires_grad_(False)
-        parameter = next(actor.parameters())
+        # found once: looking for them in the modules takes a small network a noticeable part of an update
+        self._of_actor: list[Tensor] = list(actor.parameters())
+        self._of_critics: list[Tensor] = list(critics.parameters())
+        self._of_targets: list[Tensor] = list(self.targets.parameters())
+        parameter = self._of_actor[0]
         self.log_alpha = torch.zeros(
             actor.num_tasks, dtype=parameter.dtype, device=parameter.device, requires_grad=True
         )
         self.optimiser = torch.optim.Adam(
             [
-                {"params": list(actor.parameters()), "lr": config.lr_actor},
-                {"params": list(critics.parameters()), "lr": config.lr_critic},
+                {"params": self._of_actor, "lr": config.lr_actor},
+                {"params": self._of_critics, "lr": config.lr_critic},
                 {"params": [self.log_alpha], "lr": config.lr_alpha},
             ],
             fused=True,
@@ -210,9 +214,7 @@ class MultiTaskSAC:
         with torch.no_grad():
             if self.config.max_log_alpha is not None:
                 self.log_alpha.clamp_(max=self.config.max_log_alpha)
-            torch._foreach_lerp_(
-                list(self.targets.parameters()), list(self.critics.parameters()), self.config.target_tau
-            )
+            torch._foreach_lerp_(self._of_targets, self._of_critics, self.config.target_tau)
 
     def sizes_changed(self) -> None:
         """To be called when a network has grown: what was recorded of the smaller one is of no use."""
@@ -226,7 +228,7 @@ class MultiTaskSAC:
     def _losses(self, batch: Batch, draws: Draws, of_critics: CriticLosses, of_policy: PolicyLoss) -> Losses:
         alpha, weight = self.alpha, self.loss_weights()
         critic_losses = of_critics(batch, draws, alpha, weight)
-        with frozen(self.critics):
+        with frozen(self._of_critics):
             policy_loss, mean_log_prob = of_policy(batch, draws, alpha, weight)
         alpha_loss = -self.log_alpha * (mean_log_prob + self.config.target_entropy)
         return Losses(alpha_loss, policy_loss, critic_losses, mean_log_prob)
@@ -294,13 +296,13 @@ class MultiTaskSAC:
             kept.sum().backward()  # type: ignore[no-untyped-call]
             return
         kept.sum().backward(retain_graph=True, inputs=[self.log_alpha])  # type: ignore[no-untyped-call]
-        for network in (self.actor, self.critics):
-            operate(list(network.parameters()), kept, generator)
+        for parameters in (self._of_actor, self._of_critics):
+            operate(parameters, kept, generator)
 
     def clip(self) -> tuple[Tensor, Tensor, Tensor]:
         """Clip the gradient of the actor, of each critic and of the log-alphas; return the norms before."""
         bound = self.config.grad_clip
-        actor, critics = list(self.actor.parameters()), list(self.critics.parameters())
+        actor, critics = self._of_actor, self._of_critics
         if self.config.clip_per == "task":
             return (
                 clip_members(actor, bound, axes=2),
@@ -348,13 +350,15 @@ class MultiTaskSAC:
 
 
 @contextmanager
-def frozen(network: Network) -> Iterator[None]:
-    """Within, ``network`` is a fixed function: gradients flow through its input and none into its parameters."""
-    network.requires_grad_(False)
+def frozen(parameters: Sequence[Tensor]) -> Iterator[None]:
+    """Within, their network is a fixed function: gradients flow through its input and none into its parameters."""
+    for parameter in parameters:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        network.requires_grad_(True)
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 def clip_members(parameters: Sequence[Tensor], bound: float, axes: int = 1) -> Tensor:
@@ -367,12 +371,16 @@ def clip_members(parameters: Sequence[Tensor], bound: float, axes: int = 1) -> T
     Returns:
         The norms before clipping, [ensemble], [ensemble, task] or [].
     """
-    moved = [(p, p.grad) for p in parameters if p.grad is not None]
-    norm = torch.stack([g.reshape(*g.shape[:axes], -1).square().sum(-1) for _, g in moved]).sum(0).sqrt()
+    moved = [p for p in parameters if p.grad is not None]
+    gradients = [p.grad for p in moved if p.grad is not None]
+    squares = torch._foreach_mul(gradients, gradients)  # noqa: SLF001 -- PyTorch's optimisers use it themselves
+    norm = torch.stack([s.reshape(*s.shape[:axes], -1).sum(-1) for s in squares]).sum(0).sqrt()
     factor = (bound / (norm + CLIP_EPSILON)).clamp(max=1.0)
-    for parameter, gradient in moved:
-        # not in place: autograd may hand two parameters views of one buffer, which would be scaled twice
-        parameter.grad = gradient * factor.view(*factor.shape, *[1] * (gradient.dim() - axes))
+    factors = [factor.view(*factor.shape, *[1] * (g.dim() - axes)) for g in gradients]
+    # not in place: autograd may hand two parameters views of one buffer, which would be scaled twice
+    scaled = torch._foreach_mul(gradients, factors)  # noqa: SLF001
+    for parameter, clipped in zip(moved, scaled, strict=True):
+        parameter.grad = clipped
     return norm
 
 
