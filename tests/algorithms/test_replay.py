@@ -113,3 +113,26 @@ def test_memory_of_ten_million_transitions_of_mt50() -> None:
     replay = Replay(200_000, 200, 50, True, (16, 2), device="meta")
     tensors = [replay.obs, replay.action, replay.reward, replay.sources]
     assert sum(t.numel() * t.element_size() for t in tensors if t is not None) < 3e9
+
+
+def test_batches_lie_where_the_replay_lies_and_are_drawn_on_the_cpu() -> None:
+    """On PyTorch's device without content, which refuses to mix with any other."""
+    replay, on_cpu = (Replay(8, 4, TASKS, True, ROUTE, device) for device in ("meta", "cpu"))
+    generators = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    for one, generator in zip((replay, on_cpu), generators, strict=True):
+        one.total = 6
+        batch = one.sample(5, generator)
+        assert {t.device for t in batch if t is not None} == {one.obs.device}
+    assert torch.equal(*(generator.get_state() for generator in generators))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
+def test_a_gpus_replay_survives_a_checkpoint_and_gives_the_same_batches() -> None:
+    on_cpu, _ = filled(8, 4, 11, terminal=True)
+    on_gpu = Replay(8, 4, TASKS, True, ROUTE, "cuda")
+    on_gpu.restore(3, on_cpu.export(3, 11))
+    for expected, exported in zip(on_cpu.export(4, 11).values(), on_gpu.export(4, 11).values(), strict=True):
+        assert torch.equal(expected, exported)
+    batches = (r.sample(5, torch.Generator().manual_seed(0)) for r in (on_cpu, on_gpu))
+    for expected, drawn in zip(*batches, strict=True):
+        assert torch.equal(expected, drawn.cpu())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from d2r.config import RunConfig, load_scale, resolve_run
+from d2r.algorithms.execution import Execution
+from d2r.config import RunConfig, config_hash, load_scale, resolve_run
 from d2r.errors import UserError
 from d2r.training.loop import Machine, Run, train
 from tests.faults.tiny import BENCHMARK, assert_equal
@@ -135,3 +137,18 @@ def test_a_checkpoint_of_another_version_is_one_line(
     monkeypatch.setattr(Run, "_restore", lambda run, state: restore(run, state | {"learner": {}}))
     with pytest.raises(UserError, match="does not fit this version"):
         train(config, tmp_path, Machine())
+
+
+def test_a_run_may_be_resumed_under_another_execution(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on another device: it goes on from its checkpoint, and says how its last updates were made."""
+    interrupt_at(monkeypatch, {33})
+    with pytest.raises(Interrupted):
+        train(config, tmp_path, Machine())
+    assert train(config, tmp_path, Machine(execution=Execution(autocast="bf16"))) == 0
+    (path,) = tmp_path.glob("runs/*/*/*/run.json")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert record["resumes"] == 1
+    assert record["execution"] == {"compile": False, "graph": False, "autocast": "bf16", "tf32": False}
+    assert record["config_hash"] == config_hash(config)
