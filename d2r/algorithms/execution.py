@@ -1,7 +1,7 @@
-"""How an update is executed. What it computes stays the same, to the last bits or to the precision that is chosen.
+"""How an update is executed; what it computes stays the same, to last bits or to the chosen precision.
 
-None of it belongs to a run's configuration, whose hash names a result: like threads and device it is stated in
-``run.json``. With everything off, as it is by default, an update has the bits of the released results.
+None of it belongs to a run's configuration, whose hash names a result: like threads and device it is stated
+in ``run.json``. With everything off, as it is by default, an update has the bits of the released results.
 
 The options are declared here without PyTorch, which takes a second to import; ``prepare.py`` acts on them.
 """
@@ -18,10 +18,11 @@ class Execution:
     """How an update is executed.
 
     Attributes:
-        compile: the losses and their gradients go through ``torch.compile``. Sums may be taken in another order.
+        compile: losses and gradients go through ``torch.compile``. Sums may be taken in another order.
         graph: the update is captured as CUDA graphs and replayed (``recorded.py``).
-        autocast: ``bf16``: matrix products of the networks, in the losses only, take operands of 8 significant bits.
-            Log-probabilities, targets, losses, parameters and the optimiser's state stay as they are.
+        autocast: ``bf16``: matrix products of the networks, in the losses only, take operands of 8
+            significant bits. Log-probabilities, targets, losses, parameters and the optimiser's state stay as
+            they are.
         tf32: float32 matrix products on CUDA take operands of 11 significant bits.
     """
 

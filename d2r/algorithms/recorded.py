@@ -1,16 +1,17 @@
 """An update that is recorded once and replayed: CUDA graphs.
 
-Launching an update's thousands of small kernels one by one costs a GPU's host more time than the kernels take. A CUDA
-graph launches all at once, but repeats exactly what was recorded: the same kernels on the same addresses, with no
-decision of the host between them. So
+Launching an update's thousands of small kernels one by one costs a GPU's host more time than the kernels
+take. A CUDA graph launches all at once, but repeats exactly what was recorded: the same kernels on the same
+addresses, with no decision of the host between them. So
 
 - inputs and draws are copied into buffers that never move;
-- the update is cut in two where the host decides: ``compute`` (losses, mask, gradients, clipping), then the check that
-  all is finite, then ``apply`` (optimiser, bound on log alpha, targets);
+- the update is cut in two where the host decides: ``compute`` (losses, mask, gradients, clipping), then the
+  check that all is finite, then ``apply`` (optimiser, bound on log alpha, targets);
 - sizes must not depend on routes, which the readers on a GPU see to (``networks/readers.py``).
 
-The first updates run as always, on the stream that will record: they choose kernels and allocate the optimiser's
-state. How to record is a parameter, so that all but the capture itself runs, and is tested, without a GPU.
+The first updates run as always, on the stream that will record: they choose kernels and allocate the
+optimiser's state. How to record is a parameter, so that all but the capture itself runs, and is tested,
+without a GPU.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class RecordedUpdate:
         self._warm = 0
 
     def compute(self, batch: Batch, draws: Draws) -> UpdateInfo:
-        """See :class:`Halves`; what is returned is a copy, because the next replay overwrites the original."""
+        """See :class:`Halves`; a copy is returned, because the next replay overwrites the original."""
         self._fill(batch, draws)
         if self._replay_compute is None and self._warm == WARM_UPS:
             self._replay_compute = self._recorder.record(self._compute)

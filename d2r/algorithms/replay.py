@@ -39,8 +39,8 @@ class Batch(NamedTuple):
 class Replay:
     """Ring of episode slots.
 
-    It lies on the device that learns, so that batches never cross over. Which transitions they hold is drawn on the
-    CPU, and so is the same for every device.
+    It lies on the device that learns, so that batches never cross over. Which transitions they hold is drawn
+    on the CPU, and so is the same for every device.
 
     Args:
         capacity: transitions per task, rounded up to whole episodes, at least two of them.
@@ -128,9 +128,9 @@ class Replay:
         )
 
     def export(self, start: int, stop: int) -> dict[str, Tensor]:
-        """Return transitions ``start`` to ``stop`` (counted since the beginning; the last ``capacity`` can be had).
+        """Return transitions ``start`` to ``stop``, on the CPU, whichever device the replay lies on.
 
-        They come on the CPU, whichever device the replay lies on.
+        They are counted since the beginning; the last ``capacity`` can be had.
         """
         time = torch.arange(start, stop) % self.capacity
         rows = torch.arange(self._row(start), self._row(stop - 1) + 2) % len(self.obs)

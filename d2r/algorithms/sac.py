@@ -117,8 +117,8 @@ class MultiTaskSAC:
             )
         if execution.graph and config.gradient_surgery == "pcgrad":
             raise UserError(
-                "--graph: pcgrad projects gradients on the host, in an order drawn anew at every update, which no "
-                "recording can repeat; leave it out"
+                "--graph: pcgrad projects gradients on the host, in an order drawn anew at every update, "
+                "which no recording can repeat; leave it out"
             )
         self.config, self.execution = config, execution
         if execution.compile:
@@ -201,7 +201,7 @@ class MultiTaskSAC:
         return info
 
     def compute(self, batch: Batch, draws: Draws) -> UpdateInfo:
-        """First half of an update: losses, mask, and the clipped gradients, which are left in the parameters."""
+        """First half of an update: losses, mask, and clipped gradients, which stay in the parameters."""
         losses = self._losses(batch, draws, *self._loss_parts)
         masked = self.mask(losses)
         self.optimiser.zero_grad()
@@ -209,7 +209,7 @@ class MultiTaskSAC:
         return UpdateInfo(losses, masked, *self.clip())
 
     def apply(self) -> None:
-        """Second half: move parameters and temperatures along the gradients, and the targets towards the critics."""
+        """Second half: move parameters along the gradients, and the targets towards the critics."""
         self.optimiser.step()
         with torch.no_grad():
             if self.config.max_log_alpha is not None:
@@ -246,7 +246,7 @@ class MultiTaskSAC:
         return weight * (value - target).square().mean(1)
 
     def policy_loss(self, batch: Batch, draws: Draws, alpha: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Policy loss [task], weighted by ``weight`` [task], and the mean log pi of its actions [task], detached.
+        """Policy loss weighted by ``weight``, and the mean log pi of its actions, detached; all [task].
 
         The critics have to be frozen meanwhile.
         """
@@ -258,11 +258,11 @@ class MultiTaskSAC:
         return loss, log_prob.detach().mean(0)
 
     def value(self, network: Network, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Tensor:
-        """What ``network`` answers, computed in the precision of the execution and returned in that of ``x``."""
+        """What ``network`` answers, computed in the execution's precision, returned in that of ``x``."""
         if self.execution.autocast == "none":
             plain: Tensor = network(x, rule).value
             return plain
-        # without the cache of cast weights: each weight is cast once in here anyway, and some without gradients
+        # no cache of cast weights: each is cast once in here anyway, and some without gradients
         with torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False):
             value: Tensor = network(x, rule).value
         return value.to(x.dtype)
@@ -351,7 +351,7 @@ class MultiTaskSAC:
 
 @contextmanager
 def frozen(parameters: Sequence[Tensor]) -> Iterator[None]:
-    """Within, their network is a fixed function: gradients flow through its input and none into its parameters."""
+    """Within, their network is a fixed function: gradients flow to its input, none into its parameters."""
     for parameter in parameters:
         parameter.requires_grad_(False)
     try:
@@ -373,7 +373,7 @@ def clip_members(parameters: Sequence[Tensor], bound: float, axes: int = 1) -> T
     """
     moved = [p for p in parameters if p.grad is not None]
     gradients = [p.grad for p in moved if p.grad is not None]
-    squares = torch._foreach_mul(gradients, gradients)  # noqa: SLF001 -- PyTorch's optimisers use it themselves
+    squares = torch._foreach_mul(gradients, gradients)  # noqa: SLF001 -- as PyTorch's optimisers do
     norm = torch.stack([s.reshape(*s.shape[:axes], -1).sum(-1) for s in squares]).sum(0).sqrt()
     factor = (bound / (norm + CLIP_EPSILON)).clamp(max=1.0)
     factors = [factor.view(*factor.shape, *[1] * (g.dim() - axes)) for g in gradients]

@@ -57,7 +57,7 @@ def light(benchmark: str) -> RunConfig:
 
 
 def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dict[str, Any]:
-    """Run the loop for ``warmup`` vector steps without updates, some with them, then ``steps`` that are measured."""
+    """Run the loop for ``warmup`` vector steps without updates, a few with them, then ``steps`` measured."""
     torch.set_num_threads(machine.threads)
     keep_freed_memory()
     budget = config.budget

@@ -49,9 +49,11 @@ class GroupLinear(nn.Module):
 
 
 def grouped_linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
-    """Apply ``weight`` [E, G, outputs, inputs] and ``bias`` [E, G, outputs] to ``x`` [E or 1, G or 1, rows, inputs].
+    """Apply linear maps to ``x`` [E or 1, G or 1, rows, inputs], with a ReLU after them if asked for.
 
-    The ReLU is where it is for the reason given in ``layers.py``.
+    Args:
+        weight: [E, G, outputs, inputs]; bias: [E, G, outputs].
+        relu: before the last change of shape, for the reason given in ``layers.py``.
     """
     ensemble, groups, outputs, inputs = weight.shape
     rows = x.shape[2]

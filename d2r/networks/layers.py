@@ -46,8 +46,8 @@ class StackedLinear(nn.Module):
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs], with a ReLU after it if asked for.
 
-        The ReLU is in place, and before the result is seen in another shape: autograd would copy the gradient of a view
-        that was written to.
+        The ReLU is in place, and before the result is seen in another shape: autograd would copy the gradient
+        of a view that was written to.
         """
         ensemble, outputs, inputs = self.weight.shape
         batch, tasks = x.shape[1:3]

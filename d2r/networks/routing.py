@@ -132,7 +132,7 @@ class RoutedNetwork(ModularNetwork):
             self._bound_by_inputs()
 
     def prepare_to_compile(self) -> None:
-        """The modules stay one call: their gradients are gathered in bags whose sizes depend on the routes."""
+        """The modules stay one call: their gradients come in bags whose sizes depend on the routes."""
         self.run_modules = torch.compiler.disable(run_modules)  # type: ignore[no-untyped-call]
 
     def _bound_by_inputs(self) -> None:
@@ -244,9 +244,10 @@ class RoutedNetwork(ModularNetwork):
                 return task.expand_as(state)
 
     def routing_logits(self, seen: Tensor) -> Tensor:
-        """Logits [ensemble, N(N+1)/2, row], a row being a (batch, task) pair: groups are reduced over whole vectors.
+        """Logits [ensemble, N(N+1)/2, row], a row being a (batch, task) pair.
 
-        They are in float32 at least, whatever the products before them are in: in fewer bits many would be equal.
+        So laid out, groups are reduced over whole vectors. Logits are in float32 at least, whatever the
+        products before them are in: in fewer bits many would be equal.
         """
         if self.router is None:
             ensemble, batch, tasks, _ = seen.shape

@@ -42,10 +42,10 @@ TIDY = ("metrics.csv", "routes.csv", "timing.csv")
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how a run runs. On one machine ``workers`` changes none of its numbers; the rest may change last bits.
+    """Where and how a run runs; all but ``workers`` may change last bits, ``execution`` also precision.
 
-    None of it is part of the run's configuration. A run that is resumed with other choices goes on with them, and its
-    record names those of the process that ended it.
+    None of it is part of the run's configuration. A run that is resumed with other choices goes on with them,
+    and its record names those of the process that ended it.
     """
 
     workers: int = 0

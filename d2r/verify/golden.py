@@ -96,8 +96,8 @@ def verify_file(path: Path, execution: Execution = PLAIN, device: str = "cpu") -
         execution: how the update is executed; a captured one is compared when it is replayed.
 
     Raises:
-        UserError: if the file cannot be read, lacks an input, or holds an array that this form does not have, or if
-            ``execution`` is about float32, which no golden file is in.
+        UserError: if the file cannot be read, lacks an input, or holds an array that this form does not have,
+            or if ``execution`` is about float32, which no golden file is in.
     """
     for option, given in (("--autocast", execution.autocast != "none"), ("--tf32", execution.tf32)):
         if given:

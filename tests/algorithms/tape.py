@@ -1,7 +1,8 @@
-"""A CUDA graph's rules without a GPU: kernels are written down with the memory they work on, and run again from there.
+"""A CUDA graph's rules without a GPU: kernels are written down with the memory they work on, and run again
+from there.
 
-As with the real thing, recording leaves everything as it was, no Python runs in a replay, results appear where they
-were while recording, and the host may not look at a number meanwhile.
+As with the real thing, recording leaves everything as it was, no Python runs in a replay, results appear
+where they were while recording, and the host may not look at a number meanwhile.
 """
 
 from __future__ import annotations

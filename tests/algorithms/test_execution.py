@@ -126,7 +126,7 @@ def test_official_updates_are_reproduced_when_compiled(path: Path) -> None:
 
 @pytest.mark.slow
 def test_compiled_losses_are_the_losses() -> None:
-    """To the rounding of float32, of what golden files do not have: a plain network, and a gradient of each task."""
+    """To float32 rounding, with what golden files lack: a plain network, and a gradient of each task."""
     plain, compiled = learner("pcgrad", PLAIN), learner("pcgrad", Execution(compile=True))
     for seed in (1, 2):
         expected, info = (sac.update(*inputs(sac, seed)) for sac in (plain, compiled))

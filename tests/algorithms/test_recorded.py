@@ -57,7 +57,7 @@ def learner(config: NetworkConfig, graph: bool, device: str = "cpu") -> MultiTas
 
 
 def batch(sac: MultiTaskSAC, number: int, size: int = SIZE) -> Batch:
-    """Transitions and routes that differ from update to update; in the last but one a task has an extreme loss."""
+    """Transitions and routes of an update; in the last but one a task has an extreme loss."""
     generator = torch.Generator().manual_seed(number)
     reward = torch.rand(size, TASKS, generator=generator)
     if number == UPDATES - 2:
@@ -94,7 +94,7 @@ def assert_same(one: MultiTaskSAC, two: MultiTaskSAC) -> None:
 
 @pytest.mark.parametrize("config", [ROUTED, MlpConfig(hidden_dim=16), PacoConfig(hidden_dim=16)], ids=NAME)
 def test_a_recorded_update_has_the_same_bits(tapes: list[Tape], config: NetworkConfig) -> None:
-    """Routes differ at every update, and one leaves out a task, at which PaCo resets weights between the halves."""
+    """Routes differ at every update, and one leaves out a task, after which PaCo resets weights."""
     plain, recorded = learner(config, graph=False), learner(config, graph=True)
     infos = []
     for number in range(UPDATES):

@@ -17,8 +17,8 @@ from d2r.training.loop import Machine, train
 
 STATED = {
     "schema", "scale", "benchmark", "method", "seed", "protocol", "status", "config", "config_hash", "steps", "updates",
-    "packages", "commit", "dirty", "image", "cpu", "gpu", "threads", "workers", "device", "execution", "started",
-    "ended", "resumes", "parameters", "simulator_exceptions", "failure", "outputs", "sha256",
+    "packages", "commit", "dirty", "image", "cpu", "gpu", "threads", "workers", "device", "execution",
+    "started", "ended", "resumes", "parameters", "simulator_exceptions", "failure", "outputs", "sha256",
 }  # fmt: skip
 
 
