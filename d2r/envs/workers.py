@@ -3,8 +3,10 @@
 An order is one byte on a worker's pipe, its reply another; actions and observations lie in memory that all processes
 map, so nothing is copied through a pipe in the hot path. Blocking on a pipe costs about as much as on a semaphore,
 wastes no core that the learner could use, and tells both sides at once when the other one dies: its end is closed by
-the operating system. Processes are started afresh (never forked, so no lock of a torch thread is inherited) and in a
-session of their own: signals of a terminal or a process group reach only the parent, which ends them in order.
+the operating system. A worker that has replied stays awake for a moment, giving way to whoever wants its core: where
+environments are all that runs, the next order comes at once, and a core that sleeps takes long to wake. Processes are
+started afresh (never forked, so no lock of a torch thread is inherited) and in a session of their own: signals of a
+terminal or a process group reach only the parent, which ends them in order.
 
 ``python -m d2r.envs.workers ORDERS REPLIES MEMORY`` is such a process; the arguments are file descriptors.
 """
@@ -14,10 +16,12 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
@@ -32,6 +36,7 @@ from d2r.errors import RunFailure, UserError
 
 _STEP, _LAST_STEP, _CALL = b"s", b"l", b"c"
 _DONE, _FAILED = b".", b"!"
+_AWAKE_SECONDS = 3e-4
 _CLOSE_SECONDS = 5.0
 
 
@@ -244,10 +249,20 @@ class WorkerPool:
             self._workers.pop().close()
 
 
+def next_order(orders: int) -> bytes:
+    """The next order of the parent, nothing if it has closed the pipe: waits awake at first, then asleep."""
+    pipe = select.poll()
+    pipe.register(orders, select.POLLIN)
+    awake_until = time.perf_counter() + _AWAKE_SECONDS
+    while not pipe.poll(0) and time.perf_counter() < awake_until:
+        os.sched_yield()
+    return os.read(orders, 1)
+
+
 def serve(orders: int, replies: int, memory: mmap.mmap) -> None:
     """Obey the orders of the parent until it closes the pipe or dies."""
     tasks: TaskSlice | None = None
-    while order := os.read(orders, 1):
+    while order := next_order(orders):
         try:
             if order == _CALL:
                 with Connection(os.dup(orders), writable=False) as connection:
