@@ -1,7 +1,7 @@
 """Every baseline, D2R and its other routing levels learn two Meta-World tasks: over three seeds each beats chance.
 
-A random policy closes the drawer in one episode of twenty, so a single good episode shows nothing. The mean return of three
-trained policies has to be above what three random episodes reach once in a hundred times.
+A random policy closes the drawer in one episode of twenty, so a single good episode shows nothing. The mean return of
+three trained policies has to be above what three random episodes reach once in a hundred times.
 """
 
 from __future__ import annotations
