@@ -9,7 +9,8 @@ Configuration: three hidden layers of 400 units, ReLU, for each agent: the netwo
 Deviations:
 
 1. The agents share one optimiser object and one batch of time indices; Adam works element by element and
-   each loss has its own task's transitions only, so no agent's arithmetic depends on another's.
+   each loss has its own task's transitions only, so no agent's arithmetic depends on another's. Their run
+   is one: a loss that is not a number in one agent ends it for all.
 2. Initialisation as in the official D2R code.
 """
 

@@ -3,7 +3,9 @@
 Configuration: three hidden layers of 400 units, ReLU, one-hot task id beside the observation (RchalYang/Soft-Module,
 ``meta_config/mt10/mtsac.json``).
 
-Deviations: none in the architecture; initialisation as in the official D2R code, like every network here.
+Deviations:
+
+1. Initialisation as in the official D2R code, like every network here; the architecture is the source's.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ Configuration: three hidden layers of 400 units, ReLU, one linear head a task (R
 
 Deviations:
 
-1. The trunk does not see the one-hot task id unless ``task_input`` is set; metaworld-algorithms leaves it
-   in.
+1. The trunk does not see the one-hot task id unless ``task_input`` is set. Those of RchalYang/Soft-Module
+   (``obs_type: with_goal_and_id``) and metaworld-algorithms do; left out, heads alone tell tasks apart.
 2. Heads are one linear layer; those of facebookresearch/mtrl have a hidden layer of 400.
 3. Initialisation as in the official D2R code.
 """

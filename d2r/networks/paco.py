@@ -12,8 +12,9 @@ random shares, normalised).
 
 Deviations:
 
-1. Actor and each critic have a w of their own; the authors share one among them, with its own optimiser
-   (all at 3e-4).
+1. Actor and each critic have a w of their own, each with its own random mixture at a reset; the authors
+   share one among them and the target critics, with its own optimiser (all at 3e-4). So a reset reaches
+   the targets by their soft update here, at once there.
 2. Where every task is masked at once nothing is reset; the authors' code would set every column to zero.
 3. The common initial values of the K sets are drawn as in the official D2R code.
 4. The bounds on the log standard deviation are those of the common SAC, [-20, 2], not [-10, 2].

@@ -17,8 +17,8 @@ ModularGatedCascadeCondNet):
 2. There is a ReLU before W_p and one after every weighted sum; modules themselves have none.
 3. The layers that emit routing logits start near zero (+-3e-3), so routing starts uniform.
 
-Not from the authors: critics use the same network with the action appended to the state, as in their code,
-but twin critics here are one stacked network.
+Of our own: twin critics, the same network with the action appended to the state as in the authors' code, are one
+stacked network here.
 """
 
 from __future__ import annotations
