@@ -8,6 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2r.algorithms.pcgrad import pcgrad, pcgrad_weights, project
+from d2r.algorithms.replay import Batch
+from d2r.algorithms.sac import MultiTaskSAC
+from d2r.config import SacConfig
+from d2r.config.networks import MultiHeadConfig
+from d2r.networks.registry import build_actor, build_critics
 
 
 def algorithm_1(gradients, order):
@@ -115,3 +120,50 @@ def test_a_head_keeps_the_direction_of_its_own_task():
     gradients = torch.tensor([[1.0, 2.0, 0.0], [-1.0, 0.0, 3.0]])
     combined = pcgrad(gradients, torch.Generator().manual_seed(0))
     assert (combined[1:] > 0).all()
+
+
+TASKS, SIZE = 4, 8
+
+
+def learner_with_surgery():
+    """A small learner in float64, and a batch of its tasks at very different rewards."""
+    source = torch.Generator().manual_seed(0)
+    network = MultiHeadConfig(hidden_dim=16)
+    actor, critics = build_actor(network, TASKS, source), build_critics(network, TASKS, source)
+    sac = MultiTaskSAC(actor.double(), critics.double(), SacConfig(gradient_surgery="pcgrad"))
+
+    def draw(*shape):
+        return torch.randn(SIZE, TASKS, *shape, generator=source, dtype=torch.float64)
+
+    reward = draw() + torch.tensor([-3.0, 3.0, -1.0, 1.0], dtype=torch.float64)
+    data = Batch(draw(39), draw(4).tanh(), reward, draw(39), torch.zeros_like(reward), None)
+    return sac, data
+
+
+def test_a_learner_gives_every_member_of_its_networks_the_algorithms_gradient():
+    sac, data = learner_with_surgery()
+    losses = sac.losses(data, sac.draw(data, torch.Generator().manual_seed(1)))
+    masked = torch.tensor([False, False, True, False])
+    gradients = []  # of the actor, then of each critic: [task, parameter]
+    for network in (sac.actor, sac.critics):
+        for member in range(network.ensemble):
+            rows = []
+            for task in range(TASKS):
+                mean_loss = losses.of_task[task] / TASKS
+                of_task = torch.autograd.grad(mean_loss, list(network.parameters()), retain_graph=True)
+                row = torch.cat([gradient[member].flatten() for gradient in of_task])
+                rows.append(torch.zeros_like(row) if masked[task] else row)
+            gradients.append(torch.stack(rows))
+
+    sac.backward(losses, masked, torch.Generator().manual_seed(2))
+
+    source = torch.Generator().manual_seed(2)
+    networks = [(sac.actor, 0), (sac.critics, 0), (sac.critics, 1)]
+    for (network, member), of_tasks in zip(networks, gradients, strict=True):
+        order = torch.rand(TASKS, TASKS, generator=source).argsort(1)
+        expected = algorithm_1(of_tasks, order).sum(0)
+        assert not torch.allclose(expected, of_tasks.sum(0)), "surgery has something to do"
+        for parameter in network.parameters():
+            piece, expected = expected.tensor_split([parameter[member].numel()])
+            torch.testing.assert_close(parameter.grad[member].flatten(), piece, rtol=1e-7, atol=1e-12)
+        assert expected.numel() == 0
