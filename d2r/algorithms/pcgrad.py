@@ -20,47 +20,52 @@ from torch import Tensor
 
 
 def pcgrad(gradients: Tensor, generator: torch.Generator) -> Tensor:
-    """Combine conflicting task gradients.
+    """Combine conflicting task gradients, each ensemble member's on their own.
 
     Args:
-        gradients: [task, parameter]; their plain sum is the gradient without surgery.
-        generator: on the CPU, for the order in which each task visits the others.
+        gradients: [ensemble, task, parameter]; their plain sum over tasks is the gradient without surgery.
+        generator: on the CPU, for the order in which each task of each member visits the others.
 
     Returns:
-        [parameter], the sum of the projected gradients.
+        [ensemble, parameter], the sum of the projected gradients.
     """
-    return pcgrad_weights(gradients @ gradients.T, generator).to(gradients) @ gradients
+    # products member by member: batched ones round differently at some sizes, and results would change with them
+    gram = torch.stack([member @ member.T for member in gradients])
+    weights = pcgrad_weights(gram, generator).to(gradients)
+    return torch.stack([weight @ member for weight, member in zip(weights, gradients, strict=True)])
 
 
 def pcgrad_weights(gram: Tensor, generator: torch.Generator) -> Tensor:
-    """Weight of each task's original gradient in the result, [task] in float64.
+    """Weight of each task's original gradient in the result, [ensemble, task] in float64.
 
     Args:
-        gram: [task, task], inner products of the task gradients.
+        gram: [ensemble, task, task], inner products of the task gradients.
     """
-    tasks = gram.shape[0]
-    order = torch.rand(tasks, tasks, generator=generator).argsort(1)
-    return project(gram, order).sum(0)
+    order = torch.rand(gram.shape, generator=generator).argsort(-1)
+    return project(gram, order).sum(-2)
 
 
 def project(gram: Tensor, order: Tensor) -> Tensor:
     """Run the projections on coefficients.
 
     Args:
-        gram: [task, task], inner products of the task gradients.
-        order: [task, task], row i the order in which task i visits all tasks; its own place is passed over.
+        gram: [..., task, task], inner products of the task gradients.
+        order: [..., task, task], row i the order in which task i visits all tasks; its own place is passed over.
 
     Returns:
-        [task, task] in float64: row i holds the projected gradient of task i as a combination of the
+        [..., task, task] in float64: row i holds the projected gradient of task i as a combination of the
         original gradients.
     """
-    gram = gram.detach().double().cpu()
-    tasks = gram.shape[0]
+    gram, order = gram.detach().double().cpu(), order.cpu()
+    tasks = gram.shape[-1]
     rows = torch.arange(tasks)
-    squared_norm = gram.diagonal()
-    combination = torch.eye(tasks, dtype=gram.dtype)
-    for visited in order.cpu().T:
-        inner = (combination * gram[visited]).sum(1)
-        conflict = (inner < 0) & (visited != rows) & (squared_norm[visited] > 0)
-        combination[rows, visited] -= torch.where(conflict, inner / squared_norm[visited], 0.0)
+    squared_norms = gram.diagonal(dim1=-2, dim2=-1)
+    combination = torch.eye(tasks, dtype=gram.dtype).expand(gram.shape).clone()
+    for visited in order.unbind(-1):
+        place = visited.unsqueeze(-1)
+        inner = (combination * gram.gather(-2, place.expand_as(gram))).sum(-1)
+        squared_norm = squared_norms.gather(-1, visited)
+        conflict = (inner < 0) & (visited != rows) & (squared_norm > 0)
+        share = torch.where(conflict, inner / squared_norm, 0.0)
+        combination.scatter_add_(-1, place, -share.unsqueeze(-1))
     return combination

@@ -395,7 +395,7 @@ def operate(parameters: Sequence[Tensor], task_losses: Tensor, generator: torch.
     for loss in task_losses:
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
         of_task.append(torch.cat([g.flatten(1) for g in gradients], 1))
-    combined = torch.stack([pcgrad(member, generator) for member in torch.stack(of_task, 1)])
+    combined = pcgrad(torch.stack(of_task, 1), generator)
     sizes = [p[0].numel() for p in parameters]
     for parameter, gradient in zip(parameters, torch.split(combined, sizes, 1), strict=True):
         parameter.grad = gradient.reshape(parameter.shape)
