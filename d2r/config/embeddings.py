@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 from d2r.errors import UserError, nearest
+
+FLOAT32_MAX = (2 - 2**-23) * 2.0**127
 
 
 def read_task_embeddings(path: Path, suite: str) -> tuple[tuple[float, ...], ...]:
@@ -17,7 +18,7 @@ def read_task_embeddings(path: Path, suite: str) -> tuple[tuple[float, ...], ...
 
     Raises:
         UserError: if the file is not such an object, lacks a task, or its vectors differ in length or hold
-            anything but finite numbers.
+            anything but numbers within the range of float32, in which networks compute.
     """
     # Imported here because it loads Meta-World, which only this option needs.
     from d2r.envs.tasks import parse_benchmark  # noqa: PLC0415
@@ -31,11 +32,14 @@ def read_task_embeddings(path: Path, suite: str) -> tuple[tuple[float, ...], ...
     vectors: list[tuple[float, ...]] = []
     for task in parse_benchmark(f"{suite}-rand").task_names:
         name = task.rsplit("-v", 1)[0]
-        vector = data.get(task, data.get(name))
-        if vector is None:
+        key = task if task in data else name
+        if key not in data:
             raise UserError(f"{path}: no embedding of task '{name}'; {nearest(name, data)}")
-        if not isinstance(vector, list) or not vector or not all(_is_finite(number) for number in vector):
-            raise UserError(f"{path}: the embedding of '{name}' must be a list of finite numbers")
+        vector = data[key]
+        if not isinstance(vector, list) or not vector or not all(_fits_float32(number) for number in vector):
+            raise UserError(
+                f"{path}: the embedding of '{key}' must be a list of finite numbers within the range of float32"
+            )
         if vectors and len(vector) != len(vectors[0]):
             raise UserError(
                 f"{path}: the embedding of '{name}' has {len(vector)} numbers, those before it {len(vectors[0])}; "
@@ -45,5 +49,6 @@ def read_task_embeddings(path: Path, suite: str) -> tuple[tuple[float, ...], ...
     return tuple(vectors)
 
 
-def _is_finite(number: object) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+def _fits_float32(number: object) -> bool:
+    # compared before any conversion: an integer of 400 digits has no float; and no comparison holds for nan
+    return isinstance(number, int | float) and not isinstance(number, bool) and abs(number) <= FLOAT32_MAX

@@ -91,7 +91,13 @@ def test_embeddings_file_is_read_in_task_order(tmp_path):
         (lambda data: data.pop("window-open"), "window-open"),
         (lambda data: data.update(push=[1.0]), "'push' has 1 numbers"),
         (lambda data: data.update(push=[1.0, 2.0, float("nan")]), "'push' must be a list of finite numbers"),
+        (lambda data: data.update(push=[1.0, 2.0, float("-inf")]), "'push' must be a list of finite numbers"),
+        (lambda data: data.update(push=[1.0, 2.0, 10**400]), "'push' must be a list of .* range of float32"),
+        (lambda data: data.update(push=[1.0, 2.0, -1e39]), "'push' must be a list of .* range of float32"),
+        (lambda data: data.update(push=[1.0, 2.0, True]), "'push' must be a list of finite numbers"),
         (lambda data: data.update(push="RoBERTa"), "'push' must be a list of finite numbers"),
+        (lambda data: data.update(push=None), "'push' must be a list of finite numbers"),
+        (lambda data: data.update({"push-v3": None}), "'push-v3' must be a list of finite numbers"),
     ],
 )
 def test_unfit_embeddings_are_refused_by_name(tmp_path, change, message):
@@ -99,6 +105,12 @@ def test_unfit_embeddings_are_refused_by_name(tmp_path, change, message):
     change(data)
     with pytest.raises(UserError, match=message):
         read_task_embeddings(write_embeddings(tmp_path, data), "mt10")
+
+
+def test_the_largest_numbers_of_float32_are_embeddings(tmp_path):
+    largest = torch.finfo(torch.float32).max
+    data = mt10_embeddings() | {"push": [largest, -largest, 3]}
+    assert read_task_embeddings(write_embeddings(tmp_path, data), "mt10")[1] == (largest, -largest, 3.0)
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "not json", ""])
