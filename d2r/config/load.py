@@ -179,9 +179,19 @@ def check_benchmark(name: str) -> str:
     return name
 
 
+FILLED_IN = {"task_embeddings": "embeddings_file", "matched": "match_parameters_of"}
+"""Keys of a network that only resolving a run sets, unchecked, and the key of a method's file that leads to each."""
+
+
 def _method_data(name: str, seen: tuple[str, ...] = ()) -> tuple[Path, dict[str, Any]]:
     """A method's own keys laid over those of the method that it ``extends``."""
     path, data = _read_named("methods", name)
+    network = data.get("network")
+    for key, instead in FILLED_IN.items():
+        if isinstance(network, dict) and key in network:
+            raise UserError(
+                f"{path}: 'network.{key}' is filled in when a run is resolved; set '{instead}' instead"
+            )
     parent = data.pop("extends", None)
     if parent is None:
         return path, data

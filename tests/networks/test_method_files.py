@@ -40,6 +40,24 @@ def test_care_takes_language_embeddings_from_a_file(project):
         resolve_network("care-language", "mt50")
 
 
+@pytest.mark.parametrize(
+    ("network", "instead"),
+    [
+        ("{type: care, task_embeddings: [[1.0, 2.0], [3.0]]}", "embeddings_file"),
+        ("{type: care, task_embeddings: [[1.0, 2.0]]}", "embeddings_file"),
+        ("{type: care, task_embeddings: null}", "embeddings_file"),
+        ("{type: mlp, matched: {type: routed}}", "match_parameters_of"),
+    ],
+)
+def test_a_method_file_cannot_set_what_resolving_fills_in(project, network, instead):
+    add_method(project, "by-hand", f"network: {network}\n")
+    add_method(project, "child", "extends: by-hand\n")
+    for name in ("by-hand", "child"):
+        with pytest.raises(UserError, match=f"by-hand.yaml: 'network.*set '{instead}' instead") as error:
+            resolve_network(name, "mt10")
+        assert len(str(error.value).splitlines()) == 1
+
+
 def test_a_method_cannot_match_one_that_is_matched_itself(project):
     add_method(project, "twice-matched", "network: {type: mlp, match_parameters_of: mtsac-matched}\n")
     with pytest.raises(UserError, match="match that one instead"):
