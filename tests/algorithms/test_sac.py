@@ -14,7 +14,15 @@ from d2r.algorithms.policy import mean_action, sample_action
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import Diverged, MultiTaskSAC, clip_members, task_weights
 from d2r.config import SacConfig
-from d2r.config.networks import IndependentConfig, MlpConfig, MultiHeadConfig, NetworkConfig, RoutedConfig
+from d2r.config.networks import (
+    IndependentConfig,
+    MlpConfig,
+    MultiHeadConfig,
+    NetworkConfig,
+    PacoConfig,
+    RoutedConfig,
+)
+from d2r.networks.base import DETERMINISTIC, Output, RouteRule
 from d2r.networks.registry import build_actor, build_critics
 
 TASKS, SIZE = 3, 16
@@ -101,6 +109,29 @@ def test_a_task_with_an_extreme_loss_is_left_out_and_the_others_are_not() -> Non
     assert not update(learner(task_loss_threshold=None), data).masked.any()
 
 
+@pytest.mark.parametrize("reset", [True, False])
+def test_paco_resets_the_combination_of_a_task_that_was_left_out(reset: bool) -> None:
+    """Its weights become a mixture of the two other tasks' in the actor and in each critic; theirs stay."""
+    sac = learner(PacoConfig(num_sets=3, hidden_dim=16, reset_masked=reset))
+    networks = (sac.actor, sac.critics)
+    before = torch.cat([network.composition.detach() for network in networks])
+    data = batch()
+    data.reward[:, 1] = 1e4
+    assert update(sac, data).masked.tolist() == [False, True, False]
+    after = torch.cat([network.composition.detach() for network in networks])
+    step = 1.01 * max(sac.config.lr_actor, sac.config.lr_critic)  # Adam's first step is its rate
+    moved = (after - before).abs().amax(-1)
+    assert (moved[:, [0, 2]] <= step).all()
+    if not reset:
+        assert (moved[:, 1] <= step).all()
+        return
+    assert (moved[:, 1] > 10 * step).all()
+    for first, mixed, last in after:
+        share = (mixed - last) @ (first - last) / (first - last).square().sum()
+        assert 0 <= share <= 1
+        torch.testing.assert_close(mixed, share * first + (1 - share) * last, rtol=1e-5, atol=1e-5)
+
+
 def test_each_network_is_clipped_on_its_own() -> None:
     sac = learner(grad_clip=0.05, task_loss_threshold=None)
     data = batch(reward=100.0)
@@ -129,6 +160,27 @@ def test_terminal_transitions_do_not_bootstrap() -> None:
         update(one, batch(terminal=terminal))
         update(two, batch(terminal=terminal, next_obs=other))
         assert torch.equal(parameters(one), parameters(two)) != matters
+
+
+def test_the_next_action_is_the_one_for_the_next_observation() -> None:
+    """With targets that see only the action, the next observation matters, and the current one does not."""
+
+    def only_action(x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
+        return Output(x[..., 39:].sum(-1, keepdim=True).expand(2, -1, -1, -1))
+
+    def always_zero(x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
+        return Output(torch.zeros(2, *x.shape[1:-1], 1))
+
+    sac = learner()
+    draws = sac.draw(batch(), torch.Generator().manual_seed(2))
+    sac.targets, sac.critics = only_action, always_zero
+
+    def td_loss(data: Batch) -> Tensor:
+        return sac.critic_losses(data, draws, sac.alpha, sac.loss_weights())
+
+    other = torch.randn(SIZE, TASKS, 39, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(td_loss(batch(obs=other)), td_loss(batch()))
+    assert (td_loss(batch(next_obs=other)) != td_loss(batch())).all()
 
 
 def test_targets_move_slowly_towards_the_critics() -> None:
