@@ -15,6 +15,7 @@ from d2r.config.schema import Scale
 from d2r.errors import UserError
 from d2r.planning.layout import PROGRESS, RUN_RECORD
 from d2r.records import is_unchanged
+from d2r.training.files import read_bytes
 
 Status = Literal["finished", "failed", "outdated", "running", "stopped", "waiting"]
 
@@ -83,7 +84,7 @@ def read_record(path: Path) -> dict[str, Any]:
         UserError: if the file cannot be read or holds something else.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         data = json.loads(content)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}); delete it") from None
@@ -99,7 +100,7 @@ def read_record(path: Path) -> dict[str, Any]:
 def last_success(run_folder: Path) -> float | None:
     """Mean success of the final policy over all episodes of ``evaluation.csv``, if it is there."""
     try:
-        header, *rows = (run_folder / "evaluation.csv").read_text(encoding="utf-8").splitlines()
+        header, *rows = read_bytes(run_folder / "evaluation.csv").decode().splitlines()
         column = header.split(",").index("success")
         values = [float(row.split(",")[column]) for row in rows]
     except (OSError, ValueError, IndexError):
@@ -180,7 +181,7 @@ def _is_training(progress: Mapping[str, Any], state: Path, now: datetime) -> boo
 def _lock_holder(state: Path) -> int | None:
     """The process that holds the run's lock, or held it last, if it is one of this machine: ``PID on HOST``."""
     try:
-        pid, _, host = (state / "lock").read_text(encoding="utf-8").strip().partition(" on ")
+        pid, _, host = read_bytes(state / "lock").decode().strip().partition(" on ")
         return int(pid) if host == os.uname().nodename else None
     except (OSError, ValueError):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ from d2r.config import RunConfig, RunKey
 from d2r.errors import UserError
 from d2r.planning.layout import RUN_RECORD
 from d2r.planning.progress import read_record
+from d2r.training.files import open_regular
 
 START_SECONDS = 5.0
 """A process before its first step: imports, models of the tasks, networks."""
@@ -57,7 +59,7 @@ def seconds_of_finished(key: RunKey, results: Path, hash_of_config: str) -> floa
             or record.get("status") != "finished"
         ):
             return None
-        with (folder / "timing.csv").open(encoding="utf-8", newline="") as stream:
+        with os.fdopen(open_regular(folder / "timing.csv"), encoding="utf-8", newline="") as stream:
             totals = [float(row["value"]) for row in csv.DictReader(stream) if row["quantity"] == "total"]
     except (UserError, OSError, KeyError, ValueError):
         return None

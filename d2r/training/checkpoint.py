@@ -23,7 +23,7 @@ import safetensors.torch
 import torch
 
 from d2r.algorithms.replay import Replay
-from d2r.training.files import sha256, write_bytes
+from d2r.training.files import read_bytes, sha256, write_bytes
 
 KEEP = 2
 FORMAT = 3
@@ -71,7 +71,7 @@ class Manifest(NamedTuple):
             Damaged: if it is not exactly what was written, or names files outside its folder.
         """
         try:
-            content = path.read_bytes()
+            content = read_bytes(path)
             body = json.loads(content)
             expected = body.pop("self")
             segments = [Segment(*entry) for entry in body["segments"]]
@@ -187,7 +187,7 @@ class CheckpointStore:
             return
         if self._problem(name + COPY, digest) is not None:
             raise Damaged(problem)
-        write_bytes(self.folder / name, (self.folder / (name + COPY)).read_bytes())
+        write_bytes(self.folder / name, read_bytes(self.folder / (name + COPY)))
         notes.append(f"{problem}; it was restored from its copy")
 
     def _problem(self, name: str, digest: str) -> str | None:
@@ -204,7 +204,7 @@ class CheckpointStore:
                 self.folder / manifest.state, weights_only=True, map_location="cpu"
             )
             for start, _, name in manifest.segments:
-                replay.restore(start, safetensors.torch.load((self.folder / name).read_bytes()))
+                replay.restore(start, safetensors.torch.load(read_bytes(self.folder / name)))
         except UNREADABLE:
             raise Damaged("its files do not hold a state of this run") from None
         return state

@@ -2,18 +2,58 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+NOT_A_FILE = "is not a regular file"
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a file and return its descriptor; anything else, such as a FIFO that nobody writes to, is refused at once.
+
+    Args:
+        path: a link is followed unless ``flags`` hold ``O_NOFOLLOW``.
+        flags: as of :func:`os.open`; not ``O_TRUNC``, which would act before the check.
+
+    Raises:
+        OSError: if it cannot be opened, or is no regular file.
+    """
+    try:
+        handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP and path.is_symlink():
+            raise OSError(errno.ELOOP, "is a symbolic link", str(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, NOT_A_FILE, str(path))
+    return handle
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return what a regular file holds.
+
+    Raises:
+        OSError: if it cannot be read, or is no regular file.
+    """
+    with os.fdopen(open_regular(path), "rb") as file:
+        return file.read()
+
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path`` that becomes ``path`` at the end, durably.
+def replacing(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``path``, of a name that was not there, that becomes ``path`` at the end.
+
+    Args:
+        path: a link in its place is replaced, not followed.
+        durable: force it to disk, so that it outlasts a loss of power.
 
     Raises:
         OSError: if the disk is full or the folder cannot be written; ``path`` is untouched then.
@@ -23,18 +63,24 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(path)
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data`` atomically and durably."""
-    with replacing(path) as file:
+def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
+    """Replace ``path`` by ``data`` atomically and, unless told otherwise, durably.
+
+    Raises:
+        OSError: as :func:`replacing`.
+    """
+    with replacing(path, durable) as file:
         file.write(data)
 
 
@@ -48,8 +94,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hash a file."""
-    with path.open("rb") as file:
+    """Hash a regular file.
+
+    Raises:
+        OSError: if it cannot be read, or is no regular file.
+    """
+    with os.fdopen(open_regular(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

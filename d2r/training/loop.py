@@ -28,6 +28,7 @@ from d2r.networks.registry import build_actor, build_critics, count_parameters
 from d2r.records import SEALED_SINCE
 from d2r.training import provenance
 from d2r.training.checkpoint import CheckpointStore
+from d2r.training.files import read_bytes
 from d2r.training.instruments import Instruments
 from d2r.training.memory import keep_freed_memory
 from d2r.training.metrics import COLUMNS, Row, TidyFile, csv_bytes
@@ -357,7 +358,7 @@ class Run:
         """Write the run's outputs, and its last checkpoint without the replay."""
         if failure is None:
             self.checkpoint(last=True)
-        tidy = {name: file.path.read_bytes() for name, file in self.tidy.items()}
+        tidy = {name: read_bytes(file.path) for name, file in self.tidy.items()}
         episodes: list[Row] = []
         if evaluation is not None:
             episodes = [

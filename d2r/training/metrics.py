@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import stat
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from d2r.training.files import write_bytes
+from d2r.errors import UserError
+from d2r.training.files import NOT_A_FILE, open_regular, read_bytes, write_bytes
 
 COLUMNS = {
     "metrics.csv": ("step", "task", "quantity", "value"),
@@ -43,21 +47,42 @@ class TidyFile:
         self.header = csv_bytes(COLUMNS[name], ())
 
     def start(self) -> None:
-        """Begin with the header alone."""
-        self.path.write_bytes(self.header)
+        """Begin with the header alone.
+
+        Raises:
+            UserError: if something else than a file is in its place.
+        """
+        self._check_place()
+        write_bytes(self.path, self.header)
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Add rows; the next checkpoint makes them last."""
-        with self.path.open("ab") as file:
+        """Add rows; the next checkpoint makes them last.
+
+        Raises:
+            OSError: if they cannot be written, or the file was replaced by a link or something else.
+        """
+        handle = open_regular(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW)
+        with os.fdopen(handle, "ab") as file:
             file.write(csv_bytes((), rows))
 
     def state_dict(self) -> dict[str, Any]:
         """The text of the file now."""
-        return {"text": self.path.read_text(encoding="utf-8")}
+        return {"text": read_bytes(self.path).decode()}
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
-        """Go back to ``state``; returns whether the file still began with its text."""
+        """Go back to ``state``; returns whether the file still began with its text.
+
+        Raises:
+            UserError: if something else than a file is in its place.
+        """
         text = state["text"].encode()
-        whole = self.path.is_file() and self.path.read_bytes().startswith(text)
+        self._check_place()
+        whole = self.path.exists() and read_bytes(self.path).startswith(text)
         write_bytes(self.path, text)
         return whole
+
+    def _check_place(self) -> None:
+        """Refuse what this program never made: a link, a folder, a FIFO."""
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(self.path.lstat().st_mode):
+                raise UserError(f"{self.path}: {NOT_A_FILE}; remove it")

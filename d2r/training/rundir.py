@@ -12,9 +12,9 @@ from typing import Any, TextIO
 
 from d2r.config import RunConfig, RunKey, config_hash
 from d2r.errors import UserError
-from d2r.planning.layout import RUN_RECORD
+from d2r.planning.layout import PROGRESS, RUN_RECORD
 from d2r.records import is_unchanged, record_bytes
-from d2r.training.files import sha256, write_bytes
+from d2r.training.files import open_regular, read_bytes, sha256, write_bytes
 
 OUTPUTS = ("metrics.csv", "routes.csv", "evaluation.csv", "timing.csv", "policy.safetensors")
 
@@ -54,7 +54,7 @@ class RunFolders:
     def finished(self) -> dict[str, Any] | None:
         """Return the published ``run.json`` of this very configuration if its outputs are whole, else none."""
         try:
-            content = (self.published / RUN_RECORD).read_bytes()
+            content = read_bytes(self.published / RUN_RECORD)
             record: dict[str, Any] = json.loads(content)
             if record["config_hash"] != self.hash or not is_unchanged(content, record):
                 return None
@@ -83,15 +83,16 @@ class Lock:
 
     def __enter__(self) -> Lock:
         try:
-            self._file = self.path.open("a+", encoding="utf-8", errors="replace")
+            # Its text will be replaced, so what a link names must not be taken for it.
+            handle = open_regular(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
         except OSError as error:
             raise UserError(
-                f"{self.path}: cannot be opened ({error.strerror}); mend its permissions"
+                f"{self.path}: cannot be opened ({error.strerror}); remove it or mend its permissions"
             ) from None
+        self._file = os.fdopen(handle, "r+", encoding="utf-8", errors="replace")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._file.seek(0)
             holder = self._file.read().strip() or "unknown"
             self._file.close()
             raise UserError(
@@ -118,7 +119,5 @@ class Lock:
 
 def write_progress(folder: Path, progress: dict[str, Any]) -> None:
     """Replace ``progress.json``, which ``d2r status`` reads. Losing it loses nothing, so it is not forced to disk."""
-    temporary = folder / ".progress.json"
     with suppress(OSError):
-        temporary.write_text(json.dumps(progress), encoding="utf-8")
-        temporary.replace(folder / "progress.json")
+        write_bytes(folder / PROGRESS, json.dumps(progress).encode(), durable=False)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from d2r.analysis.collect import collect
+from d2r.config import RunConfig, load_scale
 from d2r.errors import UserError
+from d2r.planning.progress import last_success, read_record, run_progress
 from d2r.records import record_bytes
+from d2r.training.checkpoint import CheckpointStore
+from d2r.training.metrics import TidyFile
+from d2r.training.rundir import Lock, RunFolders, write_progress
 from tests.faults.mutations import contents
-from tests.faults.targets import TARGETS, World, feed, make_world
+from tests.faults.targets import TARGETS, World, feed, make_world, small_replay
 
 SLOW = {"tables", "artifact", "golden"}
 """Targets that take a good part of a second each; only their regressions are asked here."""
@@ -113,3 +120,66 @@ def test_nothing_is_unpickled(name: str, world: World) -> None:
     harm = world.scratch / "harm"
     feed(world, TARGETS[name], pickle.dumps(Bomb(str(harm)), protocol=2))
     assert not harm.exists()
+
+
+def link_to(victim: Path, place: Path) -> None:
+    place.symlink_to(victim)
+
+
+def fifo_beside(victim: Path, place: Path) -> None:
+    del victim
+    os.mkfifo(place)
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A file outside the results."""
+    path = tmp_path / "victim"
+    path.write_text("precious\n")
+    return path
+
+
+@pytest.mark.parametrize("put", [link_to, fifo_beside])
+def test_a_lock_that_is_no_file(put: Callable[[Path, Path], None], victim: Path, tmp_path: Path) -> None:
+    put(victim, tmp_path / "lock")
+    with pytest.raises(UserError, match=r"lock: cannot be opened \(is .*\); remove it"), Lock(tmp_path):
+        pass
+    assert victim.read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("put", [link_to, fifo_beside])
+def test_a_tidy_file_that_is_no_file(put: Callable[[Path, Path], None], victim: Path, tmp_path: Path) -> None:
+    file = TidyFile(tmp_path, "metrics.csv")
+    put(victim, file.path)
+    with pytest.raises(UserError, match=r"metrics.csv: is not a regular file; remove it"):
+        file.start()
+    with pytest.raises(UserError, match=r"metrics.csv: is not a regular file; remove it"):
+        file.load_state_dict({"text": ""})
+    with pytest.raises(OSError, match=r"symbolic link|not a regular file|No such device"):
+        file.append([(1, "", "success", 0.5)])
+    assert victim.read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("name", ["progress.json", ".progress.json"])
+def test_progress_is_not_written_through_a_link(name: str, victim: Path, tmp_path: Path) -> None:
+    (tmp_path / name).symlink_to(victim)
+    write_progress(tmp_path, {"step": 3})
+    assert victim.read_text() == "precious\n"
+    assert (tmp_path / "progress.json").read_text() == '{"step": 3}'
+
+
+def test_a_fifo_among_records_is_no_wait(config: RunConfig, tmp_path: Path) -> None:
+    folders = RunFolders(tmp_path, config)
+    folders.create()
+    os.mkfifo(folders.published / "run.json")
+    assert folders.finished() is None
+    with pytest.raises(UserError, match=r"run\.json: cannot be read \(.*not a regular file"):
+        read_record(folders.published / "run.json")
+    os.mkfifo(folders.published / "evaluation.csv")
+    assert last_success(folders.published) is None
+    os.mkfifo(folders.state / "lock")
+    assert run_progress(folders.key, tmp_path, load_scale("tiny")).status == "waiting"
+    os.mkfifo(folders.checkpoints / "checkpoint-000000000010.json")
+    state, (note,) = CheckpointStore(folders.checkpoints).load(small_replay())
+    assert state is None
+    assert "is not readable" in note
