@@ -319,7 +319,9 @@ class MultiTaskSAC:
         """Raise :class:`Diverged` unless every loss and gradient norm is finite."""
         norms = torch.cat([info.actor_norm.flatten(), info.critic_norm.flatten(), info.alpha_norm.flatten()])
         per_task = info.losses.of_task.detach()
-        if bool(torch.isfinite(norms.sum() + per_task.sum())):
+        if bool(torch.isfinite(norms.sum() + per_task.sum())):  # one number to wait for, nearly always
+            return
+        if bool(norms.isfinite().all() & per_task.isfinite().all()):  # only the sum was too large
             return
         bad = (~torch.isfinite(per_task)).nonzero()
         raise Diverged("loss" if len(bad) else "gradient", int(bad[0]) if len(bad) else None)

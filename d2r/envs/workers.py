@@ -154,7 +154,7 @@ class _Worker:
 
     def _report_death(self) -> NoReturn:
         status = self._process.wait()
-        how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit status {status}"
         raise WorkerDied(
             f"{self._name} died ({how}, process {self.pid}); the same command goes on from the last checkpoint"
         )
@@ -168,6 +168,13 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
 
 
 class WorkerPool:

@@ -105,6 +105,15 @@ def test_a_killed_worker_is_one_clear_line_and_no_hang() -> None:
     assert not running(first)
 
 
+def test_a_worker_killed_by_a_signal_without_a_name() -> None:
+    with closing(build(protocol(), workers=1)) as env:
+        env.reset_arrays()
+        (worker,) = env._tasks.process_ids
+        os.kill(worker, signal.SIGRTMIN + 3)
+        with pytest.raises(WorkerDied, match=f"killed by signal {signal.SIGRTMIN + 3}, process {worker}"):
+            trace(env, actions(3))
+
+
 def test_a_worker_killed_while_it_steps() -> None:
     env = build(shortened("d2r-official", 500), workers=1)
     env.reset_arrays()

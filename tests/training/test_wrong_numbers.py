@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from d2r.algorithms.replay import Replay
-from d2r.algorithms.sac import MultiTaskSAC
+from d2r.algorithms.sac import MultiTaskSAC, UpdateInfo
 from d2r.analysis.collect import collect
 from d2r.config import RunConfig, load_scale, resolve_run
 from d2r.envs.stepping import FastSawyer
@@ -188,3 +188,15 @@ def test_exceptions_of_the_simulator_are_counted_and_shown(
     last = [int(row["value"]) for row in rows if row["step"] == str(config.budget.steps)]
     assert np.sum(last) == 3
     assert len(last) == 10
+
+
+def test_large_losses_are_numbers(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their sum is none in float32, but each is."""
+    check = MultiTaskSAC.check
+
+    def enlarged(learner: MultiTaskSAC, info: UpdateInfo) -> None:
+        huge = torch.full_like(info.losses.policy, 3e38)
+        check(learner, info._replace(losses=info.losses._replace(policy=huge)))
+
+    monkeypatch.setattr(MultiTaskSAC, "check", enlarged)
+    assert train(config, tmp_path, Machine()) == 0
