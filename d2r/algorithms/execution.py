@@ -1,7 +1,8 @@
 """How an update is executed; what it computes stays the same, to last bits or to the chosen precision.
 
 None of it belongs to a run's configuration, whose hash names a result: like threads and device it is stated
-in ``run.json``. With everything off, as it is by default, an update has the bits of the released results.
+in ``run.json``. A run keeps it to its end, so that what is stated holds for every update. With everything
+off, as it is by default, an update has the bits of the released results.
 
 The options are declared here without PyTorch, which takes a second to import; ``prepare.py`` acts on them.
 """
@@ -30,6 +31,23 @@ class Execution:
     graph: bool = False
     autocast: Literal["none", "bf16"] = "none"
     tf32: bool = False
+
+    def options(self) -> str:
+        """Return the options that choose this.
+
+        Example:
+            >>> Execution(graph=True, autocast="bf16").options()
+            '--graph --autocast bf16'
+            >>> Execution().options()
+            'none of --compile, --graph, --autocast, --tf32'
+        """
+        given = [
+            *(["--compile"] if self.compile else []),
+            *(["--graph"] if self.graph else []),
+            *([f"--autocast {self.autocast}"] if self.autocast != "none" else []),
+            *(["--tf32"] if self.tf32 else []),
+        ]
+        return " ".join(given) or "none of --compile, --graph, --autocast, --tf32"
 
 
 PLAIN = Execution()

@@ -85,6 +85,8 @@ class Manifest(NamedTuple):
             raise Damaged(f"{path.name} has been changed")
         if any(Path(name).name != name for name in manifest.files):
             raise Damaged(f"{path.name} names files outside its folder")
+        if not all(name.isascii() and name.isprintable() for name in manifest.files):
+            raise Damaged(f"{path.name} names files as no file is named here")
         return manifest
 
 
@@ -157,8 +159,17 @@ class CheckpointStore:
         files[name] = digest
         return name
 
-    def load(self, replay: Replay) -> tuple[dict[str, Any] | None, list[str]]:
+    @property
+    def newest(self) -> int:
+        """Step of the checkpoint that was written or loaded last."""
+        return self._good[-1].step
+
+    def load(self, replay: Replay, older_than: int | None = None) -> tuple[dict[str, Any] | None, list[str]]:
         """Read the newest checkpoint that is whole, and fill ``replay`` from it.
+
+        Args:
+            replay: what it held before is lost.
+            older_than: a step; checkpoints from there on are left out.
 
         Returns:
             Its state (none if there is no whole one) and a line for everything damaged that was passed over
@@ -166,6 +177,8 @@ class CheckpointStore:
         """
         notes: list[str] = []
         for path in _newest_first(self.folder):
+            if older_than is not None and path.name >= _manifest_name(older_than):
+                continue
             try:
                 manifest = Manifest.read(path)
                 for name, digest in manifest.files.items():
@@ -207,6 +220,8 @@ class CheckpointStore:
                 replay.restore(start, safetensors.torch.load(read_bytes(self.folder / name)))
         except UNREADABLE:
             raise Damaged("its files do not hold a state of this run") from None
+        if not isinstance(state, dict):
+            raise Damaged(f"{manifest.state} holds something else than a state")
         return state
 
     def _remove_others(self) -> None:

@@ -40,13 +40,17 @@ from d2r.training.timing import Stopwatch
 
 TIDY = ("metrics.csv", "routes.csv", "timing.csv")
 
+UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What comes of a state with other keys, types or shapes than a run's."""
+
 
 @dataclass(frozen=True)
 class Machine:
     """Where and how a run runs; all but ``workers`` may change last bits, ``execution`` also precision.
 
-    None of it is part of the run's configuration. A run that is resumed with other choices goes on with them,
-    and its record names those of the process that ended it.
+    None of it is part of the run's configuration. A run that is resumed on another device or with other threads
+    or workers goes on with them, and its record names those of the process that ended it; ``execution`` must
+    be the checkpoint's.
     """
 
     workers: int = 0
@@ -157,18 +161,28 @@ class Run:
         self.evaluation_env.close()
 
     def _begin(self) -> npt.NDArray[np.float64]:
-        """Load the newest whole checkpoint, or start; returns the current observations [task, 39]."""
-        state, notes = self.store.load(self.replay)
-        for note in notes:
-            self._warn(note)
-        if state is not None:
+        """Load the newest whole checkpoint that fits, or start; returns the current observations [task, 39].
+
+        Raises:
+            UserError: there are whole checkpoints, but none fits.
+        """
+        older_than: int | None = None
+        while True:
+            state, notes = self.store.load(self.replay, older_than)
+            for note in notes:
+                self._warn(note)
+            if state is None:
+                break
             try:
                 return self._restore(state)
-            except (LookupError, RuntimeError, TypeError, ValueError):
-                raise UserError(
-                    f"{self.folders.checkpoints}: its checkpoint does not fit this version of the program; "
-                    "remove the folder to start again"
-                ) from None
+            except UNFIT:
+                older_than = self.store.newest
+                self._warn(f"checkpoint {older_than:012d} does not fit this version and was passed over")
+        if older_than is not None:
+            raise UserError(
+                f"{self.folders.checkpoints}: its checkpoint does not fit this version of the program; "
+                "remove the folder to start again"
+            )
         if notes:
             self._warn("no checkpoint is whole; starting again")
         for file in self.tidy.values():
@@ -182,6 +196,7 @@ class Run:
         print(f"{_name(self.config)}: {message}", file=sys.stderr, flush=True)
 
     def _restore(self, state: dict[str, Any]) -> npt.NDArray[np.float64]:
+        self._check_execution(state.get("execution"))
         self.learner.load_state_dict(state["learner"])
         self.acting.set_state(state["acting"])
         self.learning.set_state(state["learning"])
@@ -202,6 +217,15 @@ class Run:
         print(f"{_name(self.config)}: resumed at step {self.step}", flush=True)
         return observations
 
+    def _check_execution(self, options: dict[str, Any] | None) -> None:
+        """Refuse to go on by other arithmetic; older checkpoints do not say theirs."""
+        if options is None or options == asdict(self.machine.execution):
+            return
+        raise UserError(
+            f"{self.folders.checkpoints}: its checkpoint was made with {Execution(**options).options()}; resume it "
+            "so, or choose another --results"
+        )
+
     def checkpoint(self, last: bool = False) -> None:
         """Write everything that the rest of the run depends on; after the last step that is no longer the replay."""
         environment = dict(self.env.state_dict())
@@ -221,6 +245,7 @@ class Run:
             "resumes": self.resumes,
             "environment": json.dumps(environment),
             "environment_actions": actions,
+            "execution": asdict(self.machine.execution),
         }
         with self.stopwatch("checkpoint"):
             self.store.save(self.step, state, None if last else self.replay)

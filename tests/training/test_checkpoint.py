@@ -180,3 +180,16 @@ def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(Damaged, match="outside its folder"):
         Manifest.read(folder / "checkpoint-000000000002.json")
     assert CheckpointStore(folder).load(make_replay())[0] is None
+
+
+@pytest.mark.parametrize("name", ["state\0.pt", "state\ud800.pt"])
+def test_a_manifest_that_names_what_no_file_can_be_called(name: str, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    save_until(store, make_replay(), 4)
+    newest = max(tmp_path.glob("checkpoint-*.json"))
+    manifest = Manifest.read(newest)
+    newest.write_bytes(manifest._replace(state=name, files={name: "0" * 64}, segments=[]).to_bytes())
+    state, (note,) = CheckpointStore(tmp_path).load(make_replay())
+    assert state is not None
+    assert state["step"] == 2
+    assert "000000000004 is damaged and was passed over" in note

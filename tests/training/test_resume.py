@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from d2r.algorithms.execution import Execution
 from d2r.config import RunConfig, config_hash, load_scale, resolve_run
 from d2r.errors import UserError
-from d2r.training.loop import Machine, Run, train
+from d2r.training.checkpoint import Manifest
+from d2r.training.files import sha256
+from d2r.training.loop import TIDY, Machine, Run, train
 from tests.faults.tiny import BENCHMARK, assert_equal
 
 
@@ -139,16 +142,52 @@ def test_a_checkpoint_of_another_version_is_one_line(
         train(config, tmp_path, Machine())
 
 
-def test_a_run_may_be_resumed_under_another_execution(
+def test_a_run_is_not_resumed_under_another_execution(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on another device: it goes on from its checkpoint, and says how its last updates were made."""
+    """Its record could state only one of the two."""
     interrupt_at(monkeypatch, {33})
     with pytest.raises(Interrupted):
         train(config, tmp_path, Machine())
-    assert train(config, tmp_path, Machine(execution=Execution(autocast="bf16"))) == 0
+    with pytest.raises(
+        UserError, match="was made with none of --compile, --graph, --autocast, --tf32; resume"
+    ):
+        train(config, tmp_path, Machine(execution=Execution(autocast="bf16")))
+    assert train(config, tmp_path, Machine(threads=2)) == 0
     (path,) = tmp_path.glob("runs/*/*/*/run.json")
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["resumes"] == 1
-    assert record["execution"] == {"compile": False, "graph": False, "autocast": "bf16", "tf32": False}
+    assert record["execution"] == {"compile": False, "graph": False, "autocast": "none", "tf32": False}
     assert record["config_hash"] == config_hash(config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"environment_actions": [1, 2]},
+        {"tidy": {name: {"text": 3} for name in TIDY}},
+        {"execution": {"x": 1}},
+    ],
+)
+def test_a_state_of_other_types_leaves_the_checkpoint_before(
+    change: dict[str, Any],
+    config: RunConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    interrupt_at(monkeypatch, {35})
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "changed", Machine())
+    (folder,) = (path.parent for path in (tmp_path / "changed").glob("state/*/*/*/*/metrics.csv"))
+    newest = max(folder.glob("checkpoint-*.json"))
+    manifest = Manifest.read(newest)
+    state = torch.load(folder / manifest.state, weights_only=True) | change
+    torch.save(state, folder / manifest.state)
+    files = manifest.files | {manifest.state: sha256(folder / manifest.state)}
+    newest.write_bytes(manifest._replace(files=files).to_bytes())
+    assert train(config, tmp_path / "changed", Machine()) == 0
+    assert "checkpoint 000000000030 does not fit this version and was passed over" in capsys.readouterr().err
+    assert train(config, tmp_path / "undisturbed", Machine()) == 0
+    assert_equal(ends[0], ends[1])
