@@ -49,4 +49,4 @@ def run(args: argparse.Namespace) -> int:
         )
     machine = Machine(args.workers, args.threads, args.device, execution.chosen(args))
     prepare(machine.execution, machine.device)
-    return train(config, results, machine, args.record_failure)
+    return train(config, results, machine, args.record_failure, overridden=bool(overrides))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ from d2r.training.instruments import Instruments
 from d2r.training.memory import keep_freed_memory
 from d2r.training.metrics import COLUMNS, Row, TidyFile, csv_bytes
 from d2r.training.progress import Reporter
-from d2r.training.rundir import Lock, RunFolders
+from d2r.training.rundir import Lock, NotThisRun, RunFolders
 from d2r.training.seeding import Stream, seed_sequence, torch_generator
 from d2r.training.signals import StopRequest
 from d2r.training.timing import Stopwatch
@@ -67,25 +68,33 @@ class NumbersWentWrong(Exception):
         self.failure = failure
 
 
-def train(config: RunConfig, results: Path, machine: Machine, record_failure: bool = False) -> int:
+def train(
+    config: RunConfig,
+    results: Path,
+    machine: Machine,
+    record_failure: bool = False,
+    overridden: bool = False,
+) -> int:
     """Train one run to its end, from its last checkpoint if there is one, and publish it.
 
     Args:
         results: folder of the scale, such as ``results/smoke``.
         record_failure: publish a run whose numbers went wrong as failed and return 0, so that a pipeline
         goes on.
+        overridden: the configuration is not the scale's own, so it must not replace a finished run of another.
 
     Returns:
         Exit status: 0 finished, 143 or 130 stopped by a signal with a checkpoint.
 
     Raises:
-        UserError: another process works on the run, or its folders cannot be written.
+        UserError: another process works on the run, its folders cannot be written or used, or what lies in them
+        must not be replaced.
         RunFailure: numbers went wrong, a worker died, or the disk is full; the last good checkpoint stands.
     """
     folders = RunFolders(results, config)
     folders.create()
     with Lock(folders.state), StopRequest() as stop:
-        record = folders.finished()
+        record = _published(config, folders, overridden)
         if record is not None:
             print(f"{_name(config)}: already {record['status']}; remove {folders.published} to run it again")
             return 0 if record["status"] == "finished" or record_failure else RunFailure.status
@@ -106,10 +115,36 @@ def train(config: RunConfig, results: Path, machine: Machine, record_failure: bo
         except BrokenPipeError:  # nobody reads the standard output any more
             raise
         except OSError as error:
+            where = error.filename2 or error.filename or folders.state
+            remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend this"
             raise RunFailure(
-                f"{folders.state}: cannot be written ({error.strerror}); the last checkpoint is whole, "
-                "make room and run the same command again"
+                f"{where}: cannot be read or written ({error.strerror}); the last checkpoint is whole, "
+                f"{remedy} and run the same command again"
             ) from None
+
+
+def _published(config: RunConfig, folders: RunFolders, overridden: bool) -> dict[str, Any] | None:
+    """Return the record of this run if it has ended; say so if something else will be replaced.
+
+    Raises:
+        UserError: what is there must not be replaced, or cannot be.
+    """
+    try:
+        record = folders.examine()
+        if record is not None:
+            return record
+        folders.check_places()
+    except NotThisRun as other:
+        if overridden and other.finished:
+            raise UserError(
+                f"{folders.published}: holds a finished run of another configuration, which --steps must not "
+                "replace; choose another --results"
+            ) from None
+        folders.check_places()
+        print(
+            f"{_name(config)}: replaces what is in {folders.published}: {other}", file=sys.stderr, flush=True
+        )
+    return None
 
 
 def _name(config: RunConfig) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -14,9 +15,18 @@ from d2r.config import RunConfig, RunKey, config_hash
 from d2r.errors import UserError
 from d2r.planning.layout import PROGRESS, RUN_RECORD
 from d2r.records import is_unchanged, record_bytes
-from d2r.training.files import open_regular, read_bytes, sha256, write_bytes
+from d2r.training.files import open_regular, read_bytes, replacing, sha256, write_bytes
 
 OUTPUTS = ("metrics.csv", "routes.csv", "evaluation.csv", "timing.csv", "policy.safetensors")
+
+
+class NotThisRun(Exception):
+    """What is published is not the whole run of this configuration; the message says why."""
+
+    def __init__(self, why: str, finished: bool = False):
+        super().__init__(why)
+        self.finished = finished
+        """Whether it is a finished run of another configuration."""
 
 
 class RunFolders:
@@ -54,24 +64,76 @@ class RunFolders:
     def finished(self) -> dict[str, Any] | None:
         """Return the published ``run.json`` of this very configuration if its outputs are whole, else none."""
         try:
+            return self.examine()
+        except NotThisRun:
+            return None
+
+    def examine(self) -> dict[str, Any] | None:
+        """Return the published ``run.json`` if it is whole and this configuration's, none if nothing is published.
+
+        Raises:
+            NotThisRun: something else is published; says why it does not count.
+        """
+        try:
             content = read_bytes(self.published / RUN_RECORD)
             record: dict[str, Any] = json.loads(content)
-            if record["config_hash"] != self.hash or not is_unchanged(content, record):
-                return None
+            unchanged, status = is_unchanged(content, record), record["status"]
+            if not unchanged:
+                raise NotThisRun(f"{RUN_RECORD} does not have the sha256 that it states")
+            if status not in ("finished", "failed"):
+                raise NotThisRun(f"{RUN_RECORD} does not say that the run ended")
+            if record["config_hash"] != self.hash:
+                raise NotThisRun("it has another configuration", finished=status == "finished")
             outputs = record["outputs"]
-            whole = all(sha256(self.published / name) == outputs[name] for name in OUTPUTS)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return None
-        return record if whole else None
+            for name in OUTPUTS:
+                if sha256(self.published / name) != outputs[name]:
+                    raise NotThisRun(f"{name} does not have the sha256 that {RUN_RECORD} states")
+        except FileNotFoundError as error:
+            if error.filename == str(self.published / RUN_RECORD):
+                return None
+            raise NotThisRun(f"{Path(error.filename).name} is missing") from None
+        except OSError as error:
+            what = Path(error.filename or self.published).name  # a broken disk names no file
+            raise NotThisRun(f"{what} cannot be read ({error.strerror})") from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise NotThisRun(f"{RUN_RECORD} is no record of a run") from None
+        return record
+
+    def check_places(self) -> None:
+        """See to it that outputs can take their places.
+
+        Raises:
+            UserError: a folder is in the place of one.
+        """
+        for name in (*OUTPUTS, RUN_RECORD):
+            place = self.published / name
+            if place.is_dir() and not place.is_symlink():
+                raise UserError(f"{place}: is a folder where a file of the run belongs; move it away")
 
     def publish(self, files: dict[str, bytes], record: dict[str, Any]) -> None:
-        """Write outputs by rename, ``run.json`` with their hashes last; one of another configuration goes first."""
+        """Write outputs by rename, ``run.json`` with their hashes last.
+
+        What was published before, of another configuration or damaged, goes when all is on disk but the names.
+
+        Raises:
+            OSError: if something cannot be written.
+            UserError: as :meth:`check_places`.
+        """
         self.published.mkdir(parents=True, exist_ok=True)
-        (self.published / RUN_RECORD).unlink(missing_ok=True)
-        for name in OUTPUTS:
-            write_bytes(self.published / name, files[name])
-        record = record | {"outputs": {name: sha256(self.published / name) for name in OUTPUTS}}
-        write_bytes(self.published / RUN_RECORD, record_bytes(record))
+        self.check_places()
+        hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in OUTPUTS}
+        with (
+            ExitStack() as renames
+        ):  # they come in reverse: the record, which is entered first, gets its name last
+            for name in (RUN_RECORD, *OUTPUTS):
+                content = record_bytes(record | {"outputs": hashes}) if name == RUN_RECORD else files[name]
+                file = renames.enter_context(replacing(self.published / name))
+                file.write(content)
+                file.flush()
+                os.fsync(
+                    file.fileno()
+                )  # a full disk may show only now, and the old record must still be there
+            (self.published / RUN_RECORD).unlink(missing_ok=True)
 
 
 class Lock:

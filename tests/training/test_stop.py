@@ -14,9 +14,10 @@ import pytest
 from d2r.config import RunConfig
 from d2r.envs.workers import WorkerDied
 from d2r.errors import RunFailure, UserError
+from d2r.records import record_bytes
 from d2r.training import files
 from d2r.training.loop import Machine, Run, train
-from d2r.training.rundir import Lock
+from d2r.training.rundir import OUTPUTS, Lock, NotThisRun, RunFolders
 from d2r.training.signals import ECHO_SECONDS, StopRequest
 
 
@@ -126,4 +127,78 @@ def test_a_dead_worker_is_one_line(
 
     monkeypatch.setattr(Run, "take_step", die)
     with pytest.raises(RunFailure, match="environment worker 1 died"):
+        train(config, tmp_path, Machine())
+
+
+@pytest.fixture
+def published(config: RunConfig, tmp_path: Path) -> Path:
+    """The folder of a run that has finished."""
+    assert train(config, tmp_path, Machine()) == 0
+    return RunFolders(tmp_path, config).published
+
+
+def changed_record(folder: Path, **changes: object) -> None:
+    """Give a run's record other values, under a right hash."""
+    record = json.loads((folder / "run.json").read_bytes()) | changes
+    (folder / "run.json").write_bytes(record_bytes({k: v for k, v in record.items() if v is not None}))
+
+
+def test_what_is_replaced_is_said(
+    published: Path, config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed_record(published, status=None)
+    with pytest.raises(NotThisRun, match="is no record of a run"):
+        RunFolders(tmp_path, config).examine()
+    (published / "run.json").write_text('{"status": "finished", "config_hash": "0"}')
+    assert train(config, tmp_path, Machine()) == 0
+    said = capsys.readouterr().err
+    assert f"replaces what is in {published}: run.json does not have the sha256 that it states" in said
+    (published / "metrics.csv").write_text("")
+    with pytest.raises(NotThisRun, match=r"metrics\.csv does not have the sha256 that run\.json states"):
+        RunFolders(tmp_path, config).examine()
+
+
+def test_other_steps_do_not_replace_a_finished_run(
+    published: Path, config: RunConfig, tmp_path: Path
+) -> None:
+    before = (published / "run.json").read_bytes()
+    shorter = config.model_copy(update={"budget": config.budget.model_copy(update={"steps": 30})})
+    with pytest.raises(UserError, match="choose another --results") as refused:
+        train(shorter, tmp_path, Machine(), overridden=True)
+    assert refused.value.status == 2
+    assert (published / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "run.json", "policy.safetensors"])
+def test_a_folder_in_the_place_of_an_output(name: str, config: RunConfig, tmp_path: Path) -> None:
+    (RunFolders(tmp_path, config).published / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=f"{name}: is a folder where a file of the run belongs; move it away"):
+        train(config, tmp_path, Machine())
+
+
+def test_a_disk_that_fills_while_a_run_is_published_keeps_the_record(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = RunFolders(tmp_path, config)
+    folders.create()
+    outputs = dict.fromkeys(OUTPUTS, b"x")
+    folders.publish(outputs, {"schema": 2})
+    before = (folders.published / "run.json").read_bytes()
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        folders.publish(outputs, {"schema": 2, "status": "finished"})
+    assert (folders.published / "run.json").read_bytes() == before
+    assert sorted(path.name for path in folders.published.iterdir()) == sorted([*OUTPUTS, "run.json"])
+
+
+def test_an_error_names_its_file(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(run: Run) -> None:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), "/somewhere/metrics.csv")
+
+    monkeypatch.setattr(Run, "take_step", fail)
+    with pytest.raises(RunFailure, match=r"^/somewhere/metrics\.csv: .*Permission denied.*mend this"):
         train(config, tmp_path, Machine())
