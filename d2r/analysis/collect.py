@@ -13,6 +13,7 @@ import pandas as pd
 from d2r.config import RunKey, load_scale, plan_runs, scale_ids
 from d2r.errors import UserError
 from d2r.records import is_unchanged
+from d2r.training.files import replacing
 
 KEY = ("scale", "benchmark", "method", "seed", "protocol")
 RUN_COLUMNS = (
@@ -229,9 +230,8 @@ def _with_planned(runs: list[dict[str, Any]], scale: str) -> list[dict[str, Any]
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    partial = path.with_suffix(".partial")
     try:
-        table.to_csv(partial, index=False, lineterminator="\n")
-        partial.replace(path)
+        with replacing(path) as file:
+            table.to_csv(file, index=False, lineterminator="\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None

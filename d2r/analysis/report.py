@@ -18,6 +18,7 @@ from d2r.analysis.results import SMOKE_WARNING, Results
 from d2r.analysis.tables import Cell, Table, build_tables
 from d2r.analysis.tables.main import budget_text
 from d2r.errors import UserError
+from d2r.training.files import write_bytes
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 """Content security policy: the browser itself refuses every request to a network."""
@@ -36,7 +37,7 @@ def write_report(results: Results) -> Path:
     page = build_page(results)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8", newline="\n")
+        write_bytes(path, page.encode())
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
     return path

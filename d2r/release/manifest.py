@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ from typing import Any
 from d2r.errors import UserError
 from d2r.planning.layout import POLICIES, POLICY, RUN_FILES, RUN_RECORD, RUNS
 from d2r.planning.progress import read_record
+from d2r.training.files import write_bytes
 
 MANIFEST = "MANIFEST.json"
 SCHEMA = 1
@@ -141,13 +141,8 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         UserError: if it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
+        write_bytes(path, text.encode())
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None

@@ -26,6 +26,7 @@ from d2r.release.manifest import (
     write_atomically,
     write_manifest,
 )
+from d2r.training.files import replacing
 
 SCALES_FILE = "scales.yaml"
 
@@ -204,12 +205,8 @@ def _copy_run(candidate: Candidate, released: Path) -> None:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    partial = target.with_name(f".{target.name}.partial")
-    with source.open("rb") as reader, partial.open("wb") as writer:
+    with source.open("rb") as reader, replacing(target) as writer:
         shutil.copyfileobj(reader, writer)
-        writer.flush()
-        os.fsync(writer.fileno())
-    partial.replace(target)
 
 
 def _leave_links(candidate: Candidate, released: Path) -> None:

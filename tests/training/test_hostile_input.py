@@ -183,3 +183,15 @@ def test_a_fifo_among_records_is_no_wait(config: RunConfig, tmp_path: Path) -> N
     state, (note,) = CheckpointStore(folders.checkpoints).load(small_replay())
     assert state is None
     assert "is not readable" in note
+
+
+@pytest.mark.parametrize("name", ["runs.csv", "runs.partial"])
+def test_a_table_is_not_written_through_a_link(name: str, victim: Path, world: World) -> None:
+    results = world.copy_of_run("run.json", record_bytes(world.record()))
+    collected = results / "collected"
+    collected.mkdir(exist_ok=True)
+    (collected / name).unlink(missing_ok=True)
+    (collected / name).symlink_to(victim)
+    collect(results)
+    assert victim.read_text() == "precious\n"
+    assert not (collected / "runs.csv").is_symlink()

@@ -31,6 +31,7 @@ from d2r.analysis.figures.routes import method_routes, task_routes
 from d2r.analysis.figures.style import house_style, save, svg_text
 from d2r.analysis.results import Results
 from d2r.config import BENCHMARKS
+from d2r.training.files import write_bytes
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def write_figures(results: Results) -> list[Path]:
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(os.cpu_count(), context, _Worker.begin, (results,)) as pool:
         paths = [path for written in pool.map(_Worker.write, range(len(FIGURES))) for path in written]
-    (folder / SOURCE).write_text(results.digest + "\n", encoding="utf-8", newline="\n")
+    write_bytes(folder / SOURCE, f"{results.digest}\n".encode())
     return paths
 
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from d2r.analysis.results import REFERENCE, MethodInfo
 from d2r.errors import UserError
+from d2r.training.files import replacing, write_bytes
 
 COLUMN = 3.4
 """Width of one column of a paper, in inches."""
@@ -189,8 +190,9 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     paths = [folder / f"{name}.svg", folder / f"{name}.png"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths[0].write_text(svg_text(figure), encoding="utf-8", newline="\n")
-        figure.savefig(paths[1], format="png", metadata={"Software": None})
+        write_bytes(paths[0], svg_text(figure).encode())
+        with replacing(paths[1]) as file:
+            figure.savefig(file, format="png", metadata={"Software": None})
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
     return paths

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from d2r.errors import UserError
+from d2r.training.files import write_bytes
 
 LATEX_COLUMNS = 6
 """Columns (without the first) that fit a page; a wider table is cut into blocks below each other."""
@@ -58,7 +59,7 @@ class Table:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for path, text in zip(paths, texts.values(), strict=True):
-                path.write_text(text, encoding="utf-8", newline="\n")
+                write_bytes(path, text.encode())
         except OSError as error:
             raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
         return paths
