@@ -19,7 +19,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from d2r.algorithms.execution import PLAIN, Execution
@@ -96,7 +96,7 @@ def verify_file(path: Path, execution: Execution = PLAIN, device: str = "cpu") -
         execution: how the update is executed; a captured one is compared when it is replayed.
 
     Raises:
-        UserError: if the file cannot be read, lacks an input, or holds an array that this form does not have,
+        UserError: if the file cannot be read, lacks an array, or holds one that this form does not have,
             or if ``execution`` is about float32, which no golden file is in.
     """
     for option, given in (("--autocast", execution.autocast != "none"), ("--tf32", execution.tf32)):
@@ -105,7 +105,7 @@ def verify_file(path: Path, execution: Execution = PLAIN, device: str = "cpu") -
     arrays = _read(path)
     try:
         meta = Meta.model_validate(json.loads(str(arrays.pop("meta"))))
-    except (KeyError, ValueError, ValidationError):
+    except (KeyError, ValueError, RecursionError):
         raise UserError(
             f"{path}: 'meta' is missing, incomplete or out of range; it must be JSON with the file's sizes"
         ) from None
@@ -122,6 +122,9 @@ def verify_file(path: Path, execution: Execution = PLAIN, device: str = "cpu") -
     unknown = sorted(set(recorded) - set(computed))
     if unknown:
         raise UserError(f"{path}: array '{unknown[0]}' is not part of a golden file; remove it")
+    absent = [name for name in computed if name not in recorded]
+    if absent:
+        raise UserError(f"{path}: array '{absent[0]}' is missing; record the file again")
     return [Comparison(name, _error(recorded[name], computed[name])) for name in recorded]
 
 
@@ -131,14 +134,30 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
+            foreign = [name for name in archive.namelist() if not name.endswith(".npy")]
         if unpacked > MAX_BYTES:
             raise UserError(f"{path}: holds {unpacked} bytes unpacked; a golden file has at most {MAX_BYTES}")
+        if foreign:
+            raise UserError(f"{path}: '{foreign[0]}' is no array (.npy); remove it")
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except UNREADABLE:
         raise UserError(f"{path}: not a readable .npz file of plain arrays") from None
+    for name, array in arrays.items():
+        if not _has_plain_type(name, array.dtype):
+            raise UserError(f"{path}: array '{name}' is of type {array.dtype}; a golden file holds float64")
+    return arrays
+
+
+def _has_plain_type(name: str, dtype: np.dtype[Any]) -> bool:
+    """Whether torch has an array's type; ``meta`` is the one text."""
+    return (
+        dtype.kind == "U"
+        if name == "meta"
+        else dtype.kind in "fib" and dtype.itemsize <= np.dtype("f8").itemsize
+    )
 
 
 def _error(recorded: np.ndarray[Any, Any], computed: Tensor) -> float:

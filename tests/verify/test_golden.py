@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from d2r.cli.main import main
 from d2r.errors import UserError
-from d2r.verify.golden import TOLERANCE, verify_file
+from d2r.verify.golden import INPUTS, TOLERANCE, verify_file
 from tests.verify import slow_update
 from tests.verify.slow_update import record
 
@@ -19,6 +21,19 @@ HOSTILE_SIZES = {
     "obs_dim": 65_000, "action_dim": 65_000, "batch_per_task": 10**12, "top_k": -1,
 }  # fmt: skip
 """Sizes that would take gigabytes if a network were built before they are compared with the file's matrices."""
+HOSTILE_ARRAYS: dict[str, dict[str, np.ndarray]] = {
+    "text input": {"in/obs": np.array("x")},
+    "longdouble input": {"in/obs": np.zeros((2, 2), np.longdouble)},
+    "text parameter": {"before/q1/head.bias": np.array("x")},
+    "text recorded": {"update/loss": np.array("x")},
+    "date recorded": {"update/loss": np.array("2026-01-01", "datetime64[D]")},
+    "struct recorded": {"update/loss": np.zeros(1, [("a", "f8")])},
+    "void recorded": {"update/loss": np.zeros(1, "V4")},
+    "complex recorded": {"update/loss": np.array(1j)},
+    "deep meta": {"meta": np.array("[" * 100_000)},
+    "number as meta": {"meta": np.array(1.0)},
+}
+"""Arrays that torch or JSON cannot take."""
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.npz"))
 
 
@@ -94,7 +109,18 @@ def test_json_is_one_object_on_one_line(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize(
     "damage",
-    ["missing", "text", "truncated", "no meta", "short meta", "lost", "shape", "extra", *HOSTILE_SIZES],
+    [
+        "missing",
+        "text",
+        "truncated",
+        "no meta",
+        "short meta",
+        "lost",
+        "shape",
+        "extra",
+        *HOSTILE_SIZES,
+        *HOSTILE_ARRAYS,
+    ],
 )
 def test_bad_files_get_one_line(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "bad.npz"
@@ -113,6 +139,8 @@ def test_bad_files_get_one_line(tmp_path: Path, damage: str) -> None:
             arrays["meta"] = np.array(
                 json.dumps(json.loads(str(arrays["meta"])) | {damage: HOSTILE_SIZES[damage]})
             )
+        elif damage in HOSTILE_ARRAYS:
+            arrays |= HOSTILE_ARRAYS[damage]
         elif damage == "lost":
             del arrays["before/q1/head.bias"]
         elif damage == "shape":
@@ -124,6 +152,25 @@ def test_bad_files_get_one_line(tmp_path: Path, damage: str) -> None:
         verify_file(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kept", [(), ("update/loss",)], ids=["nothing recorded", "one array recorded"])
+def test_a_file_that_records_less_does_not_pass(
+    tmp_path: Path, kept: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with np.load(GOLDEN[0], allow_pickle=False) as file:
+        names = [name for name in file.files if name == "meta" or name.startswith(INPUTS) or name in kept]
+        np.savez(tmp_path / "less.npz", **{name: file[name] for name in names})
+    assert main(["verify", "golden", str(tmp_path / "less.npz")]) == 2
+    assert "array 'forward/eval/actor/deterministic/output' is missing" in capsys.readouterr().err
+
+
+def test_an_archive_with_other_members_is_refused(tmp_path: Path) -> None:
+    path = Path(shutil.copy(GOLDEN[0], tmp_path / "more.npz"))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("update/loss", "text")
+    with pytest.raises(UserError, match="'update/loss' is no array"):
+        verify_file(path)
 
 
 def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(
