@@ -9,6 +9,12 @@ from typing import Any
 
 SEALED_SINCE = 2
 """Schema from which on a record holds the key ``sha256``."""
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "scale": str, "benchmark": str, "method": str, "seed": int, "protocol": str, "status": str, "config": dict,
+    "config_hash": str, "steps": int, "updates": int, "packages": dict, "cpu": dict, "outputs": dict,
+    "parameters": dict, "failure": (dict, type(None)),
+}  # fmt: skip
+"""Keys that every run's record has, and what they hold."""
 
 
 def record_bytes(record: Mapping[str, Any]) -> bytes:
@@ -21,6 +27,18 @@ def record_bytes(record: Mapping[str, Any]) -> bytes:
     body = {key: value for key, value in record.items() if key != "sha256"}
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
     return json.dumps(body | {"sha256": hashlib.sha256(canonical).hexdigest()}, indent=1).encode() + b"\n"
+
+
+def malformed(record: Mapping[str, Any]) -> str | None:
+    """Return the first key of a run's record that does not hold what training writes; none if all do."""
+    for key, kind in TYPES.items():
+        if not isinstance(record.get(key), kind):
+            return key
+    if not all(isinstance(version, str) for version in record["packages"].values()):
+        return "packages"
+    if record["status"] == "failed" and "message" not in (record["failure"] or {}):
+        return "failure"
+    return None
 
 
 def is_unchanged(content: bytes, record: Mapping[str, Any]) -> bool:

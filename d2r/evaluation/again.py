@@ -21,7 +21,7 @@ from d2r.evaluation.success import evaluate
 from d2r.networks.base import Network
 from d2r.networks.registry import build_actor
 from d2r.planning.layout import POLICY, policy_path
-from d2r.records import is_unchanged
+from d2r.records import is_unchanged, malformed
 from d2r.training.files import sha256
 from d2r.training.seeding import Stream, seed_sequence
 
@@ -41,23 +41,23 @@ def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig]:
     """Read and check ``run.json``: the record and its configuration.
 
     Raises:
-        UserError: if it is missing, not valid, or its configuration is not the one that was hashed.
+        UserError: if it is missing, not valid, holds something that training does not write, or its
+            configuration is not the one that was hashed.
     """
     path = folder / "run.json"
     try:
         content = path.read_bytes()
         record = json.loads(content)
-        written, outputs, stated = record["config"], record["outputs"], record["config_hash"]
+        written, stated = record["config"], record["config_hash"]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a run's folder") from None
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(
-            f"{path}: not a run's record; it must be JSON with config, config_hash and outputs"
-        ) from None
+        raise UserError(f"{path}: not a run's record; it must be JSON with config and config_hash") from None
     if not is_unchanged(content, record):
         raise UserError(f"{path}: does not have the sha256 that it states; the file has been changed")
-    if not isinstance(written, dict) or not isinstance(outputs, dict):
-        raise UserError(f"{path}: 'config' and 'outputs' must be objects")
+    wrong = malformed(record)
+    if wrong is not None:
+        raise UserError(f"{path}: '{wrong}' is missing or not what training writes; train the run again")
     config = parse(RunConfig, written, f"{path}: config")
     if config_hash(config) != stated:
         raise UserError(f"{path}: its configuration does not have the hash stated; the file has been changed")

@@ -96,7 +96,7 @@ def read_manifest(released: Path) -> dict[str, Entry]:
             raise UserError(f"{path}: '{name}' leaves the folder; do not trust this release")
         try:
             entries[name] = Entry(str(known["sha256"]), int(known["bytes"]))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise UserError(
                 f"{path}: entry '{name}' lacks 'sha256' or 'bytes'; restore it from git"
             ) from None

@@ -299,7 +299,7 @@ def _pins(artifact: Artifact) -> Line:
     other = {
         f"{name} {version}, locked {' or '.join(sorted(pinned[name]))}"
         for run in artifact.runs
-        for name, version in run.record.get("packages", {}).items()
+        for name, version in run.record["packages"].items()
         if name in pinned and version not in pinned[name]
     }
     unnamed = [
@@ -323,7 +323,7 @@ def _source(artifact: Artifact) -> Line:
     """Which source made the runs, and on which machines."""
     commits = sorted({str(run.record.get("commit")) for run in artifact.runs})
     dirty = [run.name for run in artifact.runs if run.record.get("dirty")]
-    cpus = sorted({str(run.record.get("cpu", {}).get("model")) for run in artifact.runs})
+    cpus = sorted({str(run.record["cpu"].get("model")) for run in artifact.runs})
     said = f"commit {_some(commit[:12] for commit in commits)} on {_some(cpus)}"
     if dirty:
         return _note(f"{said}; made from changed sources: {_some(dirty)}")

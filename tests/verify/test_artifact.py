@@ -140,6 +140,46 @@ def test_a_record_that_was_forged_whole_is_held_against_pins_configuration_and_b
     assert "59 steps of 60" in lines["numbers"][1]
 
 
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"status": "failed"}, "failure"),
+        ({"status": "failed", "failure": {}}, "failure"),
+        ({"packages": None}, "packages"),
+        ({"packages": ["torch 2.13.0"]}, "packages"),
+        ({"packages": {"torch": ["2.13.0"]}}, "packages"),
+        ({"cpu": "x86"}, "cpu"),
+        ({"outputs": []}, "outputs"),
+    ],
+)
+def test_a_sealed_record_of_another_form_is_damaged(
+    changes: dict[str, object], key: str, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = world.copy_of_run("run.json", record_bytes(world.record() | changes))
+    status, lines = verdicts(results, capsys)
+    assert status == 1
+    assert lines["runs"][0] == "FAIL"
+    assert f"run.json: '{key}' is missing or not what training writes" in lines["runs"][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "detail"),
+    [
+        ("runs/x", {"sha256": "", "bytes": float("inf")}, "lacks 'sha256' or 'bytes'"),
+        ("runs/\ud800", {"sha256": "", "bytes": 1}, "runs/\\ud800: is in MANIFEST.json but missing"),
+    ],
+)
+def test_a_manifest_with_an_impossible_entry_is_named(
+    name: str, entry: dict[str, object], detail: str, released: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = released / "MANIFEST.json"
+    document = json.loads(path.read_bytes())
+    document["files"] = dict(sorted((document["files"] | {name: entry}).items()))
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    assert main(["verify", "artifact", str(released)]) == 1
+    assert detail in capfd.readouterr().out
+
+
 def test_runs_made_with_another_configuration_are_named(
     world: World, released: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
