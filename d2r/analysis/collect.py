@@ -86,6 +86,10 @@ def collect(results: Path) -> Path:
 
 def _read_run_json(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
+    if not path.is_file():  # a pipe would be waited for
+        raise UserError(
+            f"{path}: cannot be read (no regular file); delete the run's folder and train it again"
+        )
     try:
         content = path.read_bytes()
         about = json.loads(content)
@@ -111,10 +115,9 @@ def _read_run_json(folder: Path) -> dict[str, Any]:
 
 def _read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> pd.DataFrame:
     columns = list(columns)
-    try:
-        content = path.read_bytes()
-    except OSError:
-        raise UserError(f"{path}: is missing; delete the run's folder and train it again") from None
+    if not path.is_file():
+        raise UserError(f"{path}: is missing; delete the run's folder and train it again")
+    content = path.read_bytes()
     if expected_hash is not None and hashlib.sha256(content).hexdigest() != expected_hash:
         raise UserError(
             f"{path}: differs from the sha256 in its run.json, so it was changed after the run; restore it"

@@ -53,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if argv[0] == "train":  # a run says itself what it could not write, and is tried again
+            raise
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"d2r: error: {where}{error.strerror or error}; give another path", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
 

@@ -16,6 +16,7 @@ BENCHMARKS = ("mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand")
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
+Episodes = Annotated[int, Field(gt=0, le=10_000)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -37,7 +38,7 @@ class Protocol(Frozen):
     """``rand`` benchmarks: a new draw from the reset space at each reset, or one of 50 goals drawn once."""
     time_limit: Literal["terminal", "bootstrap"]
     """What the last step of an episode is in the TD target (deviation C3 of the official code: terminal)."""
-    evaluation_episodes: Positive
+    evaluation_episodes: Episodes
     """Episodes per task on a ``rand`` benchmark; a ``fixed`` benchmark needs one, its episodes are all alike."""
     policy_lag: Literal[0, 1] = 0
     """Updates by which the acting policy trails the learner; 0 alternates acting and learning."""
@@ -83,7 +84,7 @@ class Budget(Frozen):
     replay_capacity: Positive = 100_000
     """Transitions per task."""
     evaluate_every: Positive = 10_000
-    evaluation_episodes: Positive | None = None
+    evaluation_episodes: Episodes | None = None
     """Overrides the protocol's number (and is stated in every table if it does)."""
     checkpoint_every: Positive = 10_000
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,8 @@ def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig]:
             configuration is not the one that was hashed.
     """
     path = folder / "run.json"
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise UserError(f"{path}: not a regular file; give a run's folder")
     try:
         content = path.read_bytes()
         record = json.loads(content)
@@ -83,15 +86,32 @@ def load_actor(folder: Path, record: dict[str, Any], config: RunConfig) -> Netwo
     """Build the run's actor and load its published weights, after their hash.
 
     Raises:
-        UserError: if the file is missing, changed, or holds other tensors than the network has.
+        UserError: if the file is missing, changed, holds other tensors than the network has, or a finished
+            run's holds a value that is no finite number.
     """
     path = check_output(folder, record, POLICY)
-    actor = build_actor(config.network, config.num_tasks, torch.Generator())
+    other = UserError(f"{path}: does not hold the tensors of a '{config.method}' actor")
     try:
-        actor.load_state_dict(safetensors.torch.load_file(path))
-    except (RuntimeError, safetensors.SafetensorError, KeyError, ValueError):
-        raise UserError(f"{path}: does not hold the tensors of a '{config.method}' actor") from None
+        tensors = safetensors.torch.load_file(path)
+        with torch.device("meta"):  # sizes that the file does not have take no memory
+            expected = build_actor(config.network, config.num_tasks, torch.Generator()).state_dict()
+    except (RuntimeError, safetensors.SafetensorError, LookupError, TypeError, ValueError, OverflowError):
+        raise other from None
+    if _forms(tensors) != _forms(expected):
+        raise other
+    actor = build_actor(config.network, config.num_tasks, torch.Generator())
+    actor.load_state_dict(tensors)
+    if record["status"] == "finished":
+        for name, tensor in tensors.items():
+            if not tensor.isfinite().all():
+                raise UserError(
+                    f"{path}: '{name}' holds a value that is no finite number; train the run again"
+                )
     return actor.eval()
+
+
+def _forms(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
 def evaluate_again(folder: Path, workers: int = 0) -> Again:

@@ -6,6 +6,7 @@ Nothing here trusts the folder: files are hashed before they are parsed, and onl
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ from d2r.analysis.collect import collect
 from d2r.analysis.results import load_results
 from d2r.analysis.tables import write_tables
 from d2r.config import RunConfig, RunKey, config_hash, load_scale, plan_runs, resolve_run, scale_ids
+from d2r.envs.tasks import parse_benchmark
 from d2r.errors import UserError
 from d2r.evaluation.again import check_output, load_actor, read_run
 from d2r.planning.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS
@@ -138,7 +140,8 @@ def _manifest(artifact: Artifact) -> Line:
     if not artifact.released:
         return _note("not a released folder: its run.json files are checked in place of a manifest")
     agree, artifact.policies_absent = check_manifest(artifact.folder)
-    links = [path for path in (artifact.folder / RUNS).rglob("*") if path.is_symlink()]
+    tree = artifact.folder / RUNS
+    links = [path for path in (tree, *tree.rglob("*")) if path.is_symlink()]
     if links:
         return _fail(f"{_some(links)}: links, which a release may not hold")
     absent = (
@@ -153,7 +156,11 @@ def _runs(artifact: Artifact) -> Line:
     unfinished: list[str] = []
     for folder in _run_folders(artifact.folder):
         name = "/".join(folder.parts[-3:])
-        if not (folder / RUN_RECORD).is_file():
+        record = folder / RUN_RECORD
+        if not record.is_file():
+            if os.path.lexists(record):
+                problems.append(f"{record}: not a regular file; train the run again")
+                continue
             unfinished.append(name)
             continue
         try:
@@ -268,6 +275,8 @@ def _numbers(artifact: Artifact) -> Line:
             return _fail(
                 f"{path}: not {run.config.evaluation_episodes} episodes of each of {run.config.num_tasks} tasks"
             )
+        if set(per_task.index) != set(parse_benchmark(run.config.benchmark).task_names):
+            return _fail(f"{path}: does not hold the tasks of {run.config.benchmark}")
         if not rates <= {0, 1} or not finite:
             return _fail(f"{path}: a success that is neither 0 nor 1, or a return that is no number")
     return _ok("finished runs spent their whole budget and evaluated every task as their protocol says")

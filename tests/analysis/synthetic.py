@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import yaml
+
+from d2r.config import config_hash, load_scale, resolve_run
+from d2r.records import record_bytes
 
 MT10 = (
     "reach-v3", "push-v3", "pick-place-v3", "door-open-v3", "drawer-open-v3", "drawer-close-v3",
@@ -23,15 +25,16 @@ MT10 = (
 MODULES = 6
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+ROUTED = {"type": "routed", "num_modules": MODULES}
 METHODS = {
-    "d2r": {"title": "D2R", "kind": "variant", "network": {"type": "routed"}},
-    "d2r-naive": {"title": "D2R, naive routing", "kind": "variant", "network": {"type": "routed"}},
+    "d2r": {"title": "D2R", "kind": "variant", "network": ROUTED},
+    "d2r-naive": {"title": "D2R, naive routing", "kind": "variant", "network": ROUTED},
     "d2r-no-resrouting": {
         "title": "D2R without ResRouting",
         "kind": "variant",
-        "network": {"type": "routed"},
+        "network": ROUTED,
     },
-    "d2r-no-balance": {"title": "D2R without balancing", "kind": "variant", "network": {"type": "routed"}},
+    "d2r-no-balance": {"title": "D2R without balancing", "kind": "variant", "network": ROUTED},
     "mtsac": {"title": "MT-SAC", "kind": "baseline", "network": {"type": "mlp"}},
     "softmod-deep": {
         "title": "Soft Modularization <deep> & co_1",
@@ -164,9 +167,7 @@ def _write_run(results: Path, plan: Plan, benchmark: str, method: str, level: fl
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
         for name in ("metrics.csv", "evaluation.csv", "routes.csv", "timing.csv")
     }
-    (folder / "run.json").write_text(
-        json.dumps(_run_json(plan, benchmark, method, seed, failed, routed, outputs), indent=1)
-    )
+    (folder / "run.json").write_bytes(record_bytes(_run_json(plan, benchmark, method, seed, failed, outputs)))
 
 
 def _route(rng: np.random.Generator, step: int, task: str) -> list[tuple[object, ...]]:
@@ -180,17 +181,13 @@ def _route(rng: np.random.Generator, step: int, task: str) -> list[tuple[object,
 
 
 def _run_json(
-    plan: Plan, benchmark: str, method: str, seed: int, failed: bool, routed: bool, outputs: Mapping[str, str]
+    plan: Plan, benchmark: str, method: str, seed: int, failed: bool, outputs: Mapping[str, str]
 ) -> dict[str, object]:
-    network = {"type": "routed", "num_modules": MODULES, "top_k": 2} if routed else {"type": "mlp"}
-    protocol = {"id": "d2r-official", "horizon": 200, "evaluation_episodes": 32}
-    budget = {"steps": plan.steps, "evaluate_every": plan.steps // plan.evaluations, "evaluation_episodes": 4}
+    config = resolve_run(load_scale(plan.scale), benchmark, method, seed)
     return {
-        "schema": 1, "scale": plan.scale, "benchmark": benchmark, "method": method, "seed": seed,
+        "schema": 2, "scale": plan.scale, "benchmark": benchmark, "method": method, "seed": seed,
         "protocol": "d2r-official", "status": "failed" if failed else "finished",
-        "config": {"scale": plan.scale, "benchmark": benchmark, "method": method, "seed": seed,
-                   "protocol": protocol, "network": network, "sac": {}, "budget": budget},
-        "config_hash": hashlib.sha256(f"{benchmark}{method}{seed}".encode()).hexdigest(),
+        "config": config.model_dump(mode="json"), "config_hash": config_hash(config),
         "steps": plan.steps // 2 if failed else plan.steps, "updates": plan.steps // 2,
         "packages": {"torch": "2.13.0", "metaworld": "3.1.1", "mujoco": "3.3.0"},
         "commit": "0" * 40, "dirty": False, "cpu": {"model": "synthetic"}, "threads": 1, "device": "cpu",

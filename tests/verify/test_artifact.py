@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load, save
 
 from d2r.analysis.collect import collect
 from d2r.analysis.results import load_results
 from d2r.analysis.tables import write_tables
 from d2r.cli.main import main
+from d2r.config import RunConfig, config_hash
+from d2r.config.load import parse
+from d2r.errors import UserError
 from d2r.records import record_bytes
 from tests.faults.targets import World, forget, make_world
 from tests.faults.tiny import PROJECT
@@ -102,6 +109,23 @@ def add_a_link(released: Path) -> None:
     path.symlink_to(target)
 
 
+def link_the_runs(released: Path) -> None:
+    (released / "runs").rename(released.parent / "elsewhere")
+    (released / "runs").symlink_to(released.parent / "elsewhere")
+
+
+def make_the_record_a_pipe(released: Path) -> None:
+    (path,) = released.glob("runs/*/*/*/run.json")
+    path.unlink()
+    os.mkfifo(path)
+
+
+def make_the_record_a_folder(released: Path) -> None:
+    (path,) = released.glob("runs/*/*/*/run.json")
+    path.unlink()
+    path.mkdir()
+
+
 @pytest.mark.parametrize(
     ("spoil", "check", "detail"),
     [
@@ -111,6 +135,9 @@ def add_a_link(released: Path) -> None:
         (change_metrics, "runs", "does not have the sha256 that run.json states"),
         (add_a_pickle, "runs", "model.pkl: not a file of a run"),
         (add_a_link, "manifest", "links"),
+        (link_the_runs, "manifest", "runs: links"),
+        (make_the_record_a_pipe, "runs", "run.json: not a regular file"),
+        (make_the_record_a_folder, "runs", "run.json: not a regular file"),
     ],
 )
 def test_what_is_wrong_is_named(
@@ -178,6 +205,86 @@ def test_a_manifest_with_an_impossible_entry_is_named(
     path.write_text(json.dumps(document, indent=1) + "\n")
     assert main(["verify", "artifact", str(released)]) == 1
     assert detail in capfd.readouterr().out
+
+
+def test_episodes_of_another_task_are_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    content = (world.run / "evaluation.csv").read_bytes().replace(b"reach-v3", b"reach-v9")
+    status, lines = verdicts(world.copy_of_run("evaluation.csv", content), capsys)
+    assert status == 1
+    assert "does not hold the tasks of mt10-rand" in lines["numbers"][1]
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (float("nan"), torch.float32, "holds a value that is no finite number"),
+        (float("inf"), torch.float32, "holds a value that is no finite number"),
+        (0.0, torch.float64, "does not hold the tensors of a 'mtsac' actor"),
+        (0.0, torch.int64, "does not hold the tensors of a 'mtsac' actor"),
+    ],
+)
+def test_a_policy_of_other_numbers_is_refused(
+    value: float, dtype: torch.dtype, message: str, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors = load((world.run / "policy.safetensors").read_bytes())
+    name = min(tensors)
+    tensors[name] = torch.full_like(tensors[name], value, dtype=dtype)
+    results = world.copy_of_run("policy.safetensors", save(tensors))
+    status, lines = verdicts(results, capsys)
+    assert status == 1
+    assert message in lines["policies"][1]
+    assert main(["evaluate", str(world.key.folder(results))]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("network", "hidden_dim", 2**16),
+        ("network", "hidden_dim", 10**12),
+        ("budget", "evaluation_episodes", 10**9),
+    ],
+)
+def test_sizes_that_no_run_has_are_refused(
+    part: str, key: str, value: int, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record's hashes are right: whoever wrote the sizes sealed them."""
+    record = world.record()
+    record["config"][part][key] = value
+    with contextlib.suppress(UserError):
+        record["config_hash"] = config_hash(parse(RunConfig, record["config"], "record"))
+    results = world.copy_of_run("run.json", record_bytes(record))
+    status, lines = verdicts(results, capsys)
+    assert status == 1
+    assert "FAIL" in (lines["runs"][0], lines["policies"][0])
+
+
+def test_a_record_that_is_not_sealed_is_damaged(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    record = world.record() | {"schema": 1}
+    del record["sha256"]
+    results = world.copy_of_run("run.json", json.dumps(record, indent=1).encode() + b"\n")
+    status, lines = verdicts(results, capsys)
+    assert status == 1
+    assert "does not have the sha256 that it states" in lines["runs"][1]
+
+
+@pytest.mark.parametrize(
+    "command", [["verify", "artifact"], ["collect", "--results"], ["tables", "--results"]]
+)
+def test_a_path_that_is_too_long_gets_one_line(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "x" * 5000]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "File name too long" in said
+
+
+def test_collected_that_is_a_file_gets_one_line(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    results = world.copy_of_run("run.json", record_bytes(world.record()))
+    (results / "collected").write_text("")
+    assert main(["collect", "--results", str(results)]) == 2
+    assert "collected: File exists" in capsys.readouterr().err
 
 
 def test_runs_made_with_another_configuration_are_named(
