@@ -60,7 +60,7 @@ def collect(results: Path) -> Path:
         key = {name: about[name] for name in KEY}
         evaluation = pd.DataFrame()
         for name, columns in FILE_COLUMNS.items():
-            table = _read_csv(folder / f"{name}.csv", columns, about["outputs"].get(f"{name}.csv"))
+            table = read_csv(folder / f"{name}.csv", columns, about["outputs"].get(f"{name}.csv"))
             for position, (column, value) in enumerate(key.items()):
                 table.insert(position, column, value)
             tables[name].append(table)
@@ -113,7 +113,12 @@ def _read_run_json(folder: Path) -> dict[str, Any]:
     return dict(about)
 
 
-def _read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> pd.DataFrame:
+def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> pd.DataFrame:
+    """Read one of a run's tables.
+
+    Raises:
+        UserError: if it is missing, changed, or has other columns or text in place of numbers.
+    """
     columns = list(columns)
     if not path.is_file():
         raise UserError(f"{path}: is missing; delete the run's folder and train it again")
@@ -195,9 +200,7 @@ def _times(folder: Path, about: dict[str, Any]) -> tuple[float | None, float | N
     Its values count up from the start of a process; a resumed run starts again at zero, and the parts are
     added up.
     """
-    table = _read_csv(
-        folder / "timing.csv", ("step", "quantity", "value"), about["outputs"].get("timing.csv")
-    )
+    table = read_csv(folder / "timing.csv", ("step", "quantity", "value"), about["outputs"].get("timing.csv"))
     spent: dict[str, float] = {}
     for name, values in table.groupby("quantity")["value"]:
         steps = values.diff().fillna(values)

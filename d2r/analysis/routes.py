@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from d2r.analysis.collect import FILE_COLUMNS, read_csv
 from d2r.analysis.difficulty import tasks_by_difficulty
 from d2r.analysis.figures.routes import route_figure
 from d2r.analysis.figures.style import house_style, save
@@ -17,6 +17,9 @@ from d2r.analysis.results import load_results
 from d2r.analysis.tables.table import Cell, Table
 from d2r.analysis.tables.text import number, percent, steps
 from d2r.errors import UserError
+
+MOST_MODULES = 256
+"""More modules than a drawing has room for."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,22 @@ def read_recorded(folder: Path, step: int | None) -> RunRoutes:
         step: at which; none: the last one recorded.
 
     Raises:
-        UserError: if the folder is no run, the run has no routes, or none at this step.
+        UserError: if the folder is no run, a file of it was changed, the run has no routes, or none at this step.
     """
     about = read_record(folder)
-    routes = _read(folder / "routes.csv")
+    routes, metrics = (
+        read_csv(folder / f"{name}.csv", FILE_COLUMNS[name], str(about["outputs"].get(f"{name}.csv")))
+        for name in ("routes", "metrics")
+    )
     if routes.empty:
         raise UserError(
             f"{folder / 'routes.csv'}: no routes; '{about['method']}' does not route, or nothing was evaluated"
         )
+    _check_edges(folder / "routes.csv", routes, about["config"]["network"].get("num_modules"))
     known = sorted(int(at) for at in routes["step"].unique())
     at = known[-1] if step is None else step
     if at not in known:
         raise UserError(f"--step {step}: no routes there; recorded at {', '.join(map(str, known))}")
-    metrics = _read(folder / "metrics.csv")
     here = metrics[metrics["step"] == at]
     used, success = (_by_task(here[here["quantity"] == name]) for name in ("modules_used", "success"))
     return RunRoutes(about, at, routes[routes["step"] == at], used, success)
@@ -76,28 +82,36 @@ def _by_task(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def read_record(folder: Path) -> Mapping[str, Any]:
-    """A run's ``run.json``.
+    """A run's ``run.json``, which must lie where it says: its names decide where drawings are written.
 
     Raises:
-        UserError: if there is none, or it is damaged.
+        UserError: if there is none, it is damaged, or it describes another run.
     """
-    path = folder / "run.json"
-    try:
-        about = json.loads(path.read_bytes())
-        about["benchmark"], about["method"], about["seed"], about["config"]["network"]
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a run's folder") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: not a run's record") from None
-    return dict(about)
+    from d2r.evaluation.again import read_run  # noqa: PLC0415 - it loads torch, and help need not wait for that
+
+    about, config = read_run(folder)
+    named = (config.benchmark, config.method, f"seed{config.seed}")
+    stated = (about["benchmark"], about["method"], f"seed{about['seed']}")
+    if not named == stated == folder.absolute().parts[-3:]:
+        raise UserError(
+            f"{folder / 'run.json'}: describes {'/'.join(stated)}, so it lies in the wrong folder; move it there"
+        )
+    return about
 
 
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        text = dict.fromkeys(("task", "target", "source", "quantity"), str)
-        return pd.read_csv(path, dtype=text, keep_default_na=False)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+def _check_edges(path: Path, routes: pd.DataFrame, modules: int | None) -> None:
+    """Refuse edges between modules that there are not, and more modules than can be drawn.
+
+    Raises:
+        UserError: naming the file.
+    """
+    most = min(modules or MOST_MODULES, MOST_MODULES)
+    names = {str(number) for number in range(1, most + 1)}
+    if (modules or 0) > MOST_MODULES:
+        raise UserError(f"{path}: of a network of {modules} modules; at most {MOST_MODULES} can be drawn")
+    unknown = (set(routes["source"]) - names) | (set(routes["target"]) - names - {"out"})
+    if unknown:
+        raise UserError(f"{path}: '{min(unknown)}' is no module from 1 to {most}; train the run again")
 
 
 def routes_table(found: RunRoutes) -> Table:
@@ -132,7 +146,10 @@ def ordered_tasks(found: RunRoutes) -> list[str]:
 
 def order_from_baselines(folder: Path, benchmark: str) -> list[str]:
     """Tasks from easy to hard to the baselines collected beside a run; empty where nothing is collected."""
-    results = folder.resolve().parents[3]
+    above = folder.resolve().parents
+    if len(above) <= 3:
+        return []
+    results = above[3]
     if not (results / "collected" / "runs.csv").is_file():
         return []
     return tasks_by_difficulty(load_results(results), benchmark)

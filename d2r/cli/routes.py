@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from d2r.analysis.routes import RunRoutes, draw_routes, order_from_baselines, read_recorded, routes_table
+from d2r.analysis.routes import (
+    RunRoutes,
+    draw_routes,
+    order_from_baselines,
+    read_record,
+    read_recorded,
+    routes_table,
+)
 from d2r.errors import UserError
 
 
@@ -55,7 +62,12 @@ def read_policy(folder: Path) -> RunRoutes:
     from d2r.training.routing_instruments import survey_routes
     from d2r.training.seeding import Stream, seed_sequence
 
+    read_record(folder)
     record, config = read_run(folder)
+    if record["status"] != "finished":
+        raise UserError(
+            f"{folder}: this run is '{record['status']}'; only a finished run's policy can be drawn"
+        )
     actor = load_actor(folder, record, config)
     if not isinstance(actor, ModularNetwork):
         raise UserError(f"{folder}: '{config.method}' does not route; give a run of a routed method")

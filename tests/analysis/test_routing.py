@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from d2r.analysis.results import Results, load_results
 from d2r.analysis.routing import SIGNATURES, route_overlap, used_modules
 from d2r.cli import routes as routes_command
 from d2r.errors import UserError
+from d2r.records import record_bytes
 
 from .synthetic import Plan
 
@@ -182,3 +185,38 @@ def test_routes_command_refuses_in_one_line(
         routes_command.run(arguments(str(run), *options, "--output", str(tmp_path / "out")))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "routes", "message"),
+    [
+        ({"benchmark": "/tmp/evil"}, None, "lies in the wrong folder"),
+        ({"method": "../../../evil"}, None, "lies in the wrong folder"),
+        ({"config": {"network": []}}, None, "config"),
+        ({}, "step,task,target,source,weight\n800,reach-v3,999999,1,1.0\n", "'999999' is no module"),
+        ({}, "step,task,target,source,weight\n800,reach-v3,out,x,1.0\n", "'x' is no module"),
+        ({}, "step,task,target,source,weight\nx,reach-v3,out,1,1.0\n", "no number"),
+        ({}, "step,task\n800,reach-v3\n", "columns are"),
+    ],
+)
+def test_routes_of_a_hostile_run_are_refused(
+    make_results: Make, tmp_path: Path, changes: dict[str, object], routes: str | None, message: str
+) -> None:
+    """The record is sealed again, so the hashes are right."""
+    run = make_results(Plan(benchmarks=("mt10-rand",), seeds=(1,))) / "runs/mt10-rand/d2r/seed1"
+    record = json.loads((run / "run.json").read_bytes()) | changes
+    if routes is not None:
+        (run / "routes.csv").write_text(routes)
+        record["outputs"]["routes.csv"] = hashlib.sha256(routes.encode()).hexdigest()
+    (run / "run.json").write_bytes(record_bytes(record))
+    with pytest.raises(UserError, match=message) as error:
+        routes_command.run(arguments(str(run), "--output", str(tmp_path / "out")))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_routes_that_were_changed_are_refused(make_results: Make) -> None:
+    run = make_results(Plan(benchmarks=("mt10-rand",), seeds=(1,))) / "runs/mt10-rand/d2r/seed1"
+    (run / "routes.csv").write_text((run / "routes.csv").read_text().replace("800", "801"))
+    with pytest.raises(UserError, match="sha256"):
+        routes_command.run(arguments(str(run)))
