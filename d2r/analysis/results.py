@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from d2r.analysis.collect import FILE_COLUMNS, KEY, RUN_COLUMNS
 from d2r.config import BENCHMARKS, load_method, method_ids
 from d2r.errors import UserError, nearest
 
@@ -30,6 +32,11 @@ TEXT_COLUMNS = (
     "packages",
 )
 """Read as text: a commit such as 12e5 is no number."""
+NUMBERS = {
+    "seed", "step", "value", "episode", "success", "return", "weight", "steps", "planned_steps", "tasks", "updates",
+    "evaluation_episodes", "modules", "parameters_actor", "parameters_critic", "hours", "update_seconds",
+}  # fmt: skip
+"""Columns that hold numbers, of whichever table; in ``runs`` all but the seed may be empty."""
 SMOKE_WARNING = (
     "SMOKE SCALE: these runs are far too short to learn; the numbers only show that the pipeline works"
 )
@@ -205,7 +212,7 @@ def load_results(folder: Path) -> Results:
     """Load ``folder/collected``.
 
     Raises:
-        UserError: if ``d2r collect`` has not been run there.
+        UserError: if ``d2r collect`` has not been run there, or what it wrote is damaged.
     """
     collected = folder / "collected"
     tables: dict[str, pd.DataFrame] = {}
@@ -213,16 +220,51 @@ def load_results(folder: Path) -> Results:
         path = collected / f"{name}.csv"
         if not path.is_file():
             raise UserError(f"{path}: is missing; run `d2r collect --results {folder}` first")
-        tables[name] = pd.read_csv(
-            path,
-            dtype=dict.fromkeys(TEXT_COLUMNS, "string"),
-            na_values=[""] if name == "runs" else [],
-            keep_default_na=False,
-            float_precision="round_trip",
-        )
+        try:
+            tables[name] = pd.read_csv(
+                path,
+                dtype=dict.fromkeys(TEXT_COLUMNS, "string"),
+                na_values=[""] if name == "runs" else [],
+                keep_default_na=False,
+                float_precision="round_trip",
+            )
+        except ValueError:
+            wrong: str | None = "is not a table"
+        else:
+            wrong = _fault(name, tables[name]) or (None if _is_whole(path) else "is cut off")
+        if wrong:
+            raise UserError(f"{path}: {wrong}; run `d2r collect --results {folder}` again")
     texts = [name for name in TEXT_COLUMNS if name in tables["runs"]]
     tables["runs"][texts] = tables["runs"][texts].fillna("")
     return Results(folder=folder, **tables)
+
+
+def _fault(name: str, table: pd.DataFrame) -> str | None:
+    """What is wrong with the columns of a collected table; none if nothing is."""
+    columns = RUN_COLUMNS if name == "runs" else (*KEY, *FILE_COLUMNS[name])
+    if tuple(table.columns) != tuple(columns):
+        return f"does not have the columns {','.join(columns)}"
+    if table.empty:
+        return "holds no run" if name == "runs" else None
+    for column in columns:
+        if column in (*KEY, "status") and column != "seed":
+            fits = pd.api.types.is_string_dtype(table[column])
+        elif column in NUMBERS:
+            fits = pd.api.types.is_numeric_dtype(table[column])
+            fits = fits and ((name == "runs" and column != "seed") or not table[column].isna().any())
+        else:
+            fits = name == "runs" or not table[column].isna().any()
+        if not fits:
+            return f"holds something else than it should in column '{column}'"
+    unknown = set(table["benchmark"]) - set(BENCHMARKS)
+    return f"names the unknown benchmark '{min(unknown)}'" if unknown else None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the last line of a file ends."""
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 def method_info(name: str) -> MethodInfo:

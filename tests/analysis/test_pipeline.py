@@ -111,6 +111,36 @@ def test_damaged_runs_give_one_line(make_results: Make, name: str, text: str | N
     assert str(path) in str(error.value)
 
 
+def cut(content: bytes) -> bytes:
+    return content[: len(content) * 2 // 3].rstrip(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("runs", lambda content: b""),
+        ("runs", lambda content: content.splitlines(keepends=True)[0]),
+        ("runs", lambda content: b"a,b\n1,2\n"),
+        ("runs", cut),
+        ("metrics", cut),
+        ("metrics", lambda content: b"\xff\xfe" + content),
+        ("metrics", lambda content: content.replace(b"mt10-rand", b"mt11-rand")),
+        ("evaluation", lambda content: content.replace(b",0,1.0,", b",0,yes,")),
+        ("routes", lambda content: content.replace(b",weight", b",width")),
+    ],
+)
+def test_damaged_collected_tables_give_one_line(
+    make_results: Make, name: str, spoil: Callable[[bytes], bytes]
+) -> None:
+    results = make_results(Plan(benchmarks=("mt10-rand",), seeds=(1,)))
+    path = results / "collected" / f"{name}.csv"
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(UserError, match=r"run `d2r collect .*` again") as error:
+        load_results(results)
+    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value)
+
+
 def test_an_empty_folder_gives_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no finished run"):
         collect(tmp_path)
