@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-SEALED_SINCE = 2
+SCHEMA = 2
 """Schema of the records; it is also the first one whose records hold the key ``sha256``."""
 TYPES: dict[str, type | tuple[type, ...]] = {
     "scale": str, "benchmark": str, "method": str, "seed": int, "protocol": str, "status": str, "config": dict,

@@ -26,7 +26,7 @@ from d2r.envs.workers import WorkerDied
 from d2r.errors import RunFailure, UserError
 from d2r.evaluation.success import Evaluation, evaluate
 from d2r.networks.registry import build_actor, build_critics, count_parameters
-from d2r.records import SEALED_SINCE
+from d2r.records import SCHEMA
 from d2r.training import provenance
 from d2r.training.checkpoint import CheckpointStore
 from d2r.training.files import read_bytes
@@ -439,7 +439,7 @@ class Run:
     def _record(self, failure: dict[str, Any] | None) -> dict[str, Any]:
         key = self.folders.key
         return {
-            "schema": SEALED_SINCE,
+            "schema": SCHEMA,
             **key._asdict(),
             "protocol": self.config.protocol.id,
             "status": "finished" if failure is None else "failed",
