@@ -64,15 +64,15 @@ def bad_action(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
 
 
 def bad_loss(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
-    losses = MultiTaskSAC.losses
+    policy_loss = MultiTaskSAC.policy_loss
 
     def spoilt(learner: MultiTaskSAC, *arguments: object) -> object:
-        result = losses(learner, *arguments)
-        factor = torch.ones_like(result.policy)
+        loss, mean_log_prob = policy_loss(learner, *arguments)
+        factor = torch.ones_like(loss)
         factor[TASK] = value
-        return result._replace(policy=result.policy * factor)
+        return loss * factor, mean_log_prob
 
-    monkeypatch.setattr(MultiTaskSAC, "losses", spoilt)
+    monkeypatch.setattr(MultiTaskSAC, "policy_loss", spoilt)
 
 
 def bad_gradient(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
