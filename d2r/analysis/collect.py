@@ -12,8 +12,8 @@ import pandas as pd
 
 from d2r.config import RunKey, load_scale, plan_runs, scale_ids
 from d2r.errors import UserError
-from d2r.records import is_unchanged
-from d2r.training.files import replacing
+from d2r.files import read_bytes, replacing
+from d2r.records import is_unchanged, malformed
 
 KEY = ("scale", "benchmark", "method", "seed", "protocol")
 RUN_COLUMNS = (
@@ -22,11 +22,6 @@ RUN_COLUMNS = (
     "config_hash", "parameters_actor", "parameters_critic", "hours", "update_seconds", "device", "threads",
     "cpu", "packages", "commit", "dirty", "resumes", "choices",
 )  # fmt: skip
-RECORD_TYPES = {
-    "scale": str, "benchmark": str, "method": str, "seed": int, "protocol": str, "status": str, "config": dict,
-    "steps": int, "updates": int, "config_hash": str, "parameters": dict, "outputs": dict,
-}  # fmt: skip
-"""Keys that every run record has, and what they hold."""
 FILE_COLUMNS = {
     "metrics": ("step", "task", "quantity", "value"),
     "evaluation": ("task", "episode", "success", "return"),
@@ -86,27 +81,22 @@ def collect(results: Path) -> Path:
 
 def _read_run_json(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
-    if not path.is_file():  # a pipe would be waited for
-        raise UserError(
-            f"{path}: cannot be read (no regular file); delete the run's folder and train it again"
-        )
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         about = json.loads(content)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: cannot be read ({error}); delete the run's folder and train it again"
         ) from None
-    absent = sorted(set(RECORD_TYPES) - set(about)) if isinstance(about, dict) else ["everything"]
-    if absent:
-        raise UserError(f"{path}: key '{absent[0]}' is missing; delete the run's folder and train it again")
+    wrong = malformed(about) if isinstance(about, dict) else "config"
+    if wrong is not None:
+        raise UserError(
+            f"{path}: '{wrong}' is missing or not what training writes; delete the run's folder and train it again"
+        )
     if not is_unchanged(content, about):
         raise UserError(
             f"{path}: differs from the sha256 that it holds, so it was changed after the run; restore it"
         )
-    for name, kind in RECORD_TYPES.items():
-        if not isinstance(about[name], kind):
-            raise UserError(f"{path}: '{name}' is not of type {kind.__name__}; train the run again")
     where = (about["benchmark"], about["method"], f"seed{about['seed']}")
     if where != folder.parts[-3:]:
         raise UserError(f"{path}: describes {'/'.join(where)}, so it lies in the wrong folder; move it there")
@@ -120,9 +110,10 @@ def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> p
         UserError: if it is missing, changed, or has other columns or text in place of numbers.
     """
     columns = list(columns)
-    if not path.is_file():
-        raise UserError(f"{path}: is missing; delete the run's folder and train it again")
-    content = path.read_bytes()
+    try:
+        content = read_bytes(path)
+    except OSError:
+        raise UserError(f"{path}: is missing; delete the run's folder and train it again") from None
     if expected_hash is not None and hashlib.sha256(content).hexdigest() != expected_hash:
         raise UserError(
             f"{path}: differs from the sha256 in its run.json, so it was changed after the run; restore it"

@@ -18,7 +18,7 @@ from d2r.analysis.results import SMOKE_WARNING, Results
 from d2r.analysis.tables import Cell, Table, build_tables
 from d2r.analysis.tables.main import budget_text
 from d2r.errors import UserError
-from d2r.training.files import write_bytes
+from d2r.files import write_bytes
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 """Content security policy: the browser itself refuses every request to a network."""

@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Resolve the run and train it."""
     from d2r.algorithms.prepare import prepare
-    from d2r.training.loop import Machine, train
+    from d2r.training.loop import Machine
+    from d2r.training.train import train
 
     scale = load_scale(args.scale)
     overrides = {} if args.steps is None else {"steps": args.steps}

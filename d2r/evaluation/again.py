@@ -19,11 +19,11 @@ from d2r.config.load import parse
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import UserError
 from d2r.evaluation.success import evaluate
+from d2r.files import read_bytes, sha256
 from d2r.networks.base import Network
 from d2r.networks.registry import build_actor
 from d2r.planning.layout import POLICY, policy_path
 from d2r.records import is_unchanged, malformed
-from d2r.training.files import sha256
 from d2r.training.seeding import Stream, seed_sequence
 
 
@@ -46,10 +46,8 @@ def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig]:
             configuration is not the one that was hashed.
     """
     path = folder / "run.json"
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise UserError(f"{path}: not a regular file; give a run's folder")
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         record = json.loads(content)
         written, stated = record["config"], record["config_hash"]
     except OSError as error:

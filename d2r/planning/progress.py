@@ -13,9 +13,9 @@ from typing import Any, Literal
 from d2r.config import RunKey, config_hash, resolve_run
 from d2r.config.schema import Scale
 from d2r.errors import UserError
+from d2r.files import read_bytes
 from d2r.planning.layout import PROGRESS, RUN_RECORD
 from d2r.records import is_unchanged
-from d2r.training.files import read_bytes
 
 Status = Literal["finished", "failed", "outdated", "running", "stopped", "waiting"]
 

@@ -10,9 +10,9 @@ from typing import Literal
 
 from d2r.config import RunConfig, RunKey
 from d2r.errors import UserError
+from d2r.files import open_regular
 from d2r.planning.layout import RUN_RECORD
 from d2r.planning.progress import read_record
-from d2r.training.files import open_regular
 
 START_SECONDS = 5.0
 """A process before its first step: imports, models of the tasks, networks."""

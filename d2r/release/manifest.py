@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from d2r.errors import UserError
+from d2r.files import write_bytes
 from d2r.planning.layout import POLICIES, POLICY, RUN_FILES, RUN_RECORD, RUNS
 from d2r.planning.progress import read_record
-from d2r.training.files import write_bytes
 
 MANIFEST = "MANIFEST.json"
 SCHEMA = 1

@@ -14,6 +14,7 @@ from d2r.config import RunKey, config_hash, plan_runs, resolve_run
 from d2r.config.load import read_yaml
 from d2r.config.schema import Scale
 from d2r.errors import UserError
+from d2r.files import replacing
 from d2r.planning.layout import POLICIES, POLICY, RUN_RECORD, RUNS
 from d2r.planning.progress import read_record
 from d2r.release.manifest import (
@@ -26,7 +27,6 @@ from d2r.release.manifest import (
     write_atomically,
     write_manifest,
 )
-from d2r.training.files import replacing
 
 SCALES_FILE = "scales.yaml"
 

@@ -23,7 +23,7 @@ import safetensors.torch
 import torch
 
 from d2r.algorithms.replay import Replay
-from d2r.training.files import read_bytes, sha256, write_bytes
+from d2r.files import read_bytes, sha256, write_bytes
 
 KEEP = 2
 FORMAT = 3

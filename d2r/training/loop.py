@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,19 +19,17 @@ from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import Diverged, MultiTaskSAC
 from d2r.config import RunConfig, project_root
 from d2r.envs.vector import MetaWorldVectorEnv
-from d2r.envs.workers import WorkerDied
-from d2r.errors import RunFailure, UserError
+from d2r.errors import UserError
 from d2r.evaluation.success import Evaluation, evaluate
+from d2r.files import read_bytes
 from d2r.networks.registry import build_actor, build_critics, count_parameters
 from d2r.records import SCHEMA
 from d2r.training import provenance
 from d2r.training.checkpoint import CheckpointStore
-from d2r.training.files import read_bytes
 from d2r.training.instruments import Instruments
-from d2r.training.memory import keep_freed_memory
 from d2r.training.metrics import COLUMNS, Row, TidyFile, csv_bytes
 from d2r.training.progress import Reporter
-from d2r.training.rundir import Lock, NotThisRun, RunFolders
+from d2r.training.rundir import RunFolders
 from d2r.training.seeding import Stream, seed_sequence, torch_generator
 from d2r.training.signals import StopRequest
 from d2r.training.timing import Stopwatch
@@ -68,86 +63,8 @@ class NumbersWentWrong(Exception):
         self.failure = failure
 
 
-def train(
-    config: RunConfig,
-    results: Path,
-    machine: Machine,
-    record_failure: bool = False,
-    overridden: bool = False,
-) -> int:
-    """Train one run to its end, from its last checkpoint if there is one, and publish it.
-
-    Args:
-        results: folder of the scale, such as ``results/smoke``.
-        record_failure: publish a run whose numbers went wrong as failed and return 0, so that a pipeline
-        goes on.
-        overridden: the configuration is not the scale's own, so it must not replace a finished run of another.
-
-    Returns:
-        Exit status: 0 finished, 143 or 130 stopped by a signal with a checkpoint.
-
-    Raises:
-        UserError: another process works on the run, its folders cannot be written or used, or what lies in them
-        must not be replaced.
-        RunFailure: numbers went wrong, a worker died, or the disk is full; the last good checkpoint stands.
-    """
-    folders = RunFolders(results, config)
-    folders.create()
-    with Lock(folders.state), StopRequest() as stop:
-        record = _published(config, folders, overridden)
-        if record is not None:
-            print(f"{_name(config)}: already {record['status']}; remove {folders.published} to run it again")
-            return 0 if record["status"] == "finished" or record_failure else RunFailure.status
-        torch.set_num_threads(machine.threads)
-        keep_freed_memory()
-        try:
-            with closing(Run(config, folders, machine, stop)) as run:
-                try:
-                    return run.to_the_end()
-                except NumbersWentWrong as wrong:
-                    run.publish(None, wrong.failure)
-                    if record_failure:
-                        print(f"{_name(config)}: failed: {wrong}", file=sys.stderr)
-                        return 0
-                    raise RunFailure(f"{_name(config)}: {wrong}; published as failed") from None
-        except WorkerDied as died:
-            raise RunFailure(f"{_name(config)}: {died}") from None
-        except BrokenPipeError:  # nobody reads the standard output any more
-            raise
-        except OSError as error:
-            where = error.filename2 or error.filename or folders.state
-            remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend this"
-            raise RunFailure(
-                f"{where}: cannot be read or written ({error.strerror}); the last checkpoint is whole, "
-                f"{remedy} and run the same command again"
-            ) from None
-
-
-def _published(config: RunConfig, folders: RunFolders, overridden: bool) -> dict[str, Any] | None:
-    """Return the record of this run if it has ended; say so if something else will be replaced.
-
-    Raises:
-        UserError: what is there must not be replaced, or cannot be.
-    """
-    try:
-        record = folders.examine()
-        if record is not None:
-            return record
-        folders.check_places()
-    except NotThisRun as other:
-        if overridden and other.finished:
-            raise UserError(
-                f"{folders.published}: holds a finished run of another configuration, which --steps must not "
-                "replace; choose another --results"
-            ) from None
-        folders.check_places()
-        print(
-            f"{_name(config)}: replaces what is in {folders.published}: {other}", file=sys.stderr, flush=True
-        )
-    return None
-
-
-def _name(config: RunConfig) -> str:
+def name_of(config: RunConfig) -> str:
+    """The run's name in what is said about it."""
     return f"{config.scale}/{config.benchmark}/{config.method}/seed{config.seed}"
 
 
@@ -188,7 +105,7 @@ class Run:
         self.success: float | None = None
         self.final: Evaluation | None = None
         self.observations = self._begin()
-        self.reporter = Reporter(_name(config), config.budget.steps, folders.state, self.started, self.step)
+        self.reporter = Reporter(name_of(config), config.budget.steps, folders.state, self.started, self.step)
 
     def close(self) -> None:
         """Give back the environments' processes."""
@@ -228,7 +145,7 @@ class Run:
         return observations
 
     def _warn(self, message: str) -> None:
-        print(f"{_name(self.config)}: {message}", file=sys.stderr, flush=True)
+        print(f"{name_of(self.config)}: {message}", file=sys.stderr, flush=True)
 
     def _restore(self, state: dict[str, Any]) -> npt.NDArray[np.float64]:
         self._check_execution(state.get("execution"))
@@ -249,7 +166,7 @@ class Run:
         observations = self.env.load_state_dict(environment)[:, : self.replay.obs.shape[-1]]
         if self.step < self.config.budget.steps and self.step % self.config.protocol.horizon == 0:
             self.replay.begin_episode(torch.from_numpy(observations))
-        print(f"{_name(self.config)}: resumed at step {self.step}", flush=True)
+        print(f"{name_of(self.config)}: resumed at step {self.step}", flush=True)
         return observations
 
     def _check_execution(self, options: dict[str, Any] | None) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from d2r.errors import UserError
-from d2r.training.files import NOT_A_FILE, open_regular, read_bytes, write_bytes
+from d2r.files import NOT_A_FILE, open_regular, read_bytes, write_bytes
 
 COLUMNS = {
     "metrics.csv": ("step", "task", "quantity", "value"),

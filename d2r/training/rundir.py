@@ -13,9 +13,9 @@ from typing import Any, TextIO
 
 from d2r.config import RunConfig, RunKey, config_hash
 from d2r.errors import UserError
+from d2r.files import open_regular, read_bytes, replacing, sha256, write_bytes
 from d2r.planning.layout import PROGRESS, RUN_RECORD
 from d2r.records import is_unchanged, record_bytes
-from d2r.training.files import open_regular, read_bytes, replacing, sha256, write_bytes
 
 OUTPUTS = ("metrics.csv", "routes.csv", "evaluation.csv", "timing.csv", "policy.safetensors")
 
@@ -60,13 +60,6 @@ class RunFolders:
                 raise UserError(
                     f"{folder}: cannot be written; mend its permissions or choose another --results"
                 )
-
-    def finished(self) -> dict[str, Any] | None:
-        """Return the published ``run.json`` of this very configuration if its outputs are whole, else none."""
-        try:
-            return self.examine()
-        except NotThisRun:
-            return None
 
     def examine(self) -> dict[str, Any] | None:
         """Return the published ``run.json`` if it is whole and this configuration's, none if nothing is published.
@@ -122,17 +115,14 @@ class RunFolders:
         self.published.mkdir(parents=True, exist_ok=True)
         self.check_places()
         hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in OUTPUTS}
-        with (
-            ExitStack() as renames
-        ):  # they come in reverse: the record, which is entered first, gets its name last
+        # renames come in reverse: the record, which is entered first, gets its name last
+        with ExitStack() as renames:
             for name in (RUN_RECORD, *OUTPUTS):
                 content = record_bytes(record | {"outputs": hashes}) if name == RUN_RECORD else files[name]
                 file = renames.enter_context(replacing(self.published / name))
                 file.write(content)
                 file.flush()
-                os.fsync(
-                    file.fileno()
-                )  # a full disk may show only now, and the old record must still be there
+                os.fsync(file.fileno())  # a full disk may show only here, while the old record is still there
             (self.published / RUN_RECORD).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Every baseline and D2R learn two Meta-World tasks: over three seeds each beats chance.
+"""Every baseline, D2R and its other routing levels learn two Meta-World tasks: over three seeds each beats chance.
 
 A random policy closes the drawer in one episode of twenty, so a single good episode shows nothing. The mean return of
 three trained policies has to be above what three random episodes reach once in a hundred times.
@@ -15,7 +15,11 @@ from d2r.config import load_method, method_ids
 from .easy_tasks import random_outcome, trained_outcome
 
 SEEDS = (1, 2, 3)
-METHODS = [name for name in method_ids() if load_method(name).kind == "baseline" or name == "d2r"]
+METHODS = [
+    name
+    for name in method_ids()
+    if load_method(name).kind == "baseline" or name in ("d2r", "d2r-layer", "d2r-model")
+]
 
 
 def chance_bound(returns: Tensor) -> float:

@@ -19,7 +19,7 @@ from d2r.planning.progress import last_success, read_record, run_progress
 from d2r.records import record_bytes
 from d2r.training.checkpoint import CheckpointStore
 from d2r.training.metrics import TidyFile
-from d2r.training.rundir import Lock, RunFolders, write_progress
+from d2r.training.rundir import Lock, NotThisRun, RunFolders, write_progress
 from tests.faults.mutations import contents
 from tests.faults.targets import TARGETS, World, feed, make_world, small_replay
 
@@ -172,7 +172,8 @@ def test_a_fifo_among_records_is_no_wait(config: RunConfig, tmp_path: Path) -> N
     folders = RunFolders(tmp_path, config)
     folders.create()
     os.mkfifo(folders.published / "run.json")
-    assert folders.finished() is None
+    with pytest.raises(NotThisRun, match="not a regular file"):
+        folders.examine()
     with pytest.raises(UserError, match=r"run\.json: cannot be read \(.*not a regular file"):
         read_record(folders.published / "run.json")
     os.mkfifo(folders.published / "evaluation.csv")

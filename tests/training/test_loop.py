@@ -14,10 +14,11 @@ from d2r.config import load_method, load_scale, resolve_run
 from d2r.config.networks import RoutedConfig
 from d2r.networks.registry import build_actor, build_critics
 from d2r.training.growth import Growth
-from d2r.training.loop import Machine, Run, train
+from d2r.training.loop import Machine, Run
 from d2r.training.rundir import OUTPUTS, RunFolders
 from d2r.training.seeding import Stream, seed_sequence
 from d2r.training.signals import StopRequest
+from d2r.training.train import train
 
 BUDGET = {"steps": 60, "warmup_steps": 20, "update_every": 4, "evaluate_every": 30, "checkpoint_every": 30}
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from d2r.config import RunConfig
-from d2r.training.loop import Machine, Run, train
+from d2r.training.loop import Machine, Run
+from d2r.training.train import train
 from tests.faults.tiny import BENCHMARK
 from tests.training.test_resume import Interrupted, interrupt_at
 

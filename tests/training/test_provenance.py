@@ -10,10 +10,11 @@ import pytest
 
 from d2r.config import RunConfig, config_hash
 from d2r.config.load import parse
+from d2r.files import sha256
 from d2r.records import is_unchanged, record_bytes
 from d2r.training import provenance
-from d2r.training.files import sha256
-from d2r.training.loop import Machine, train
+from d2r.training.loop import Machine
+from d2r.training.train import train
 
 STATED = {
     "schema", "scale", "benchmark", "method", "seed", "protocol", "status", "config", "config_hash", "steps", "updates",

@@ -14,9 +14,10 @@ import torch
 from d2r.algorithms.execution import Execution
 from d2r.config import RunConfig, config_hash, load_scale, resolve_run
 from d2r.errors import UserError
+from d2r.files import sha256
 from d2r.training.checkpoint import Manifest
-from d2r.training.files import sha256
-from d2r.training.loop import TIDY, Machine, Run, train
+from d2r.training.loop import TIDY, Machine, Run
+from d2r.training.train import train
 from tests.faults.tiny import BENCHMARK, assert_equal
 
 
@@ -63,6 +64,15 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr(Run, "publish", look_and_publish)
     return seen
+
+
+def checkpoints_of_interrupted(config: RunConfig, results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Train a run that ends without warning after 35 steps, and return the folder of its checkpoints."""
+    interrupt_at(monkeypatch, {35})
+    with pytest.raises(Interrupted):
+        train(config, results, Machine())
+    (folder,) = (path.parent for path in results.glob("state/*/*/*/*/metrics.csv"))
+    return folder
 
 
 @pytest.mark.parametrize("method", ["mtsac", "d2r"])
@@ -119,10 +129,7 @@ def test_damage_costs_time_and_no_bytes(
     ends: list[dict[str, Any]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    interrupt_at(monkeypatch, {35})
-    with pytest.raises(Interrupted):
-        train(config, tmp_path / "damaged", Machine())
-    (folder,) = (path.parent for path in (tmp_path / "damaged").glob("state/*/*/*/*/metrics.csv"))
+    folder = checkpoints_of_interrupted(config, tmp_path / "damaged", monkeypatch)
     damage(folder)
     assert train(config, tmp_path / "damaged", Machine()) == 0
     assert said in capsys.readouterr().err
@@ -177,10 +184,7 @@ def test_a_state_of_other_types_leaves_the_checkpoint_before(
     ends: list[dict[str, Any]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    interrupt_at(monkeypatch, {35})
-    with pytest.raises(Interrupted):
-        train(config, tmp_path / "changed", Machine())
-    (folder,) = (path.parent for path in (tmp_path / "changed").glob("state/*/*/*/*/metrics.csv"))
+    folder = checkpoints_of_interrupted(config, tmp_path / "changed", monkeypatch)
     newest = max(folder.glob("checkpoint-*.json"))
     manifest = Manifest.read(newest)
     state = torch.load(folder / manifest.state, weights_only=True) | change

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from d2r import files
 from d2r.config import RunConfig
 from d2r.envs.workers import WorkerDied
 from d2r.errors import RunFailure, UserError
 from d2r.records import record_bytes
-from d2r.training import files
-from d2r.training.loop import Machine, Run, train
+from d2r.training.loop import Machine, Run
 from d2r.training.rundir import OUTPUTS, Lock, NotThisRun, RunFolders
 from d2r.training.signals import ECHO_SECONDS, StopRequest
+from d2r.training.train import train
 
 
 def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:

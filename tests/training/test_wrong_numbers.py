@@ -19,7 +19,8 @@ from d2r.envs.stepping import FastSawyer
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import RunFailure
 from d2r.training.checkpoint import CheckpointStore
-from d2r.training.loop import Machine, Run, train
+from d2r.training.loop import Machine, Run
+from d2r.training.train import train
 from tests.faults.tiny import BENCHMARK
 
 STEP, TASK = 33, 3

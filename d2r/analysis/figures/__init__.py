@@ -31,7 +31,7 @@ from d2r.analysis.figures.routes import method_routes, task_routes
 from d2r.analysis.figures.style import house_style, save, svg_text
 from d2r.analysis.results import Results
 from d2r.config import BENCHMARKS
-from d2r.training.files import write_bytes
+from d2r.files import write_bytes
 
 
 @dataclass(frozen=True)

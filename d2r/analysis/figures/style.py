@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from d2r.analysis.results import REFERENCE, MethodInfo
 from d2r.errors import UserError
-from d2r.training.files import replacing, write_bytes
+from d2r.files import replacing, write_bytes
 
 COLUMN = 3.4
 """Width of one column of a paper, in inches."""

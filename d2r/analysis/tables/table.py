@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from d2r.errors import UserError
-from d2r.training.files import write_bytes
+from d2r.files import write_bytes
 
 LATEX_COLUMNS = 6
 """Columns (without the first) that fit a page; a wider table is cut into blocks below each other."""
