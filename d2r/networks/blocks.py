@@ -14,7 +14,10 @@ from torch import Tensor, nn
 
 from d2r.networks.layers import HEAD_BOUND, HIDDEN_BIAS, StackedLinear, uniform
 
-Init = Literal["hidden", "head", "fan-in"]
+DEVIATION_WITHIN_TWO = 0.87962566
+"""Standard deviation of a standard normal number that lies in [-2, 2]."""
+
+Init = Literal["hidden", "head", "fan-in", "he"]
 
 
 class GroupLinear(nn.Module):
@@ -22,8 +25,9 @@ class GroupLinear(nn.Module):
 
     Args:
         ensemble: number of copies E. groups: number of maps G in each copy. init: ``hidden`` and ``head``
-        as in ``layers.py``; ``fan-in``: weight and bias uniform in +-1/sqrt(inputs), which is
-            PyTorch's default for a linear layer.
+            as in ``layers.py``; ``fan-in``: weight and bias uniform in +-1/sqrt(inputs), which is
+            PyTorch's default for a linear layer; ``he``: weight from a normal distribution of variance 2/inputs cut
+            at two standard deviations, bias 0 (He et al., ICCV 2015, arXiv 1502.01852, as ALF and TensorFlow draw it).
     """
 
     def __init__(
@@ -36,12 +40,17 @@ class GroupLinear(nn.Module):
         init: Init = "hidden",
     ):
         super().__init__()
+        weights, biases = (ensemble, groups, outputs, inputs), (ensemble, groups, outputs)
+        if init == "he":
+            self.weight = he_normal(weights, generator)
+            self.bias = nn.Parameter(torch.zeros(biases))
+            return
         bounds = {"hidden": 1.0 / math.sqrt(outputs), "head": HEAD_BOUND, "fan-in": 1.0 / math.sqrt(inputs)}
-        self.weight = uniform((ensemble, groups, outputs, inputs), bounds[init], generator)
+        self.weight = uniform(weights, bounds[init], generator)
         if init == "hidden":
-            self.bias = nn.Parameter(torch.full((ensemble, groups, outputs), HIDDEN_BIAS))
+            self.bias = nn.Parameter(torch.full(biases, HIDDEN_BIAS))
         else:
-            self.bias = uniform((ensemble, groups, outputs), bounds[init], generator)
+            self.bias = uniform(biases, bounds[init], generator)
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
         """Map [E or 1, G or 1, rows, inputs] to [E, G, rows, outputs], with a ReLU after it if asked for."""
@@ -108,6 +117,12 @@ def mix(weights: Tensor, h: Tensor) -> Tensor:
 def normal(shape: tuple[int, ...], generator: torch.Generator) -> nn.Parameter:
     """Return a parameter drawn from N(0, 1) in float32."""
     return nn.Parameter(torch.empty(shape).normal_(generator=generator))
+
+
+def he_normal(shape: tuple[int, ...], generator: torch.Generator) -> nn.Parameter:
+    """Return weights [..., inputs] of variance 2/inputs, normal up to two standard deviations, in float32."""
+    weight = nn.init.trunc_normal_(torch.empty(shape), a=-2.0, b=2.0, generator=generator)
+    return nn.Parameter(weight * math.sqrt(2.0 / shape[-1]) / DEVIATION_WITHIN_TWO)
 
 
 def linear_chain(ensemble: int, sizes: tuple[int, ...], generator: torch.Generator) -> nn.ModuleList:

@@ -4,7 +4,10 @@
 
 Configuration (TToTMooN/paco-mtrl, ``paco/examples/metaworld_mt10_paco_conf.py``): three hidden layers of
 400 units, the output layer compositional too; K = 5 on MT10 and 20 on MT50 (for MT50 metaworld-algorithms;
-the authors released no configuration). The K sets start *identical* and w from N(0, 1), as there.
+the authors released no configuration). The K sets start *identical* and w from N(0, 1), as there, so that a
+task's first layers are the common ones times the sum of its w. Hidden weights are therefore drawn as their
+framework draws them (HorizonRobotics/alf, ``variance_scaling_init``), which keeps the size of a signal; with the
+smaller ones of the official D2R code, tasks whose sum is small have next to no signal to learn from.
 
 When a task's loss exceeds the threshold, its loss is masked and its column of w is reset to a random convex
 combination of the other tasks' columns (``reset_masked``; ``PaCoMTSacAlgorithm.after_update``: uniform
@@ -16,7 +19,7 @@ Deviations:
    share one among them and the target critics, with its own optimiser (all at 3e-4). So a reset reaches
    the targets by their soft update here, at once there.
 2. Where every task is masked at once nothing is reset; the authors' code would set every column to zero.
-3. The common initial values of the K sets are drawn as in the official D2R code.
+3. The output layer starts as in the official D2R code, as with every method; the authors' policy starts wider.
 4. The bounds on the log standard deviation are those of the common SAC, [-20, 2], not [-10, 2].
 
 The combined parameters are formed once for each task (K multiply-adds a parameter) and applied to all of
@@ -54,7 +57,7 @@ class PacoNetwork(Network):
         self.composition = normal((ensemble, num_tasks, config.num_sets), generator)
         sizes = (inputs, *[config.hidden_dim] * config.num_layers)
         self.hidden = nn.ModuleList(
-            self._parameter_sets(GroupLinear(ensemble, 1, a, b, generator))
+            self._parameter_sets(GroupLinear(ensemble, 1, a, b, generator, init="he"))
             for a, b in zip(sizes, sizes[1:], strict=False)
         )
         self.head = self._parameter_sets(

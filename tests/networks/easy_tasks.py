@@ -1,4 +1,7 @@
-"""Two easy Meta-World tasks, for trials of a method that take seconds: reach, and close a drawer, each with one goal.
+"""Two easy Meta-World tasks, for trials of a method that take a minute: reach, and open a drawer, each with one goal.
+
+Chosen out of all fifty because single agents of this size got furthest above random actions on them in 3,000 updates:
+their rewards lead to the goal from the first step on, and no random episode comes near what is learned.
 
 What is trained and evaluated is what a run trains and evaluates: the same environments, replay, learner and policy.
 Only sizes, rates and the length of an episode are of this trial.
@@ -23,7 +26,7 @@ from d2r.envs.tasks import parse_benchmark
 from d2r.networks.registry import build_actor, build_critics
 
 BENCHMARK = "mt10-fixed"
-TASK_NAMES = ("reach-v3", "drawer-close-v3")
+TASK_NAMES = ("reach-v3", "drawer-open-v3")
 HORIZON = 100
 PROTOCOL = Protocol(
     id="easy",
@@ -34,8 +37,9 @@ PROTOCOL = Protocol(
     time_limit="bootstrap",
     evaluation_episodes=1,
 )
-STEPS, WARMUP, BATCH = 5_000, 3_000, 32
-"""The warm-up is long because only one random episode in twenty touches the drawer."""
+STEPS, WARMUP, BATCH = 9_000, 1_000, 32
+EVALUATE_FROM, EVALUATE_EVERY = 5_000, 500
+"""Steps of the second half of training, over which a trained method's return is averaged: single policies waver."""
 RATES = {
     "lr_actor": 1e-3,
     "lr_critic": 1e-3,
@@ -102,7 +106,7 @@ def random_outcome(seed: int) -> Outcome:
 
 
 def trained_outcome(method: str, seed: int) -> Outcome:
-    """Train a method, narrowed, with its own switches and the rates of this trial, and evaluate its mean action."""
+    """Train a method, narrowed, with its own switches and these rates; evaluate its mean action meanwhile."""
     source = torch.Generator().manual_seed(seed)
     network, tasks = resolve_network(method, "mt10", WIDTH), len(TASK_NAMES)
     actor, critics = build_actor(network, tasks, source), build_critics(network, tasks, source)
@@ -111,8 +115,15 @@ def trained_outcome(method: str, seed: int) -> Outcome:
     replay = Replay(
         STEPS, HORIZON, tasks, False, actor.route_shape if config.policy_route == "stored" else None
     )
-    environment = EasyTasks()
+
+    @torch.no_grad()
+    def trained(seen: Tensor) -> Tensor:
+        return mean_action(actor(seen.view(1, 1, tasks, -1)).value[0, 0])
+
+    environment, outcomes = EasyTasks(), []
     for step in range(STEPS):
+        if step >= EVALUATE_FROM and step % EVALUATE_EVERY == 0:
+            outcomes.append(evaluate(trained, 1))
         if step % HORIZON == 0:
             observation = environment.reset()
             replay.begin_episode(observation)
@@ -125,5 +136,5 @@ def trained_outcome(method: str, seed: int) -> Outcome:
         if step >= WARMUP:
             batch = replay.sample(BATCH, source)
             learner.update(batch, learner.draw(batch, source))
-    with torch.no_grad():
-        return evaluate(lambda seen: mean_action(actor(seen.view(1, 1, tasks, -1)).value[0, 0]), 1)
+    outcomes.append(evaluate(trained, 1))
+    return Outcome(*(torch.cat(values) for values in zip(*outcomes, strict=True)))
