@@ -37,17 +37,18 @@ PROTOCOL = Protocol(
     time_limit="bootstrap",
     evaluation_episodes=1,
 )
-STEPS, WARMUP, BATCH = 9_000, 1_000, 32
-EVALUATE_FROM, EVALUATE_EVERY = 5_000, 500
+STEPS, WARMUP, BATCH = 8_000, 1_000, 32
+EVALUATE_FROM, EVALUATE_EVERY = 4_500, 500
 """Steps of the second half of training, over which a trained method's return is averaged: single policies waver."""
 RATES = {
-    "lr_actor": 1e-3,
-    "lr_critic": 1e-3,
     "lr_alpha": 5e-3,
     "discount": 0.95,
     "target_tau": 0.02,
     "batch_per_task": BATCH,
 }
+LEARNING_RATE = 1e-3
+LEARNING_RATES = {"softmod-shallow": 3e-3, "softmod-deep": 3e-3}
+"""Of methods that need another one: the signal of Soft Modularization is small at first, layer after layer."""
 WIDTH = 0.16
 RANDOM_EPISODES = 20
 
@@ -110,7 +111,8 @@ def trained_outcome(method: str, seed: int) -> Outcome:
     source = torch.Generator().manual_seed(seed)
     network, tasks = resolve_network(method, "mt10", WIDTH), len(TASK_NAMES)
     actor, critics = build_actor(network, tasks, source), build_critics(network, tasks, source)
-    config = load_method(method).sac.model_copy(update=RATES)
+    rate = LEARNING_RATES.get(method, LEARNING_RATE)
+    config = load_method(method).sac.model_copy(update=RATES | {"lr_actor": rate, "lr_critic": rate})
     learner = MultiTaskSAC(actor, critics, config)
     replay = Replay(
         STEPS, HORIZON, tasks, False, actor.route_shape if config.policy_route == "stored" else None
