@@ -8,9 +8,14 @@ Every projected gradient stays a combination of the original ones, so the projec
 coefficients and need the parameters for one matrix of inner products only: O(T^2 P) and then O(T^3), where
 projecting the gradients themselves touches all P parameters at each of T^2 steps one after the other.
 
-The authors' TensorFlow code (tianheyu927/PCGrad) discards the result of its shuffle, so all its tasks visit
-the others in one fixed order, and lets a task visit its own gradient; the paper's algorithm is followed
-here.
+Configuration: on MT-MH-SAC, the whole gradient of the actor and of each critic, heads included, with next actions
+from next observations (facebookresearch/mtrl and metaworld-algorithms apply it to such networks).
+
+Deviations from the authors' TensorFlow code (tianheyu927/PCGrad), both as in the paper:
+
+1. Orders are random; that code discards the result of its shuffle, so that all its tasks visit the others in one
+   fixed order.
+2. A task does not visit its own gradient.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from d2r.cli.main import main
-from d2r.config import load_method, method_ids, project_root
+from d2r.config import load_method, method_ids, project_root, resolve_network
+from d2r.networks.registry import count_parameters
 
 
 def page():
@@ -35,7 +36,18 @@ def test_the_plain_table_has_a_line_for_every_method(capsys):
     assert set(method_ids()) <= set(names)
 
 
+def card_of(method):
+    """The part of the page below the heading that names ``method``."""
+    cards = page().split("\n### ")[1:]
+    (card,) = (card for card in cards if f"`{method}`" in card.splitlines()[0])
+    return card
+
+
 @pytest.mark.parametrize("method", [name for name in method_ids() if load_method(name).kind == "baseline"])
-def test_every_baseline_has_a_card(method):
-    headings = [line for line in page().splitlines() if line.startswith("### ")]
-    assert any(f"`{method}`" in heading for heading in headings)
+def test_every_baseline_has_a_card_with_its_counts(method):
+    card = card_of(method)
+    for heading in ("Network", "Parameters", "SAC of the source", "Deviations"):
+        assert f"- **{heading}**" in card, heading
+    for suite, tasks in (("mt10", 10), ("mt50", 50)):
+        actor, critic = count_parameters(resolve_network(method, suite), tasks)
+        assert f"{actor:,} and {critic:,} on {suite.upper()}" in card
