@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import torch
 
 from d2r.config.networks import MatchableConfig, NetworkConfig
+from d2r.errors import UserError
 from d2r.networks.base import Network
 from d2r.networks.care import CareNetwork
 from d2r.networks.film import FilmNetwork
 from d2r.networks.independent import IndependentNetwork
-from d2r.networks.matching import widest
+from d2r.networks.matching import TOLERANCE, widest
 from d2r.networks.mlp import MlpNetwork
 from d2r.networks.mmoe import MmoeNetwork
 from d2r.networks.moore import MooreNetwork
@@ -80,7 +81,11 @@ def _build(
 def _with_matching_width(
     config: MatchableConfig, other: NetworkConfig, ends: _Ends, num_tasks: int
 ) -> NetworkConfig:
-    """``config`` with the hidden widths at which it has as many parameters as ``other``."""
+    """``config`` with the hidden widths at which it has as many parameters as ``other``.
+
+    Raises:
+        UserError: if no widths bring the counts close enough.
+    """
 
     def at(hidden: int, inner: int) -> NetworkConfig:
         widths = {"hidden_dim": hidden, "inner_dim": inner, "matched": None}
@@ -89,10 +94,18 @@ def _with_matching_width(
 
     target = _count(other, ends, num_tasks)
     hidden = widest(lambda width: _count(at(width, width), ends, num_tasks), target)
-    if config.num_layers < 3:
-        return at(hidden, hidden)
-    inner = widest(lambda width: _count(at(hidden, width), ends, num_tasks), target)
-    return at(hidden, inner)
+    inner = hidden
+    if config.num_layers >= 3:
+        inner = widest(lambda width: _count(at(hidden, width), ends, num_tasks), target)
+    found = at(hidden, inner)
+    off = _count(found, ends, num_tasks) / target - 1
+    if abs(off) > TOLERANCE:
+        raise UserError(
+            f"match_parameters_of: {config.match_parameters_of}: the nearest {config.type} with num_layers: "
+            f"{config.num_layers} is {off:+.2%} off its {target:,} parameters, and {TOLERANCE:.0%} is the limit; "
+            "use a larger width or another num_layers"
+        )
+    return found
 
 
 def _count(config: NetworkConfig, ends: _Ends, num_tasks: int) -> int:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from d2r.algorithms.sac import MultiTaskSAC
-from d2r.config import SacConfig, load_method, method_ids, resolve_network
+from d2r.config import SacConfig, load_method, load_scale, method_ids, resolve_network
 from d2r.config.networks import (
     CareConfig,
     FilmConfig,
@@ -19,7 +19,7 @@ from d2r.config.networks import (
     SoftModularizationConfig,
 )
 from d2r.errors import UserError
-from d2r.networks.registry import build_actor, build_critics, count_parameters
+from d2r.networks.registry import ARCHITECTURES, CRITIC, build_actor, build_critics, count_parameters
 
 from .baseline_references import REFERENCES
 
@@ -76,16 +76,16 @@ def observations(width=39, seed=2):
     return torch.randn(1, BATCH, TASKS, width, generator=generator(seed), dtype=torch.float64)
 
 
+def slow_form(config, network, x):
+    """[batch, task, outputs] of an ensemble of one, one sample of one task at a time."""
+    rows = [[REFERENCES[config.type](network, x[0, b, t], t) for t in range(TASKS)] for b in range(BATCH)]
+    return torch.stack([torch.stack(row) for row in rows])
+
+
 @EVERY_ARCHITECTURE
 def test_equals_its_slow_obvious_form(config):
     actor, x = spread(small_actor(config)), observations()
-    expected = torch.stack(
-        [
-            torch.stack([REFERENCES[config.type](actor, x[0, b, t], t) for t in range(TASKS)])
-            for b in range(BATCH)
-        ]
-    )
-    torch.testing.assert_close(actor(x).value[0], expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(actor(x).value[0], slow_form(config, actor, x), rtol=1e-9, atol=1e-9)
 
 
 @EVERY_ARCHITECTURE
@@ -110,10 +110,23 @@ def test_twin_critics_are_two_separate_networks(config):
     value = critics(x).value
     assert value.shape == (2, BATCH, TASKS, 1)
     assert not torch.equal(value[0], value[1])
-    value[0].sum().backward()
-    for name, parameter in critics.named_parameters():
-        assert parameter.shape[0] == 2, name
-        assert not parameter.grad[1].any(), name
+    names, parameters = zip(*critics.named_parameters(), strict=True)
+    for own, other in ((0, 1), (1, 0)):
+        gradients = torch.autograd.grad(value[own].sum(), parameters, retain_graph=True)
+        for name, parameter, gradient in zip(names, parameters, gradients, strict=True):
+            assert parameter.shape[0] == 2, name
+            assert gradient[own].any(), name
+            assert not gradient[other].any(), name
+
+
+@EVERY_ARCHITECTURE
+def test_each_critic_equals_the_slow_form_with_its_own_parameters(config):
+    critics, x = spread(small_critics(config)), observations(43)
+    value = critics(x).value
+    for member in range(2):
+        alone = ARCHITECTURES[config.type](config, *CRITIC, TASKS, 1, generator()).double()
+        alone.load_state_dict({name: v[member : member + 1] for name, v in critics.state_dict().items()})
+        torch.testing.assert_close(value[member], slow_form(config, alone, x), rtol=1e-9, atol=1e-9)
 
 
 @EVERY_ARCHITECTURE
@@ -228,7 +241,7 @@ def test_parameter_counts_of_the_others_follow_from_their_layers():
 
 @pytest.mark.parametrize("method", method_ids())
 def test_every_method_builds_at_the_smallest_scale(method):
-    config = resolve_network(method, "mt10", width=0.01)
+    config = resolve_network(method, "mt10", load_scale("smoke").width)
     actor = build_actor(config, 10, generator())
     critics = build_critics(config, 10, generator())
     assert actor(torch.zeros(1, 2, 10, 39)).value.shape == (1, 2, 10, 8)
@@ -254,6 +267,33 @@ def test_matched_networks_follow_a_scale_that_changes_the_number_of_modules():
     matched = count_parameters(resolve_network("mtsac-matched", "mt10", 0.32, fewer), 10)
     assert target != count_parameters(resolve_network("d2r", "mt10", 0.32), 10)
     assert all(abs(got - wanted) / wanted < 0.01 for got, wanted in zip(matched, target, strict=True))
+
+
+def test_matched_actor_and_critic_each_have_the_count_of_their_own_counterpart():
+    other = MultiHeadConfig(hidden_dim=64)
+    target = count_parameters(other, 20)
+    assert target.actor > 1.5 * target.critic
+    matched = count_parameters(MlpConfig(matched=other), 20)
+    for got, wanted in zip(matched, target, strict=True):
+        assert got == pytest.approx(wanted, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("config", "other", "off"),
+    [
+        (MlpConfig(num_layers=2), resolve_network("d2r", "mt10", 0.1), r"-\d\.\d\d%"),
+        (MultiHeadConfig(num_layers=4), resolve_network("d2r", "mt10", 0.1), r"-\d\.\d\d%"),
+        (MultiHeadConfig(), MlpConfig(hidden_dim=1), r"\+\d+\.\d\d%"),
+    ],
+    ids=["mlp, 2 layers", "multihead, 4 layers", "one unit is too many"],
+)
+def test_a_match_more_than_one_percent_off_is_refused_and_says_how_near_it_got(config, other, off):
+    config = config.model_copy(update={"match_parameters_of": "d2r", "matched": other})
+    with pytest.raises(
+        UserError, match=f"match_parameters_of: d2r: .* is {off} off its .* parameters"
+    ) as error:
+        count_parameters(config, 10)
+    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("method", ["paco", "moore", "care", "mmoe"])
