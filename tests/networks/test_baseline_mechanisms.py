@@ -162,6 +162,16 @@ def test_paco_resets_a_masked_task_to_a_mixture_of_the_others():
     assert all(torch.equal(p, others[name]) for name, p in critics.named_parameters() if name in others)
 
 
+def test_paco_reset_draws_a_mixture_of_its_own_for_each_critic():
+    critics = paco_critics()
+    with torch.no_grad():
+        critics.composition[1] = critics.composition[0]
+    critics.after_update(torch.tensor([False] * 5 + [True]), generator(3))
+    first, second = critics.composition.detach()
+    assert torch.equal(first[:5], second[:5])
+    assert (first[5] != second[5]).all()
+
+
 def test_paco_reset_is_convex_beyond_the_bounding_box():
     critics = paco_critics()
     with torch.no_grad():
