@@ -183,6 +183,29 @@ def test_the_next_action_is_the_one_for_the_next_observation() -> None:
     assert (td_loss(batch(next_obs=other)) != td_loss(batch())).all()
 
 
+def test_target_and_policy_loss_take_the_smaller_of_the_two_critics() -> None:
+    """Two critics that disagree count as much as two that both give the smaller value, sample by sample."""
+    values = torch.randn(2, SIZE, TASKS, 1, generator=torch.Generator().manual_seed(3))
+    smaller = values.amin(0, keepdim=True).expand_as(values)
+    assert (values[0] < values[1]).any()
+    assert (values[1] < values[0]).any()
+    sac = learner()
+    draws = sac.draw(batch(), torch.Generator().manual_seed(2))
+    sac.critics = lambda x, rule=DETERMINISTIC: Output(torch.zeros(2, SIZE, TASKS, 1))
+
+    def td_loss(answer: Tensor) -> Tensor:
+        sac.targets = lambda x, rule=DETERMINISTIC: Output(answer)
+        return sac.critic_losses(batch(), draws, sac.alpha, sac.loss_weights())
+
+    def policy_loss(answer: Tensor) -> Tensor:
+        sac.critics = lambda x, rule=DETERMINISTIC: Output(answer)
+        return sac.policy_loss(batch(), draws, sac.alpha, sac.loss_weights())[0]
+
+    for loss in (td_loss, policy_loss):
+        assert torch.equal(loss(values), loss(smaller))
+        assert (loss(values) != loss(values[:1].expand_as(values))).all()
+
+
 def test_targets_move_slowly_towards_the_critics() -> None:
     sac = learner(target_tau=0.1)
     before = [t.clone() for t in sac.targets.parameters()]
