@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -141,6 +142,45 @@ def test_each_network_is_clipped_on_its_own() -> None:
     for member in range(2):
         norm = math.sqrt(sum(float(p.grad[member].square().sum()) for p in sac.critics.parameters()))
         assert norm == pytest.approx(0.05, rel=1e-3)
+
+
+def norms(parameters: Iterable[Tensor], axes: int) -> Tensor:
+    """Joint norm of the gradients, told apart by their leading ``axes``."""
+    squares = [p.grad.flatten(axes).square().sum(-1) for p in parameters if p.grad is not None]
+    return torch.stack(squares).sum(0).sqrt()
+
+
+def test_the_actor_and_the_temperatures_are_clipped_each_on_their_own() -> None:
+    bound = 1e-3
+    sac = learner(grad_clip=bound, target_entropy=-40.0)
+    info = update(sac, batch())
+    assert info.actor_norm > bound
+    assert info.alpha_norm > bound
+    assert norms(sac.actor.parameters(), 1).tolist() == pytest.approx([bound], rel=0.01)
+    assert sac.log_alpha.grad.norm().item() == pytest.approx(bound, rel=0.01)
+
+
+def test_each_agent_is_clipped_on_its_own() -> None:
+    """Its actor, each of its critics and its temperature all reach the bound, however large the others are."""
+    bound = 1e-3
+    sac = learner(
+        IndependentConfig(hidden_dim=16),
+        clip_per="task",
+        task_weights="uniform",
+        grad_clip=bound,
+        target_entropy=-40.0,
+        task_loss_threshold=None,
+    )
+    data = batch()
+    data.reward[:, 1] = 100.0
+    info = update(sac, data)
+    own_loss = (info.losses.log_prob - 40.0).abs()
+    torch.testing.assert_close(info.alpha_norm, own_loss, msg="an agent's loss is not averaged with others'")
+    for network, members in ((sac.actor, 1), (sac.critics, 2)):
+        torch.testing.assert_close(
+            norms(network.parameters(), 2), torch.full((members, TASKS), bound), rtol=0.01, atol=0.0
+        )
+    torch.testing.assert_close(sac.log_alpha.grad.abs(), torch.full((TASKS,), bound), rtol=0.01, atol=0.0)
 
 
 def test_clipping_leaves_small_gradients_alone() -> None:
