@@ -246,6 +246,21 @@ def test_target_and_policy_loss_take_the_smaller_of_the_two_critics() -> None:
         assert (loss(values) != loss(values[:1].expand_as(values))).all()
 
 
+def test_td_target_is_the_reward_and_the_discounted_value_with_its_entropy() -> None:
+    sac = learner(discount=0.9, task_weights="uniform")
+    with torch.no_grad():
+        sac.log_alpha.copy_(torch.tensor([0.0, -0.5, -2.0]))
+    data = batch(reward=2.0)
+    draws = sac.draw(data, torch.Generator().manual_seed(2))
+    sac.critics = lambda x, rule=DETERMINISTIC: Output(torch.zeros(2, SIZE, TASKS, 1))
+    sac.targets = lambda x, rule=DETERMINISTIC: Output(torch.full((2, SIZE, TASKS, 1), 5.0))
+    loss = sac.critic_losses(data, draws, sac.alpha, sac.loss_weights())
+    _, log_prob = sample_action(sac.actor(data.next_obs.unsqueeze(0)).value[0], draws.next_noise)
+    for task, alpha in enumerate((1.0, math.exp(-0.5), math.exp(-2.0))):
+        target = 2.0 + 0.9 * (5.0 - alpha * log_prob[:, task])
+        torch.testing.assert_close(loss[:, task], target.square().mean().expand(2))
+
+
 def test_targets_move_slowly_towards_the_critics() -> None:
     sac = learner(target_tau=0.1)
     before = [t.clone() for t in sac.targets.parameters()]
