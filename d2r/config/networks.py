@@ -6,13 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Size = Annotated[int, Field(gt=0, le=2**16)]
+Size = Annotated[int, Field(strict=True, gt=0, le=2**16)]
+"""A width, or a number of anything that takes no memory."""
+Count = Annotated[int, Field(strict=True, gt=0, le=256)]
+"""How many parts (layers, modules, experts) are built: each costs time at every step, so far fewer than widths."""
+AtLeastTwo = Annotated[int, Field(strict=True, ge=2, le=256)]
 
 
 class NetworkBase(BaseModel):
     """Sizes common to no two networks; every ``*_dim`` is scaled by a scale's ``width``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     type: str
 
@@ -21,11 +25,11 @@ class RoutedConfig(NetworkBase):
     """Dynamic depth routing: N modules in topological order, wired per task and state (``networks/routing.py``)."""
 
     type: Literal["routed"] = "routed"
-    num_modules: Size = 16
+    num_modules: Count = 16
     module_dim: Size = 128
     encoder_dim: Size = 400
     router_dim: Size = 256
-    top_k: Size | None = 2
+    top_k: Count | None = 2
     """Sources per module; none: all of them (soft routing)."""
     router_input: Literal["product", "relu-product", "concat", "task", "state"] = "product"
     """What the router sees: task encoding times state encoding (also after a ReLU, as Soft Modularization has it),
@@ -40,10 +44,16 @@ class RoutedConfig(NetworkBase):
     router: Literal["learned", "random", "none"] = "learned"
     """``random``: uniform routes in training, one fixed uniform route per task in evaluation.
     ``none``: all modules in sequence, and the task enters through the input of the first."""
-    initial_modules: Size | None = None
+    initial_modules: Count | None = None
     """Modules at the start; one is added, up to ``num_modules``, whenever success has stopped rising. None: all."""
     growth_patience: Size = 5
     """Evaluations without a rise of mean success after which a module is added."""
+
+    @model_validator(mode="after")
+    def _enough_to_choose_from(self) -> RoutedConfig:
+        if self.router != "none":  # which takes no sources, so that a control may have one module only
+            _check_top_k(self.top_k, self.num_modules)
+        return self
 
     @model_validator(mode="after")
     def _can_grow(self) -> RoutedConfig:
@@ -60,21 +70,32 @@ class RoutedConfig(NetworkBase):
 class RoutedLevelConfig(NetworkBase):
     """What routing at layer and at model level have in common with dynamic depth routing."""
 
-    num_modules: Size = 16
+    num_modules: Count = 16
     module_dim: Size = 128
     encoder_dim: Size = 400
     router_dim: Size = 256
-    top_k: Size | None = 2
+    top_k: Count | None = 2
     """Sources of each choice; none: all of them (soft routing)."""
     residual: bool = True
     resrouting: Literal["off", "threshold", "target"] = "threshold"
+
+    @model_validator(mode="after")
+    def _enough_to_choose_from(self) -> RoutedLevelConfig:
+        _check_top_k(self.top_k, self.num_modules)
+        return self
+
+
+def _check_top_k(top_k: int | None, num_modules: int) -> None:
+    """Single groups may have fewer candidates than ``top_k``, the first ones always do; all of them together may not."""
+    if top_k is not None and top_k > num_modules:
+        raise ValueError(f"top_k ({top_k}) must not exceed num_modules ({num_modules})")
 
 
 class RoutedLayerConfig(RoutedLevelConfig):
     """Routing at layer level: modules read modules of the layer before, and no layer can be skipped."""
 
     type: Literal["routed-layer"] = "routed-layer"
-    num_layers: Annotated[int, Field(ge=2)] = 4
+    num_layers: AtLeastTwo = 4
 
     @model_validator(mode="after")
     def _equal_layers(self) -> RoutedLayerConfig:
@@ -89,7 +110,7 @@ class RoutedModelConfig(RoutedLevelConfig):
     """Routing at model level: whole chains of modules, of which the output reads some."""
 
     type: Literal["routed-model"] = "routed-model"
-    num_models: Size = 4
+    num_models: Count = 4
 
     @model_validator(mode="after")
     def _equal_models(self) -> RoutedModelConfig:
@@ -106,7 +127,7 @@ class MatchableConfig(NetworkBase):
     hidden_dim: Size = 400
     inner_dim: Size | None = None
     """Width of the hidden layers between the first and the last; none: as wide as those."""
-    num_layers: Size = 3
+    num_layers: Count = 3
     match_parameters_of: str | None = None
     """A method whose actor's and critic's parameter counts are matched, each by hidden widths of its own."""
     matched: Annotated[NetworkConfig, Field(discriminator="type")] | None = None
@@ -138,15 +159,15 @@ class IndependentConfig(NetworkBase):
 
     type: Literal["independent"] = "independent"
     hidden_dim: Size = 400
-    num_layers: Size = 3
+    num_layers: Count = 3
 
 
 class SoftModularizationConfig(NetworkBase):
     """Layers of modules mixed by a soft routing network."""
 
     type: Literal["soft-modularization"] = "soft-modularization"
-    num_layers: Annotated[int, Field(ge=2)] = 4
-    modules_per_layer: Size = 4
+    num_layers: AtLeastTwo = 4
+    modules_per_layer: Count = 4
     module_dim: Size = 128
     encoder_dim: Size = 400
     gating_dim: Size = 256
@@ -156,11 +177,11 @@ class CareConfig(NetworkBase):
     """A mixture of state encoders attended by the task's context."""
 
     type: Literal["care"] = "care"
-    num_experts: Size = 6
+    num_experts: Count = 6
     context_dim: Size = 50
     """Width of the embeddings, of the encoders and of the context and attention networks."""
     hidden_dim: Size = 400
-    num_layers: Size = 3
+    num_layers: Count = 3
     embeddings_file: str | None = None
     """JSON file, relative to the project's root, of task name -> language embedding; none: embeddings are learned."""
     task_embeddings: tuple[tuple[float, ...], ...] | None = None
@@ -171,9 +192,9 @@ class PacoConfig(NetworkBase):
     """Networks that are combinations of K shared parameter sets."""
 
     type: Literal["paco"] = "paco"
-    num_sets: Size = 5
+    num_sets: Count = 5
     hidden_dim: Size = 400
-    num_layers: Size = 3
+    num_layers: Count = 3
     reset_masked: bool = True
     """Whether a task whose loss is over the threshold gets a random mixture of the other tasks' combination weights."""
 
@@ -182,9 +203,9 @@ class MooreConfig(NetworkBase):
     """A mixture of orthonormal experts."""
 
     type: Literal["moore"] = "moore"
-    num_experts: Size = 4
+    num_experts: Count = 4
     hidden_dim: Size = 400
-    num_layers: Size = 3
+    num_layers: Count = 3
 
     @model_validator(mode="after")
     def _room_for_experts(self) -> MooreConfig:
@@ -200,9 +221,9 @@ class MmoeConfig(NetworkBase):
     """A mixture of experts with one gate for each task."""
 
     type: Literal["mmoe"] = "mmoe"
-    num_experts: Size = 4
+    num_experts: Count = 4
     hidden_dim: Size = 400
-    num_layers: Size = 3
+    num_layers: Count = 3
 
 
 class FilmConfig(NetworkBase):
@@ -211,7 +232,7 @@ class FilmConfig(NetworkBase):
     type: Literal["film"] = "film"
     context_dim: Size = 50
     hidden_dim: Size = 400
-    num_layers: Size = 3
+    num_layers: Count = 3
 
 
 NetworkConfig = (
