@@ -14,16 +14,16 @@ from d2r.config.networks import NetworkConfig
 
 BENCHMARKS = ("mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand")
 
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
-Episodes = Annotated[int, Field(gt=0, le=10_000)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[int, Field(strict=True, gt=0)]
+NonNegative = Annotated[int, Field(strict=True, ge=0)]
+Episodes = Annotated[int, Field(strict=True, gt=0, le=10_000)]
+PositiveFloat = Annotated[float, Field(gt=0)]
 
 
 class Frozen(BaseModel):
-    """Base of all configuration: immutable, and an unknown key is an error."""
+    """Base of all configuration: immutable; an unknown key or a number that is not finite is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Protocol(Frozen):
@@ -31,7 +31,7 @@ class Protocol(Frozen):
 
     id: str
     description: str
-    horizon: Annotated[int, Field(gt=0, le=500)]
+    horizon: Annotated[int, Field(strict=True, gt=0, le=500)]
     reward_scale: PositiveFloat
     reward_version: Literal["v1", "v2"] = "v2"
     rand_goals: Literal["continuous", "seeded-50"]
@@ -70,6 +70,15 @@ class SacConfig(Frozen):
     gradient_surgery: Literal["none", "pcgrad"] = "none"
     clip_per: Literal["network", "task"] = "network"
     """``task``: the norm of each task's own parameters is clipped (independent agents trained side by side)."""
+
+    @model_validator(mode="after")
+    def _independent_agents_weigh_alike(self) -> SacConfig:
+        if self.clip_per == "task" and self.task_weights != "uniform":
+            raise ValueError(
+                f"clip_per: task keeps tasks apart, but task_weights: {self.task_weights} makes each one's losses "
+                "depend on all; set task_weights: uniform"
+            )
+        return self
 
 
 class Budget(Frozen):

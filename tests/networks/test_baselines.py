@@ -307,7 +307,7 @@ def test_mt50_has_the_sources_larger_number_of_parts(method):
 
 def test_clipping_per_task_is_refused_where_tasks_share_parameters():
     shared, apart = SMALL["mlp"], SMALL["independent"]
-    per_task = SacConfig(clip_per="task")
+    per_task = SacConfig(clip_per="task", task_weights="uniform")
     MultiTaskSAC(small_actor(apart), small_critics(apart), per_task)
     with pytest.raises(UserError, match="type: independent"):
         MultiTaskSAC(small_actor(shared), small_critics(shared), per_task)
