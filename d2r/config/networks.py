@@ -86,7 +86,7 @@ class RoutedLevelConfig(NetworkBase):
 
 
 def _check_top_k(top_k: int | None, num_modules: int) -> None:
-    """Single groups may have fewer candidates than ``top_k``, the first ones always do; all of them together may not."""
+    """A group may have fewer candidates than ``top_k``, as the first ones always do; not every one of them."""
     if top_k is not None and top_k > num_modules:
         raise ValueError(f"top_k ({top_k}) must not exceed num_modules ({num_modules})")
 
