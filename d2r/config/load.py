@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -13,12 +13,15 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from d2r.config.embeddings import read_task_embeddings
-from d2r.config.networks import NetworkConfig
+from d2r.config.networks import NETWORK_TYPES, NetworkConfig, size_names
 from d2r.config.paths import project_root
 from d2r.config.schema import BENCHMARKS, Budget, Method, Protocol, RunConfig, SacConfig, Scale
 from d2r.errors import UserError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
+
+FILLED_IN = {"task_embeddings": "embeddings_file", "matched": "match_parameters_of"}
+"""Keys of a network that only resolving a run sets, unchecked, and the key of a method's file that leads to each."""
 
 
 class RunKey(NamedTuple):
@@ -99,9 +102,15 @@ def _describe(error: ValidationError, model: type[BaseModel]) -> str:
     location = [str(part) for part in first["loc"]]
     place = ".".join(location)
     if first["type"] == "extra_forbidden":
-        return f"unknown key '{place}'; {nearest(location[-1], _fields_at(model, location[:-1]))}"
+        valid = [name for name in _fields_at(model, location[:-1]) if name not in FILLED_IN]
+        return f"unknown key '{place}'; {nearest(location[-1], valid)}"
     if first["type"] == "missing":
         return f"key '{place}' is missing"
+    if first["type"] == "union_tag_not_found":
+        return f"key '{place}.type' is missing; {nearest('', NETWORK_TYPES)}"
+    if first["type"] == "union_tag_invalid":
+        tag = first["ctx"]["tag"]
+        return f"'{place}.type': unknown type '{tag}'; {nearest(tag, NETWORK_TYPES)}"
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
     shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
@@ -179,10 +188,6 @@ def check_benchmark(name: str) -> str:
     return name
 
 
-FILLED_IN = {"task_embeddings": "embeddings_file", "matched": "match_parameters_of"}
-"""Keys of a network that only resolving a run sets, unchecked, and the key of a method's file that leads to each."""
-
-
 def _method_data(name: str, seen: tuple[str, ...] = ()) -> tuple[Path, dict[str, Any]]:
     """A method's own keys laid over those of the method that it ``extends``."""
     path, data = _read_named("methods", name)
@@ -213,7 +218,17 @@ def _method_data(name: str, seen: tuple[str, ...] = ()) -> tuple[Path, dict[str,
 def load_method(name: str) -> Method:
     """Read ``config/methods/<name>.yaml``; its ``extends`` key names the method that it changes."""
     path, data = _method_data(name)
-    return parse(Method, data, str(path))
+    method = parse(Method, data, str(path))
+    network = type(method.network)
+    _check_size_names(method.mt50, size_names(network), f"{path}: mt50")
+    parse(network, method.network.model_dump() | method.mt50, f"{path}: mt50")
+    return method
+
+
+def _check_size_names(sizes: Mapping[str, int], valid: Sequence[str], where: str) -> None:
+    for name in sizes:
+        if name not in valid:
+            raise UserError(f"{where}: unknown key '{name}'; {nearest(name, valid)}")
 
 
 @cache
@@ -244,6 +259,7 @@ def load_scale(name: str) -> Scale:
                 raise UserError(
                     f"{path}: '{benchmark}' is to be run but 'budget' has no '{benchmark.split('-')[0]}'"
                 )
+    _check_size_names(scale.network, size_names(), f"{path}: network")
     parse(SacConfig, scale.sac, f"{path}: sac")
     return scale
 
@@ -317,7 +333,8 @@ def resolve_network(
     if suite == "mt50":
         network |= declared.mt50
         own |= set(declared.mt50)
-    network |= {name: value for name, value in (sizes or {}).items() if name in network and name not in own}
+    changed = {name: value for name, value in (sizes or {}).items() if name in network and name not in own}
+    network |= changed
     network |= {
         name: _scaled(value, width)
         for name, value in network.items()
@@ -325,12 +342,17 @@ def resolve_network(
     }
     partner = network.get("match_parameters_of")
     if partner is not None:
-        network["matched"] = resolve_network(partner, suite, width, sizes).model_dump()
-        if network["matched"].get("matched") is not None:
+        _read_named("methods", partner, named_in=path)
+        further = getattr(load_method(partner).network, "match_parameters_of", None)
+        if method in (partner, further):
+            raise UserError(f"{path}: 'match_parameters_of' must name another method, and not in a circle")
+        if further is not None:
             raise UserError(f"{path}: '{partner}' is matched to a method itself; match that one instead")
+        network["matched"] = resolve_network(partner, suite, width, sizes).model_dump()
     if network.get("embeddings_file") is not None:
         network["task_embeddings"] = read_task_embeddings(project_root() / network["embeddings_file"], suite)
-    return parse(_Network, {"network": network}, str(path)).network
+    where = f"{path} with the scale's network sizes ({', '.join(changed)})" if changed else str(path)
+    return parse(_Network, {"network": network}, where).network
 
 
 class _Network(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -253,3 +253,17 @@ NetworkConfig = (
 MatchableConfig.model_rebuild()
 MlpConfig.model_rebuild()
 MultiHeadConfig.model_rebuild()
+
+NETWORK_TYPES = [network.model_fields["type"].default for network in get_args(NetworkConfig)]
+
+
+def size_names(*networks: type[NetworkBase]) -> list[str]:
+    """Names of the sizes of these types of network, or of all: what MT50 or a scale may change."""
+    return sorted(
+        {
+            name
+            for network in networks or get_args(NetworkConfig)
+            for name, hint in get_type_hints(network).items()
+            if hint in (int, int | None)
+        }
+    )

@@ -179,6 +179,19 @@ def test_bad_arguments_get_one_line_and_status_2(
         ("scales/smoke.yaml", "budget: {mt10: {steps: -1}}", "steps"),
         ("scales/smoke.yaml", "budget: {mt10: {stepps: 10}}", "did you mean 'steps'"),
         ("scales/smoke.yaml", "width: 7", "width"),
+        ("scales/smoke.yaml", "network: {num_module: 3}", "did you mean 'num_modules'"),
+        (
+            "scales/smoke.yaml",
+            "network: {match_parameters_of: 3}",
+            "network: unknown key 'match_parameters_of'",
+        ),
+        ("scales/smoke.yaml", "network: {matched: 3}", "network: unknown key 'matched'"),
+        ("scales/smoke.yaml", "network: {num_modules: 0}", "'network.num_modules': input should be greater"),
+        (
+            "scales/smoke.yaml",
+            "network: {num_modules: true}",
+            "'network.num_modules': input should be a valid",
+        ),
         (
             "scales/smoke.yaml",
             "runs: [{benchmarks: [mt10-rand], methods: [d2r, d2r]}]",

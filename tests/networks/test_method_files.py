@@ -8,7 +8,7 @@ import shutil
 import pytest
 import torch
 
-from d2r.config import load_scale, project_root, resolve_network, resolve_run
+from d2r.config import load_method, load_scale, project_root, resolve_network, resolve_run
 from d2r.errors import UserError
 from d2r.networks.registry import build_actor
 
@@ -66,14 +66,74 @@ def test_a_method_cannot_match_one_that_is_matched_itself(project):
 
 def test_matching_an_unknown_method_names_the_nearest(project):
     add_method(project, "mis-matched", "network: {type: mlp, match_parameters_of: dtwor}\n")
-    with pytest.raises(UserError, match="unknown method 'dtwor'"):
+    with pytest.raises(UserError, match=r"mis-matched\.yaml: unknown method 'dtwor'"):
         resolve_network("mis-matched", "mt10")
 
 
 def test_sizes_for_mt50_are_checked(project):
     add_method(project, "paco-typo", "extends: paco\nmt50: {num_set: 20}\n")
-    with pytest.raises(UserError, match="mt50 changes 'num_set'"):
+    with pytest.raises(
+        UserError, match=r"paco-typo\.yaml: mt50: unknown key 'num_set'; did you mean 'num_sets'"
+    ):
         resolve_network("paco-typo", "mt10")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("network: {type: mlp}\nmt50: {match_parameters_of: 3}", "mt50: unknown key 'match_parameters_of'"),
+        ("network: {type: mlp}\nmt50: {matched: 3}", "mt50: unknown key 'matched'; valid: hidden_dim, inner"),
+        ("network: {type: mlp}\nmt50: {type: 3}", "mt50: unknown key 'type'"),
+        ("extends: care\nmt50: {embeddings_file: 3}", "mt50: unknown key 'embeddings_file'"),
+        ("extends: care\nmt50: {task_embeddings: 3}", "mt50: unknown key 'task_embeddings'"),
+        ("extends: paco\nmt50: {num_sets: 0}", "'mt50.num_sets': input should be greater than 0"),
+        ("extends: paco\nmt50: {num_sets: true}", "'mt50.num_sets': input should be a valid integer"),
+        (
+            "extends: paco\nmt50: {num_sets: 257}",
+            "mt50: 'num_sets': input should be less than or equal to 256",
+        ),
+        ("extends: moore\nmt50: {hidden_dim: 3}", "mt50: num_experts .4. must not exceed hidden_dim"),
+    ],
+)
+def test_what_changes_on_mt50_is_checked_as_the_file_is_read(project, text, says):
+    add_method(project, "on-mt50", text)
+    with pytest.raises(UserError, match=f"on-mt50.yaml: {says}") as error:
+        load_method("on-mt50")
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_matching_in_a_circle_is_refused(project):
+    add_method(project, "itself", "network: {type: mlp, match_parameters_of: itself}\n")
+    add_method(project, "one", "network: {type: mlp, match_parameters_of: other}\n")
+    add_method(project, "other", "network: {type: mlp, match_parameters_of: one}\n")
+    for name in ("itself", "one", "other"):
+        with pytest.raises(UserError, match=f"{name}.yaml: 'match_parameters_of' .* not in a circle"):
+            resolve_network(name, "mt10")
+
+
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        ("{hidden_dim: 3}", "key 'network.type' is missing; valid: care, .*soft-modularization"),
+        ("{type: mlpp}", "'network.type': unknown type 'mlpp'; did you mean 'mlp'"),
+        (
+            "{type: mlp, match: d2r}",
+            "unknown key 'network.mlp.match'; valid: hidden_dim, inner_dim, match_para",
+        ),
+        ("{type: mlp, matchd: d2r}", "unknown key 'network.mlp.matchd'; (?!did you mean 'matched')"),
+    ],
+)
+def test_hints_name_what_a_file_may_say(project, network, says):
+    add_method(project, "unclear", f"network: {network}\n")
+    with pytest.raises(UserError, match=f"unclear.yaml: {says}"):
+        load_method("unclear")
+
+
+def test_a_size_that_only_the_scale_sets_is_the_scales_fault(project):
+    sizes = {"num_modules": 6}
+    assert resolve_network("d2r", "mt10", sizes=sizes).num_modules == 6
+    with pytest.raises(UserError, match=r"d2r-layer.yaml with the scale's network sizes \(num_modules\)"):
+        resolve_network("d2r-layer", "mt10", sizes=sizes)
 
 
 def test_another_method_may_be_matched(project):
