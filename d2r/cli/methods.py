@@ -48,16 +48,17 @@ def _counts(method: dict[str, Any]) -> list[int]:
 
 def describe_methods() -> list[dict[str, Any]]:
     """Id, kind, title, source, summary, deviations and parameter counts of every method, D2R's variants first."""
-    from d2r.networks.registry import count_parameters
+    from d2r.networks.registry import check_size, count_parameters
 
     described = []
     for method in sorted(
         (load_method(name) for name in method_ids()), key=lambda m: (m.kind != "variant", m.id)
     ):
-        parameters = {
-            suite: count_parameters(resolve_network(method.id, suite), tasks)._asdict()
-            for suite, tasks in TASKS.items()
-        }
+        parameters = {}
+        for suite, tasks in TASKS.items():
+            network = resolve_network(method.id, suite)
+            check_size(network, tasks, method.id)
+            parameters[suite] = count_parameters(network, tasks)._asdict()
         described.append(
             {
                 "id": method.id,

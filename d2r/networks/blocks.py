@@ -122,7 +122,7 @@ def normal(shape: tuple[int, ...], generator: torch.Generator) -> nn.Parameter:
 def he_normal(shape: tuple[int, ...], generator: torch.Generator) -> nn.Parameter:
     """Return weights [..., inputs] of variance 2/inputs, normal up to two standard deviations, in float32."""
     weight = nn.init.trunc_normal_(torch.empty(shape), a=-2.0, b=2.0, generator=generator)
-    return nn.Parameter(weight * math.sqrt(2.0 / shape[-1]) / DEVIATION_WITHIN_TWO)
+    return nn.Parameter(weight.mul_(math.sqrt(2.0 / shape[-1])).div_(DEVIATION_WITHIN_TWO))
 
 
 def linear_chain(ensemble: int, sizes: tuple[int, ...], generator: torch.Generator) -> nn.ModuleList:

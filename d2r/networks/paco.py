@@ -67,8 +67,8 @@ class PacoNetwork(Network):
     def _parameter_sets(self, layer: GroupLinear) -> GroupLinear:
         """Turn a single linear map into K identical ones."""
         for name, parameter in list(layer.named_parameters()):
-            repeated = parameter.detach().repeat(1, self.config.num_sets, *[1] * (parameter.dim() - 2))
-            setattr(layer, name, nn.Parameter(repeated))
+            shape = (self.ensemble, self.config.num_sets, *parameter.shape[2:])
+            setattr(layer, name, nn.Parameter(torch.empty(shape).copy_(parameter.detach())))
         return layer
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:

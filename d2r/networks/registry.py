@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from d2r.config.networks import MatchableConfig, NetworkConfig
 from d2r.errors import UserError
@@ -24,6 +27,9 @@ from d2r.networks.soft_modularization import SoftModularizationNetwork
 
 OBSERVATION_DIM = 39
 ACTION_DIM = 4
+
+MOST_PARAMETERS = 250_000_000
+"""Of one network. Training keeps eleven numbers for each (an actor's and two critics' weights, moments, targets): 11 GB."""
 
 ARCHITECTURES: dict[str, Any] = {
     "routed": RoutedNetwork,
@@ -110,13 +116,43 @@ def _with_matching_width(
 
 def _count(config: NetworkConfig, ends: _Ends, num_tasks: int) -> int:
     """Learned parameters of one network."""
-    network = _build(config, ends, num_tasks, 1, torch.Generator())
+    with _ShapesOnly():
+        network = _build(config, ends, num_tasks, 1, torch.Generator())
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def count_parameters(config: NetworkConfig, num_tasks: int) -> ParameterCount:
-    """Count learned parameters, by building both networks once.
+class _ShapesOnly(TorchFunctionMode):
+    """What is built under it has parameters of the right shapes that take no memory.
 
-    On PyTorch's meta device this would take no memory and, with the imports that it sets off, seconds more.
+    Only the makers of parameters go to PyTorch's meta device, and what would fill them in place does nothing: all
+    else that networks do while they are built would set off imports of seconds there.
     """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type], args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func in (torch.empty, torch.full, torch.zeros):
+            return func(*args, **{**(kwargs or {}), "device": "meta"})
+        fills = func.__name__.endswith("_") and not func.__name__.endswith("__")
+        if fills and isinstance(args[0], Tensor) and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+def count_parameters(config: NetworkConfig, num_tasks: int) -> ParameterCount:
+    """Count learned parameters, without memory for them."""
     return ParameterCount(_count(config, ACTOR, num_tasks), _count(config, CRITIC, num_tasks))
+
+
+def check_size(config: NetworkConfig, num_tasks: int, method: str) -> None:
+    """Refuse networks that would be too large to build.
+
+    Raises:
+        UserError: if the method's actor or one of its critics would have more parameters than are allowed.
+    """
+    count = max(count_parameters(config, num_tasks))
+    if count > MOST_PARAMETERS:
+        raise UserError(
+            f"method '{method}': a network of {count:,} parameters on {num_tasks} tasks, where at most "
+            f"{MOST_PARAMETERS:,} are allowed; choose smaller sizes"
+        )

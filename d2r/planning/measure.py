@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from d2r.config import RunConfig
+from d2r.networks.registry import check_size
 from d2r.planning.rates import Rates
 from d2r.training.loop import Machine, Run
 from d2r.training.rundir import RunFolders
@@ -20,7 +21,12 @@ MEASURE_SECONDS = 0.5
 
 
 def measure(config: RunConfig) -> Rates:
-    """Take a few steps and updates of this very run in a temporary folder, with one thread."""
+    """Take a few steps and updates of this very run in a temporary folder, with one thread.
+
+    Raises:
+        UserError: if its networks are too large to build.
+    """
+    check_size(config.network, config.num_tasks, config.method)
     torch.set_num_threads(1)
     acting_only = config.budget.model_copy(update={"warmup_steps": config.budget.steps})
     config = config.model_copy(update={"budget": acting_only})

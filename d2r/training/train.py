@@ -13,6 +13,7 @@ import torch
 from d2r.config import RunConfig
 from d2r.envs.workers import WorkerDied
 from d2r.errors import RunFailure, UserError
+from d2r.networks.registry import check_size
 from d2r.training.loop import Machine, NumbersWentWrong, Run, name_of
 from d2r.training.memory import keep_freed_memory
 from d2r.training.rundir import Lock, NotThisRun, RunFolders
@@ -38,10 +39,11 @@ def train(
         Exit status: 0 finished, 143 or 130 stopped by a signal with a checkpoint.
 
     Raises:
-        UserError: another process works on the run, its folders cannot be written or used, or what lies in them
-        must not be replaced.
+        UserError: the networks are too large, another process works on the run, its folders cannot be written or
+        used, or what lies in them must not be replaced.
         RunFailure: numbers went wrong, a worker died, or the disk is full; the last good checkpoint stands.
     """
+    check_size(config.network, config.num_tasks, config.method)
     folders = RunFolders(results, config)
     folders.create()
     with Lock(folders.state), StopRequest() as stop:

@@ -8,9 +8,10 @@ import shutil
 import pytest
 import torch
 
+from d2r.cli.main import main
 from d2r.config import load_method, load_scale, project_root, resolve_network, resolve_run
 from d2r.errors import UserError
-from d2r.networks.registry import build_actor
+from d2r.networks.registry import build_actor, count_parameters
 
 from .test_baseline_mechanisms import mt10_embeddings
 
@@ -140,3 +141,34 @@ def test_another_method_may_be_matched(project):
     add_method(project, "moore-sized", "network: {type: multihead, match_parameters_of: moore}\n")
     matched = resolve_network("moore-sized", "mt50").matched
     assert matched.num_experts == 6
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        "{type: independent, hidden_dim: 65536}",
+        "{type: paco, num_sets: 256, hidden_dim: 65536}",
+        "{type: mlp, num_layers: 256, hidden_dim: 60000}",
+        "{type: routed-layer, num_modules: 256, module_dim: 65536}",
+        "{type: soft-modularization, num_layers: 256, modules_per_layer: 256}",
+    ],
+)
+def test_a_network_too_large_to_build_is_refused_before_it_is_built(project, network, monkeypatch, capsys):
+    add_method(project, "too-large", f"network: {network}\n")
+    monkeypatch.setattr("d2r.cli.methods.method_ids", lambda: ("too-large",))
+    results = project / "results"
+    train = ["train", "--benchmark", "mt10-rand", "--method", "too-large", "--seed", "1", "--scale", "paper"]
+    for command in (["methods"], [*train, "--results", str(results)]):
+        assert main(command) == 2
+        err = capsys.readouterr().err
+        assert len(err.splitlines()) == 1
+        assert "method 'too-large'" in err
+        assert "at most 250,000,000" in err
+    assert not results.exists()
+
+
+@pytest.mark.parametrize("method", ["care", "d2r", "d2r-layer", "d2r-random-route", "paco", "softmod-deep"])
+def test_counting_without_memory_agrees_with_what_is_built(method):
+    network = resolve_network(method, "mt10")
+    built = build_actor(network, 10, torch.Generator())
+    assert count_parameters(network, 10).actor == sum(parameter.numel() for parameter in built.parameters())
