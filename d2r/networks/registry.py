@@ -29,7 +29,8 @@ OBSERVATION_DIM = 39
 ACTION_DIM = 4
 
 MOST_PARAMETERS = 250_000_000
-"""Of one network. Training keeps eleven numbers for each (an actor's and two critics' weights, moments, targets): 11 GB."""
+"""Of one network. Training keeps eleven numbers for each, 11 GB: weights and two moments of the actor and of both
+critics, and the critics' targets."""
 
 ARCHITECTURES: dict[str, Any] = {
     "routed": RoutedNetwork,
