@@ -17,26 +17,38 @@ def read_task_embeddings(path: Path, suite: str) -> tuple[tuple[float, ...], ...
     suites are ignored.
 
     Raises:
-        UserError: if the file is not such an object, lacks a task, or its vectors differ in length or hold
-            anything but numbers within the range of float32, in which networks compute.
+        UserError: if the file is not such an object, lacks a task or names one twice, or its vectors are empty,
+            differ in length or hold anything but numbers within the range of float32, in which networks compute.
     """
     # Imported here because it loads Meta-World, which only this option needs.
     from d2r.envs.tasks import parse_benchmark  # noqa: PLC0415
 
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; 'embeddings_file' must name a JSON file")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each)
+    except _GivenTwice as twice:
+        raise UserError(f"{path}: {twice}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({(str(error).splitlines() or ['?'])[0]})") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected an object of task name -> list of numbers at the top")
+    if not data:
+        raise UserError(f"{path}: the object is empty; give each task's name a list of numbers")
     vectors: list[tuple[float, ...]] = []
     for task in parse_benchmark(f"{suite}-rand").task_names:
         name = task.rsplit("-v", 1)[0]
+        if task in data and name in data:
+            raise UserError(
+                f"{path}: both '{name}' and '{task}' are given, which are one task; keep one of them"
+            )
         key = task if task in data else name
         if key not in data:
             raise UserError(f"{path}: no embedding of task '{name}'; {nearest(name, data)}")
         vector = data[key]
-        if not isinstance(vector, list) or not vector or not all(_fits_float32(number) for number in vector):
+        if vector == []:
+            raise UserError(f"{path}: the embedding of '{key}' is empty; it must have at least one number")
+        if not isinstance(vector, list) or not all(_fits_float32(number) for number in vector):
             raise UserError(
                 f"{path}: the embedding of '{key}' must be a list of finite numbers within the range of float32"
             )
@@ -47,6 +59,19 @@ def read_task_embeddings(path: Path, suite: str) -> tuple[tuple[float, ...], ...
             )
         vectors.append(tuple(float(number) for number in vector))
     return tuple(vectors)
+
+
+class _GivenTwice(Exception):
+    """A key of an object is given twice."""
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _GivenTwice(f"key '{key}' is given twice; keep one of them")
+        found[key] = value
+    return found
 
 
 def _fits_float32(number: object) -> bool:

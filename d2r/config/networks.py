@@ -187,6 +187,12 @@ class CareConfig(NetworkBase):
     task_embeddings: tuple[tuple[float, ...], ...] | None = None
     """The content of that file in task order, filled in when a run is resolved."""
 
+    @model_validator(mode="after")
+    def _file_has_a_name(self) -> CareConfig:
+        if self.embeddings_file is not None and not self.embeddings_file.strip():
+            raise ValueError("embeddings_file is empty; name a JSON file, or null for learned embeddings")
+        return self
+
 
 class PacoConfig(NetworkBase):
     """Networks that are combinations of K shared parameter sets."""

@@ -98,7 +98,13 @@ def test_embeddings_file_is_read_in_task_order(tmp_path):
         (lambda data: data.update(push=[1.0, 2.0, True]), "'push' must be a list of finite numbers"),
         (lambda data: data.update(push="RoBERTa"), "'push' must be a list of finite numbers"),
         (lambda data: data.update(push=None), "'push' must be a list of finite numbers"),
-        (lambda data: data.update({"push-v3": None}), "'push-v3' must be a list of finite numbers"),
+        (
+            lambda data: data.update({"push-v3": data.pop("push") and None}),
+            "'push-v3' must be a list of finite numbers",
+        ),
+        (lambda data: data.update({"push-v3": data["push"]}), "both 'push' and 'push-v3' are given"),
+        (lambda data: data.update(push=[]), "'push' is empty"),
+        (lambda data: data.clear(), "the object is empty"),
     ],
 )
 def test_unfit_embeddings_are_refused_by_name(tmp_path, change, message):
@@ -112,6 +118,18 @@ def test_the_largest_numbers_of_float32_are_embeddings(tmp_path):
     largest = torch.finfo(torch.float32).max
     data = mt10_embeddings() | {"push": [largest, -largest, 3]}
     assert read_task_embeddings(write_embeddings(tmp_path, data), "mt10")[1] == (largest, -largest, 3.0)
+
+
+def test_an_embedding_given_twice_is_refused(tmp_path):
+    path = tmp_path / "embeddings.json"
+    path.write_text('{"reach": [1.0], "reach": [2.0]}')
+    with pytest.raises(UserError, match=r"embeddings\.json: key 'reach' is given twice"):
+        read_task_embeddings(path, "mt10")
+
+
+def test_a_folder_is_no_embeddings_file(tmp_path):
+    with pytest.raises(UserError, match="is a folder; 'embeddings_file' must name a JSON file"):
+        read_task_embeddings(tmp_path, "mt10")
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "not json", ""])

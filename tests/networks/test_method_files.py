@@ -115,6 +115,7 @@ def test_matching_in_a_circle_is_refused(project):
 @pytest.mark.parametrize(
     ("network", "says"),
     [
+        ("{type: care, embeddings_file: ''}", "'network.care': embeddings_file is empty; name a JSON file"),
         ("{hidden_dim: 3}", "key 'network.type' is missing; valid: care, .*soft-modularization"),
         ("{type: mlpp}", "'network.type': unknown type 'mlpp'; did you mean 'mlp'"),
         (
