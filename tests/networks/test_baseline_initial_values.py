@@ -58,19 +58,18 @@ def default_of_pytorch(layer):
 
 
 def he(layer):
-    """``paco.py``: hidden weights are drawn as ALF draws them, normal of variance 2/inputs, with biases 0."""
-    assert_deviation(layer.weight, math.sqrt(2 / layer.weight.shape[-1]), kurtosis=3.0)
+    """``paco.py``: hidden weights are drawn as ALF draws them, normal of variance 2/inputs and cut, with biases 0."""
+    deviation = math.sqrt(2 / layer.weight.shape[-1])
+    assert_deviation(layer.weight, deviation, kurtosis=3.0)
+    assert layer.weight.abs().max() < 2.3 * deviation, (
+        "cut at two deviations of what is drawn, 2.27 of what is left"
+    )
     assert not layer.bias.any()
 
 
 def stated(method, part):
     """The rule for a part of a method's network."""
-    if part in (
-        "head",
-        "heads",
-        "logits",
-        "gates",
-    ):  # logits, gates: "start near zero", "near uniform (+-3e-3)"
+    if part in ("head", "heads", "logits", "gates"):  # of the latter two: "start near zero", "near uniform"
         return official_output
     return {("moore", "experts"): default_of_pytorch, ("paco", "hidden"): he}.get(
         (method, part), official_hidden

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import pytest
 import torch
@@ -147,17 +146,6 @@ def test_paco_sets_start_identical_and_weights_do_not():
             assert torch.equal(parameter, parameter[:, :1].expand_as(parameter))
     assert actor.composition.shape == (1, 10, 5)
     assert 0.6 < actor.composition.std() < 1.4
-
-
-def test_paco_hidden_layers_keep_the_size_of_a_signal():
-    actor = build_actor(resolve_network("paco", "mt10"), 10, generator())
-    for layer in actor.hidden:
-        deviation = math.sqrt(2 / layer.weight.shape[-1])
-        assert layer.weight.std().item() == pytest.approx(deviation, rel=0.02)
-        assert layer.weight.abs().max() < 2.3 * deviation, (
-            "cut at two standard deviations of the uncut distribution"
-        )
-        assert not layer.bias.any()
 
 
 def paco_critics(**changes):
