@@ -17,6 +17,20 @@ RECOMPILE_LIMIT = 64
 """How often one function may be compiled anew: a growing network has another size after each module."""
 
 
+MOST_THREADS = 256
+"""More than any product here can use; far more would only fail to start."""
+
+
+def check_threads(threads: int) -> None:
+    """Refuse a number of threads that torch cannot run with.
+
+    Raises:
+        UserError: if it is not from 1 to :data:`MOST_THREADS`.
+    """
+    if not 1 <= threads <= MOST_THREADS:
+        raise UserError(f"--threads {threads}: must be from 1 to {MOST_THREADS}")
+
+
 def prepare(execution: Execution, device: str) -> None:
     """Check device and execution, and set what holds for the whole process.
 

@@ -24,7 +24,7 @@ import torch
 
 from d2r.algorithms import execution as options
 from d2r.algorithms.execution import PLAIN, Execution
-from d2r.algorithms.prepare import prepare
+from d2r.algorithms.prepare import check_threads, prepare
 from d2r.algorithms.recorded import WARM_UPS
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import MultiTaskSAC
@@ -32,7 +32,13 @@ from d2r.config import RunConfig, load_scale, resolve_run
 from d2r.errors import UserError
 from d2r.networks.base import Network
 from d2r.networks.compute import dense_multiply_adds
-from d2r.networks.registry import ACTION_DIM, OBSERVATION_DIM, build_actor, build_critics
+from d2r.networks.registry import (
+    ACTION_DIM,
+    OBSERVATION_DIM,
+    build_actor,
+    build_critics,
+    check_size,
+)
 from d2r.training import provenance
 from d2r.training.memory import keep_freed_memory
 
@@ -66,7 +72,12 @@ def with_batch(config: RunConfig, batch_per_task: int | None) -> RunConfig:
 def build_setting(
     config: RunConfig, transitions: int = 4000, execution: Execution = PLAIN, device: str = "cpu"
 ) -> Setting:
-    """Build what an update needs; routes in the replay are drawn by the actor itself."""
+    """Build what an update needs; routes in the replay are drawn by the actor itself.
+
+    Raises:
+        UserError: if the networks would be too large to build.
+    """
+    check_size(config.network, config.num_tasks, config.method)
     generator = torch.Generator().manual_seed(0)
     actor = build_actor(config.network, config.num_tasks, generator).to(device)
     critics = build_critics(config.network, config.num_tasks, generator).to(device)
@@ -147,11 +158,11 @@ def measure(
     """Measure updates and square products in turns; the result is what ``d2r bench learner --json`` prints.
 
     Raises:
-        UserError: if threads or rounds are not positive.
+        UserError: if threads or rounds are impossible.
     """
-    for name, value in (("threads", threads), ("rounds", rounds)):
-        if value <= 0:
-            raise UserError(f"{name} is {value}: must be positive")
+    check_threads(threads)
+    if rounds <= 0:
+        raise UserError(f"rounds is {rounds}: must be positive")
     torch.set_num_threads(threads)
     keep_freed_memory()
     setting = build_setting(config, execution=execution, device=device)

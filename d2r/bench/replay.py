@@ -14,7 +14,7 @@ import torch
 from d2r.algorithms.replay import Replay
 from d2r.config import RunConfig, load_scale, resolve_run
 from d2r.errors import UserError
-from d2r.networks.registry import ACTION_DIM, OBSERVATION_DIM, build_actor
+from d2r.networks.registry import ACTION_DIM, OBSERVATION_DIM, build_actor, check_size
 
 
 def resident_bytes() -> int:
@@ -43,7 +43,12 @@ def fill(replay: Replay, num_tasks: int) -> None:
 
 
 def measure(config: RunConfig, rounds: int) -> dict[str, Any]:
-    """Fill a replay of the scale's capacity and sample from it; what ``d2r bench replay --json`` prints."""
+    """Fill a replay of the scale's capacity and sample from it; what ``d2r bench replay --json`` prints.
+
+    Raises:
+        UserError: if rounds are not positive, or the actor whose routes are stored would be too large to build.
+    """
+    check_size(config.network, config.num_tasks, config.method)
     if rounds <= 0:
         raise UserError(f"rounds is {rounds}: must be positive")
     torch.set_num_threads(1)

@@ -22,13 +22,14 @@ from typing import Any
 import torch
 
 from d2r.algorithms import execution as options
-from d2r.algorithms.prepare import prepare
+from d2r.algorithms.prepare import check_threads, prepare
 from d2r.algorithms.recorded import WARM_UPS
 from d2r.bench.learner import SQUARES, SquareProducts, floor_flop
 from d2r.config import RunConfig, load_scale, resolve_run
 from d2r.config.networks import MlpConfig
 from d2r.errors import UserError
 from d2r.evaluation.success import evaluate
+from d2r.networks.registry import check_size
 from d2r.training import provenance
 from d2r.training.loop import Machine, Run
 from d2r.training.memory import keep_freed_memory
@@ -58,6 +59,7 @@ def light(benchmark: str) -> RunConfig:
 
 def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dict[str, Any]:
     """Run the loop for ``warmup`` vector steps without updates, a few with them, then ``steps`` measured."""
+    check_size(config.network, config.num_tasks, config.method)
     torch.set_num_threads(machine.threads)
     keep_freed_memory()
     budget = config.budget
@@ -133,9 +135,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    for name in ("threads", "steps"):
-        if getattr(args, name) <= 0:
-            raise UserError(f"{name} is {getattr(args, name)}: must be positive")
+    check_threads(args.threads)
+    if args.steps <= 0:
+        raise UserError(f"steps is {args.steps}: must be positive")
     execution = options.chosen(args)
     prepare(execution, args.device)
     result: dict[str, Any] = {}

@@ -59,8 +59,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename is not None else ""
         print(f"d2r: error: {where}{error.strerror or error}; give another path", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        print(
+            "d2r: error: not enough memory for this; choose smaller sizes, a smaller batch or less in parallel",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    """Whether Python, or torch by one of its own words for it, could not get memory."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def _run(argv: list[str]) -> int:

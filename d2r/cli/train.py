@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Resolve the run and train it."""
-    from d2r.algorithms.prepare import prepare
+    from d2r.algorithms.prepare import check_threads, prepare
     from d2r.training.loop import Machine
     from d2r.training.train import train
 
@@ -42,8 +42,7 @@ def run(args: argparse.Namespace) -> int:
     overrides = {} if args.steps is None else {"steps": args.steps}
     config = resolve_run(scale, args.benchmark, args.method, args.seed, overrides)
     results = args.results if args.results is not None else project_root() / "results" / scale.id
-    if args.threads < 1:
-        raise UserError(f"--threads {args.threads}: must be at least 1")
+    check_threads(args.threads)
     if not 0 <= args.workers <= config.num_tasks:
         raise UserError(
             f"--workers {args.workers}: must be from 0 to the number of tasks, {config.num_tasks}"

@@ -113,6 +113,7 @@ TRAIN = ["train", "--benchmark", "mt10-rand", "--method", "d2r", "--seed", "1"]
         ([*TRAIN, "--scale", "smoek"], "did you mean 'smoke'"),
         ([*TRAIN, "--steps", "-5"], "'steps'"),
         ([*TRAIN, "--threads", "0"], "--threads 0"),
+        ([*TRAIN, "--threads", "1000"], "from 1 to 256"),
         ([*TRAIN, "--device", "tpu"], "cpu or cuda"),
         ([*TRAIN, "--workers", "-1"], "workers"),
         (["train", "--benchmark", "mt10-rand", "--method", "d2r", "--seed", "one"], "--seed"),
