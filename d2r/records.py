@@ -36,9 +36,28 @@ def malformed(record: Mapping[str, Any]) -> str | None:
             return key
     if not all(isinstance(version, str) for version in record["packages"].values()):
         return "packages"
+    earlier = record.get("earlier", [])
+    if not isinstance(earlier, list) or not all(isinstance(process, dict) for process in earlier):
+        return "earlier"
     if record["status"] == "failed" and "message" not in (record["failure"] or {}):
         return "failure"
     return None
+
+
+def processes(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what a run's record says of each process that trained it: source, packages and machine, in order.
+
+    A run that was interrupted has several. Records from before they were kept name the last one only, and what else
+    is no list of objects is left to :func:`malformed`.
+    """
+    earlier = record.get("earlier")
+    known = earlier if isinstance(earlier, list) else []
+    return [*(process for process in known if isinstance(process, dict)), record]
+
+
+def made_from_changed_sources(record: Mapping[str, Any]) -> bool:
+    """Whether any process of a run used sources that were not committed."""
+    return any(process.get("dirty") for process in processes(record))
 
 
 def is_unchanged(content: bytes, record: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ import pandas as pd
 from d2r.config import RunKey, load_scale, plan_runs, scale_ids
 from d2r.errors import UserError
 from d2r.files import read_bytes, replacing
-from d2r.records import is_unchanged, malformed
+from d2r.records import is_unchanged, made_from_changed_sources, malformed
 
 KEY = ("scale", "benchmark", "method", "seed", "protocol")
 RUN_COLUMNS = (
@@ -160,7 +160,7 @@ def _run_row(folder: Path, about: dict[str, Any], evaluation: pd.DataFrame) -> d
             f"{name} {version}" for name, version in sorted(about.get("packages", {}).items())
         ),
         "commit": about.get("commit", ""),
-        "dirty": about.get("dirty", ""),
+        "dirty": made_from_changed_sources(about) or about.get("dirty", ""),
         "resumes": about.get("resumes", 0),
         "choices": hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12],
     }

@@ -17,6 +17,7 @@ from d2r.errors import UserError
 from d2r.files import replacing
 from d2r.planning.layout import POLICIES, POLICY, RUN_RECORD, RUNS
 from d2r.planning.progress import read_record
+from d2r.records import made_from_changed_sources
 from d2r.release.manifest import (
     MANIFEST,
     Entry,
@@ -164,7 +165,7 @@ def _candidate(folder: Path, scale: Scale, results: Path) -> Candidate:
         place,
         (RUN_RECORD, *record["outputs"]),
         record["status"] == "failed",
-        bool(record.get("dirty")),
+        made_from_changed_sources(record),
     )
 
 

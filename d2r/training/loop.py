@@ -45,8 +45,8 @@ class Machine:
     """Where and how a run runs; all but ``workers`` may change last bits, ``execution`` also precision.
 
     None of it is part of the run's configuration. A run that is resumed on another device or with other threads
-    or workers goes on with them, and its record names those of the process that ended it; ``execution`` must
-    be the checkpoint's.
+    or workers goes on with them, and its record names those of the process that ended it, and as ``earlier`` those
+    of the ones before; ``execution`` must be the checkpoint's.
     """
 
     workers: int = 0
@@ -101,11 +101,24 @@ class Run:
         self.step = self.updates = self.resumes = 0
         self.evaluated, self.checkpointed = 0, -1
         self.started = provenance.now()
-        self.source = provenance.source_state(project_root())
+        self.process = self._describe_process()
+        self.earlier: list[dict[str, Any]] = []
         self.success: float | None = None
         self.final: Evaluation | None = None
         self.observations = self._begin()
         self.reporter = Reporter(name_of(config), config.budget.steps, folders.state, self.started, self.step)
+
+    def _describe_process(self) -> dict[str, Any]:
+        """Source, packages and machine of this process, as the record states them."""
+        return {
+            "packages": provenance.package_versions(),
+            **provenance.source_state(project_root()),
+            "cpu": provenance.cpu(),
+            "gpu": provenance.gpu(self.machine.device),
+            "threads": self.machine.threads,
+            "workers": self.machine.workers,
+            "device": self.machine.device,
+        }
 
     def close(self) -> None:
         """Give back the environments' processes."""
@@ -160,6 +173,8 @@ class Run:
         self.checkpointed = self.step
         self.success, self.started = state["success"], state["started"]
         self.resumes = state["resumes"] + 1
+        # older checkpoints do not say where they come from
+        self.earlier = [*state.get("earlier", []), {"until_step": self.step, **state.get("process", {})}]
         environment = json.loads(state["environment"])
         environment["actions"] = state["environment_actions"].numpy()
         environment["simulator_exceptions"] = np.array(environment["simulator_exceptions"])
@@ -195,6 +210,8 @@ class Run:
             "success": self.success,
             "started": self.started,
             "resumes": self.resumes,
+            "process": self.process,
+            "earlier": self.earlier,
             "environment": json.dumps(environment),
             "environment_actions": actions,
             "execution": asdict(self.machine.execution),
@@ -364,17 +381,12 @@ class Run:
             "config_hash": self.folders.hash,
             "steps": self.step,
             "updates": self.updates,
-            "packages": provenance.package_versions(),
-            **self.source,
-            "cpu": provenance.cpu(),
-            "gpu": provenance.gpu(self.machine.device),
-            "threads": self.machine.threads,
-            "workers": self.machine.workers,
-            "device": self.machine.device,
+            **self.process,
             "execution": asdict(self.machine.execution),
             "started": self.started,
             "ended": provenance.now(),
             "resumes": self.resumes,
+            "earlier": self.earlier,
             "parameters": count_parameters(self.config.network, self.config.num_tasks)._asdict(),
             "simulator_exceptions": int(self.env.simulator_exceptions.sum()),
             "failure": failure,

@@ -25,6 +25,7 @@ from d2r.envs.tasks import parse_benchmark
 from d2r.errors import UserError
 from d2r.evaluation.again import check_output, load_actor, read_run
 from d2r.planning.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS
+from d2r.records import made_from_changed_sources, processes
 from d2r.release.manifest import MANIFEST, check_manifest
 from d2r.verify.golden import TOLERANCE, verify_file
 
@@ -330,8 +331,8 @@ def _text(path: Path) -> str:
 
 def _source(artifact: Artifact) -> Line:
     """Which source made the runs, and on which machines."""
-    commits = sorted({str(run.record.get("commit")) for run in artifact.runs})
-    dirty = [run.name for run in artifact.runs if run.record.get("dirty")]
+    commits = sorted({str(part.get("commit")) for run in artifact.runs for part in processes(run.record)})
+    dirty = [run.name for run in artifact.runs if made_from_changed_sources(run.record)]
     cpus = sorted({str(run.record["cpu"].get("model")) for run in artifact.runs})
     said = f"commit {_some(commit[:12] for commit in commits)} on {_some(cpus)}"
     if dirty:

@@ -110,12 +110,12 @@ class Training:
         files = {path.name: path.read_bytes() for path in self.published.iterdir()}
         record = json.loads(files.pop("run.json"))
         del files["timing.csv"], record["outputs"]["timing.csv"]
-        for name in ("started", "ended", "resumes", "workers", "sha256"):
+        for name in ("started", "ended", "resumes", "earlier", "workers", "sha256"):
             del record[name]
         (last,) = self.state.glob("*/state-*.pt")
         state = torch.load(last, weights_only=True)
         del state["tidy"]["timing.csv"]
-        for name in ("started", "resumes"):
+        for name in ("started", "resumes", "earlier", "process"):
             del state[name]
         return {"files": files, "record": record, "state": state}
 

@@ -19,7 +19,7 @@ from d2r.training.train import train
 STATED = {
     "schema", "scale", "benchmark", "method", "seed", "protocol", "status", "config", "config_hash", "steps", "updates",
     "packages", "commit", "dirty", "image", "cpu", "gpu", "threads", "workers", "device", "execution",
-    "started", "ended", "resumes", "parameters", "simulator_exceptions", "failure", "outputs", "sha256",
+    "started", "ended", "resumes", "earlier", "parameters", "simulator_exceptions", "failure", "outputs", "sha256",
 }  # fmt: skip
 
 

@@ -164,6 +164,9 @@ def test_a_run_is_not_resumed_under_another_execution(
     (path,) = tmp_path.glob("runs/*/*/*/run.json")
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["resumes"] == 1
+    (first,) = record["earlier"]
+    assert (first["until_step"], first["threads"], record["threads"]) == (30, 1, 2)
+    assert first["commit"] == record["commit"]
     assert record["execution"] == {"compile": False, "graph": False, "autocast": "none", "tf32": False}
     assert record["config_hash"] == config_hash(config)
 

@@ -177,6 +177,8 @@ def test_a_record_that_was_forged_whole_is_held_against_pins_configuration_and_b
         ({"packages": {"torch": ["2.13.0"]}}, "packages"),
         ({"cpu": "x86"}, "cpu"),
         ({"outputs": []}, "outputs"),
+        ({"earlier": 1}, "earlier"),
+        ({"earlier": ["a1b2c3"]}, "earlier"),
     ],
 )
 def test_a_sealed_record_of_another_form_is_damaged(
@@ -187,6 +189,21 @@ def test_a_sealed_record_of_another_form_is_damaged(
     assert status == 1
     assert lines["runs"][0] == "FAIL"
     assert f"run.json: '{key}' is missing or not what training writes" in lines["runs"][1]
+
+
+def test_sources_of_every_process_that_trained_a_run_are_named(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run may begin on changed sources and be resumed on clean ones."""
+    last = {"commit": "b" * 40, "dirty": False}
+    begun = {"until_step": 30, "commit": "a" * 40, "dirty": True}
+    results = world.copy_of_run("run.json", record_bytes(world.record() | last | {"earlier": [begun]}))
+    status, lines = verdicts(results, capsys)
+    assert status == 0, lines
+    verdict, detail = lines["source"]
+    assert verdict == "note"
+    assert f"commit {'a' * 12}, {'b' * 12}" in detail
+    assert "made from changed sources" in detail
 
 
 @pytest.mark.parametrize(
