@@ -39,20 +39,30 @@ PROTOCOL = Protocol(
     time_limit="bootstrap",
     evaluation_episodes=1,
 )
-STEPS, WARMUP, BATCH = 11_000, 1_000, 32
-EVALUATE_FROM, EVALUATE_EVERY = 8_500, 500
-"""The last quarter of the updates, over which a trained method's return is averaged: single policies waver."""
+WARMUP, BATCH = 1_000, 32
+EVALUATE_EVERY = 500
 RATES = {
     "lr_alpha": 5e-3,
     "discount": 0.95,
     "target_tau": 0.02,
     "batch_per_task": BATCH,
 }
-LEARNING_RATE = 1e-3
-LEARNING_RATES = {"softmod-shallow": 3e-3, "softmod-deep": 3e-3}
-"""Of methods that need another one: the signal of Soft Modularization is small at first, layer after layer."""
-WIDTH = 0.16
 RANDOM_EPISODES = 20
+
+
+class Trial(NamedTuple):
+    """What may differ from method to method."""
+
+    updates: int = 10_000
+    width: float = 0.16
+    learning_rate: float = 1e-3
+
+
+TRIALS = {
+    "softmod-shallow": Trial(learning_rate=3e-3),
+    "softmod-deep": Trial(updates=20_000, width=0.32),
+}
+"""Of methods that need more: the signal of Soft Modularization is small at first, layer after layer."""
 
 Policy = Callable[[Tensor], Tensor]
 
@@ -121,15 +131,20 @@ def best_fixed_action() -> Tensor:
 
 
 def trained_outcome(method: str, seed: int) -> Outcome:
-    """Train a method, narrowed, with its own switches and these rates; evaluate its mean action meanwhile."""
+    """Train a method, narrowed, with its own switches and these rates.
+
+    Its mean action is evaluated over the last quarter of the updates: single policies waver.
+    """
+    trial = TRIALS.get(method, Trial())
+    steps = WARMUP + trial.updates
     source = torch.Generator().manual_seed(seed)
-    network, tasks = resolve_network(method, "mt10", WIDTH), len(TASK_NAMES)
+    network, tasks = resolve_network(method, "mt10", trial.width), len(TASK_NAMES)
     actor, critics = build_actor(network, tasks, source), build_critics(network, tasks, source)
-    rate = LEARNING_RATES.get(method, LEARNING_RATE)
-    config = load_method(method).sac.model_copy(update=RATES | {"lr_actor": rate, "lr_critic": rate})
+    rates = {"lr_actor": trial.learning_rate, "lr_critic": trial.learning_rate}
+    config = load_method(method).sac.model_copy(update=RATES | rates)
     learner = MultiTaskSAC(actor, critics, config)
     replay = Replay(
-        STEPS, HORIZON, tasks, False, actor.route_shape if config.policy_route == "stored" else None
+        steps, HORIZON, tasks, False, actor.route_shape if config.policy_route == "stored" else None
     )
 
     @torch.no_grad()
@@ -137,8 +152,8 @@ def trained_outcome(method: str, seed: int) -> Outcome:
         return mean_action(actor(seen.view(1, 1, tasks, -1)).value[0, 0])
 
     environment, outcomes = EasyTasks(), []
-    for step in range(STEPS):
-        if step >= EVALUATE_FROM and step % EVALUATE_EVERY == 0:
+    for step in range(steps):
+        if step >= steps - trial.updates // 4 and step % EVALUATE_EVERY == 0:
             outcomes.append(evaluate(trained, 1))
         if step % HORIZON == 0:
             observation = environment.reset()
