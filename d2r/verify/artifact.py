@@ -18,7 +18,9 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from d2r.analysis.collect import collect
-from d2r.analysis.results import load_results
+from d2r.analysis.figures import write_figures
+from d2r.analysis.report import write_report
+from d2r.analysis.results import Results, load_results
 from d2r.analysis.tables import write_tables
 from d2r.config import RunConfig, RunKey, config_hash, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.envs.tasks import parse_benchmark
@@ -31,6 +33,12 @@ from d2r.verify.golden import TOLERANCE, verify_file
 
 LOCKS = ("requirements-cpu.lock", "requirements-cuda.lock")
 GOLDEN = "tests/golden"
+WRITERS: dict[str, Callable[[Results], object]] = {
+    "tables": write_tables,
+    "figures": write_figures,
+    "report": write_report,
+}
+"""Folders that come out of the collected runs, in the order in which they are written, and by what."""
 SHOWN = 3
 """How many examples a line names."""
 
@@ -357,8 +365,9 @@ def _golden(artifact: Artifact) -> Line:
 
 
 def _tables(artifact: Artifact) -> Line:
-    """The runs give the tidy files and the tables again, byte for byte."""
-    present = [name for name in ("collected", "tables") if (artifact.folder / name).is_dir()]
+    """The runs give tidy files, tables, figures and the report page again, byte for byte."""
+    derived = ("collected", *WRITERS)
+    present = [name for name in derived if (artifact.folder / name).is_dir()]
     if not present:
         return _note("no tables yet (d2r collect, d2r tables)")
     with tempfile.TemporaryDirectory() as scratch:
@@ -366,14 +375,19 @@ def _tables(artifact: Artifact) -> Line:
         again.mkdir(parents=True)
         (again / RUNS).symlink_to((artifact.folder / RUNS).absolute())
         collect(again)
-        write_tables(load_results(again))
+        results = load_results(again)
+        for name, write in WRITERS.items():
+            if name in present:
+                write(results)
         compared = 0
         for name in present:
             different = list(islice(_differences(artifact.folder / name, again / name), SHOWN + 1))
             if different:
                 return _fail(f"{_some(different)}: not what the runs give")
             compared += sum(1 for path in (again / name).rglob("*") if path.is_file())
-    return _ok(f"{compared} files of {' and '.join(present)} come out of the runs again, byte for byte")
+    said = f"{compared} files of {', '.join(present)} come out of the runs again, byte for byte"
+    absent = [name for name in derived if name not in present]
+    return _note(f"{said}; not here: {_some(absent)}") if absent else _ok(said)
 
 
 def _differences(stated: Path, again: Path) -> Iterator[str]:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load, save
 
 from d2r.analysis.collect import collect
+from d2r.analysis.report import write_report
 from d2r.analysis.results import load_results
 from d2r.analysis.tables import write_tables
 from d2r.cli.main import main
@@ -61,9 +62,21 @@ def test_a_whole_release_passes(released: Path, capsys: pytest.CaptureFixture[st
         "policies",
         "pins",
         "golden",
-        "tables",
     ):
         assert lines[check][0] == "ok", lines[check]
+    assert lines["tables"][0] == "note"
+    assert lines["tables"][1].endswith("byte for byte; not here: figures, report")
+
+
+def test_a_page_that_the_runs_do_not_give_is_found(
+    released: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = write_report(load_results(released))
+    assert verdicts(released, capsys)[1]["tables"][1].endswith("not here: figures")
+    page.write_bytes(page.read_bytes().replace(b"finished", b"finished!", 1))
+    status, lines = verdicts(released, capsys)
+    assert status == 1
+    assert lines["tables"] == ("FAIL", "report/index.html: not what the runs give")
 
 
 def test_policies_that_are_elsewhere_are_said_and_no_fault(
