@@ -36,6 +36,8 @@ def malformed(record: Mapping[str, Any]) -> str | None:
             return key
     if not all(isinstance(version, str) for version in record["packages"].values()):
         return "packages"
+    if record.get("schema") != SCHEMA:
+        return "schema"
     earlier = record.get("earlier", [])
     if not isinstance(earlier, list) or not all(isinstance(process, dict) for process in earlier):
         return "earlier"

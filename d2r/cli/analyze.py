@@ -9,6 +9,7 @@ from d2r.analysis.claims import claims_markdown
 from d2r.analysis.results import load_results
 from d2r.analysis.statistics.coverage import coverage_markdown, coverage_table
 from d2r.analysis.tables.difficulty import difficulty_table
+from d2r.config import project_root
 from d2r.errors import UserError
 
 BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
@@ -24,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--results", type=Path, required=True, help="folder of one scale, after `d2r collect`"
     )
     claims = questions.add_parser("claims", help="the claims map as Markdown (docs/claims.md)")
+    claims.add_argument(
+        "--results", type=Path, help="folder of one scale, after `d2r collect` (default: the released `lite`)"
+    )
     claims.add_argument("--output", type=Path, help="write it there instead of printing it")
     coverage = questions.add_parser(
         "coverage", help="simulate how often the printed intervals hold the truth"
@@ -41,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     if args.question == "difficulty":
         print(difficulty_table(load_results(args.results)).markdown(), end="")
     elif args.question == "claims":
-        _give(claims_markdown(), args.output)
+        folder = args.results or project_root() / "results" / "released" / "lite"
+        _give(claims_markdown(load_results(folder)), args.output)
     else:
         if args.repeats < 4:
             raise UserError(f"--repeats {args.repeats}: must be at least 4")

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from scipy.stats import binomtest
 
-from d2r.config import RunConfig, config_hash
+from d2r.config import RunConfig, RunKey, config_hash
 from d2r.config.load import parse
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import UserError
@@ -24,11 +24,15 @@ from d2r.networks.base import Network
 from d2r.networks.registry import build_actor
 from d2r.planning.layout import POLICY, policy_path
 from d2r.records import is_unchanged, malformed
+from d2r.training.metrics import number
 from d2r.training.seeding import Stream, seed_sequence
 
 
 class Again(NamedTuple):
-    """Published and new success: rates per task, their means, whether they agree, and that in words."""
+    """Published and new success: rates per task, their means, whether they agree, and that in words.
+
+    ``exact``: success and return of every episode are the published ones.
+    """
 
     tasks: list[dict[str, Any]]
     published: float
@@ -62,6 +66,9 @@ def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig]:
     config = parse(RunConfig, written, f"{path}: config")
     if config_hash(config) != stated:
         raise UserError(f"{path}: its configuration does not have the hash stated; the file has been changed")
+    for name in RunKey._fields:
+        if record[name] != written[name]:
+            raise UserError(f"{path}: '{name}' is not that of its configuration; the file has been changed")
     return record, config
 
 
@@ -115,12 +122,12 @@ def _forms(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[torch.Size, t
 def evaluate_again(folder: Path, workers: int = 0) -> Again:
     """Evaluate a published policy on the goals of its run.
 
-    The goals follow from the run's seed, so on the same kind of CPU every episode is the same as published;
-    elsewhere each task's rate should lie in the binomial interval (Clopper-Pearson, 95 % over all tasks
-    together) of the published one.
+    The goals follow from the run's seed, so on the same kind of CPU every episode is the same as published, its
+    return included; elsewhere each task's rate should lie in the binomial interval (Clopper-Pearson, 95 % over
+    all tasks together) of the published one.
 
     Raises:
-        UserError: if the folder is not a finished run with an unchanged policy.
+        UserError: if the folder is not a finished run with an unchanged policy and an evaluation of its episodes.
     """
     record, config = read_run(folder)
     if record.get("status") != "finished":
@@ -128,44 +135,68 @@ def evaluate_again(folder: Path, workers: int = 0) -> Again:
             f"{folder}: this run is '{record.get('status')}'; only a finished run can be evaluated"
         )
     actor = load_actor(folder, record, config)
-    published = _published(check_output(folder, record, "evaluation.csv"))
+    path = check_output(folder, record, "evaluation.csv")
+    published = _published(path)
     torch.set_num_threads(1)
     seed = seed_sequence(config.seed, Stream.ENVIRONMENT)
     env = MetaWorldVectorEnv(config.benchmark, config.protocol, seed, evaluation=True, workers=workers)
     try:
+        if {name: len(episodes) for name, episodes in published.items()} != dict.fromkeys(
+            env.task_names, config.evaluation_episodes
+        ):
+            raise UserError(
+                f"{path}: does not hold {config.evaluation_episodes} episodes of each task of {config.benchmark}"
+            )
         evaluation = evaluate(env, actor, config.evaluation_episodes)
     finally:
         env.close()
     assert evaluation is not None
-    if set(published) != set(env.task_names):
-        raise UserError(f"{folder / 'evaluation.csv'}: does not hold the tasks of {config.benchmark}")
     rows: list[dict[str, Any]] = []
     confidence = 1 - 0.05 / env.num_envs
     for task, name in enumerate(env.task_names):
-        before = published[name]
+        before = [episode.success for episode in published[name]]
         interval = binomtest(sum(before), len(before)).proportion_ci(confidence, method="exact")
         row = {"published": float(np.mean(before)), "now": float(evaluation.success[task].mean())}
         rows.append({"task": name, **row, "low": float(interval.low), "high": float(interval.high)})
-    exact = all(
-        published[name] == evaluation.success[task].tolist() for task, name in enumerate(env.task_names)
+    same_success = all(
+        [episode.success for episode in published[name]] == evaluation.success[task].tolist()
+        for task, name in enumerate(env.task_names)
+    )
+    exact = same_success and all(
+        [episode.returned for episode in published[name]]
+        == [number(float(r)) for r in evaluation.returns[task]]
+        for task, name in enumerate(env.task_names)
     )
     within = all(row["low"] <= row["now"] <= row["high"] for row in rows)
+    if exact:
+        verdict = "reproduced exactly"
+    elif same_success:
+        verdict = "success reproduced exactly, returns differ"
+    else:
+        verdict = "reproduced within chance" if within else "NOT reproduced"
     return Again(
         rows,
         float(np.mean([row["published"] for row in rows])),
         float(np.mean([row["now"] for row in rows])),
         exact,
-        exact or within,
-        "reproduced exactly" if exact else "reproduced within chance" if within else "NOT reproduced",
+        same_success or within,
+        verdict,
     )
 
 
-def _published(path: Path) -> dict[str, list[bool]]:
-    successes: dict[str, list[bool]] = {}
+class _Episode(NamedTuple):
+    success: bool
+    returned: str
+    """The return, in the digits of the file."""
+
+
+def _published(path: Path) -> dict[str, list[_Episode]]:
+    episodes: dict[str, list[_Episode]] = {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                successes.setdefault(row["task"], []).append(bool(int(row["success"])))
+                success = {"0": False, "1": True}[row["success"]]
+                episodes.setdefault(row["task"], []).append(_Episode(success, row["return"]))
     except (ValueError, KeyError, TypeError, csv.Error, UnicodeDecodeError):
         raise UserError(f"{path}: not an evaluation file (task,episode,success,return)") from None
-    return successes
+    return episodes

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from d2r.analysis.claims import Judgement, judge, load_claims
+from d2r.analysis.claims import Judgement, commands, judge, load_claims
 from d2r.analysis.results import load_results
 from d2r.cli import analyze, compare
 from d2r.errors import UserError
@@ -59,6 +59,12 @@ def test_claims_name_methods_that_exist() -> None:
         }
         named |= set() if isinstance(claim.methods, str) else set(claim.methods) - {"baselines"}
         assert named <= methods, claim.id
+
+
+def test_commands_name_only_benchmarks_that_the_scale_has_a_budget_for() -> None:
+    (claim,) = (claim for claim in load_claims() if claim.id == "alpha-tracks-mastery")
+    assert "for b in mt10-fixed mt10-rand;" in commands(claim, "lite")
+    assert "mt50-rand" in commands(claim, "paper")
 
 
 def test_the_claims_map_is_the_one_that_the_data_file_gives(tmp_path: Path) -> None:
