@@ -57,7 +57,7 @@ def check_outputs(run_folder: Path, record: Mapping[str, Any]) -> None:
             raise UserError(f"{run_folder / RUN_RECORD}: 'outputs' names the unknown file '{name}'")
         path = run_folder / name
         if not path.is_file():
-            raise UserError(f"{path}: is missing; delete the folder and train the run again")
+            raise UserError(f"{path}: is missing; restore it, or delete the folder and train the run again")
         if sha256_of(path) != expected:
             raise UserError(f"{path}: sha256 differs from the one in {RUN_RECORD}; train the run again")
 
