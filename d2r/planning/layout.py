@@ -28,7 +28,7 @@ PROGRESS = "progress.json"
 
 
 def policy_path(run_folder: Path) -> Path:
-    """Where a run's policy lies: in its folder, or for a released run in the tree that DVC keeps.
+    """Where a run's policy lies: in its folder, or for a released run, or a copy of one, in the tree that DVC keeps.
 
     Example:
         >>> policy_path(Path("/p/results/released/lite/runs/mt10-rand/d2r/seed1")).as_posix()
@@ -37,9 +37,8 @@ def policy_path(run_folder: Path) -> Path:
     *above, runs, benchmark, method, seed = run_folder.absolute().parts
     released = Path(*above) / POLICIES / benchmark / method / f"{seed}.safetensors"
     beside = run_folder / POLICY
-    if beside.exists() or runs != RUNS or Path(*above).parent.name != RELEASED:
-        return beside
-    return released
+    is_release = Path(*above).parent.name == RELEASED or released.exists()
+    return released if runs == RUNS and is_release and not beside.exists() else beside
 
 
 def files_of_runs(keys: Iterable[RunKey], names: Iterable[str] = COLLECTED_FILES) -> list[str]:
