@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +29,13 @@ def outcome(world: World, results: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_an_untouched_run_is_reproduced_exactly(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert outcome(world, world.results, capsys) == (0, "reproduced exactly")
+
+
+def test_a_release_that_was_copied_elsewhere_is_evaluated_too(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(world.released, tmp_path / "copy"))
+    assert outcome(world, copy, capsys) == (0, "reproduced exactly")
 
 
 def other_return(content: str) -> str:
