@@ -9,13 +9,15 @@ coefficients and need the parameters for one matrix of inner products only: O(T^
 projecting the gradients themselves touches all P parameters at each of T^2 steps one after the other.
 
 Configuration: on MT-MH-SAC, the whole gradient of the actor and of each critic, heads included, with next actions
-from next observations (facebookresearch/mtrl and metaworld-algorithms apply it to such networks).
+from next observations. metaworld-algorithms applies it to multi-head networks; the command of
+facebookresearch/mtrl to a plain one, with one alpha for all tasks.
 
-Deviations from the authors' TensorFlow code (tianheyu927/PCGrad), both as in the paper:
+Deviations from the authors' TensorFlow code (tianheyu927/PCGrad), the first two as in the paper:
 
 1. Orders are random; that code discards the result of its shuffle, so that all its tasks visit the others in one
    fixed order.
 2. A task does not visit its own gradient.
+3. The two large products run member by member of the ensemble: batched ones round differently at some sizes.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ def read_task_embeddings(path: Path, suite: str) -> tuple[tuple[float, ...], ...
     # Imported here because it loads Meta-World, which only this option needs.
     from d2r.envs.tasks import parse_benchmark  # noqa: PLC0415
 
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; 'embeddings_file' must name a JSON file")
     try:
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; 'embeddings_file' must name a JSON file")
         data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each)
     except _GivenTwice as twice:
         raise UserError(f"{path}: {twice}") from None

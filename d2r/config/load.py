@@ -113,9 +113,16 @@ def _describe(error: ValidationError, model: type[BaseModel]) -> str:
         return f"'{place}.type': unknown type '{tag}'; {nearest(tag, NETWORK_TYPES)}"
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
-    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+    shown = f", not {_shown(given)}" if isinstance(given, str | int | float | bool) else ""
     prefix = f"'{place}': " if place else ""
     return f"{prefix}{message[0].lower()}{message[1:]}{shown}"
+
+
+def _shown(given: str | float) -> str:
+    try:
+        return repr(given)
+    except ValueError:  # an integer of more digits than Python turns into text
+        return "a number of thousands of digits"
 
 
 def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
@@ -203,14 +210,18 @@ def _method_data(name: str, seen: tuple[str, ...] = ()) -> tuple[Path, dict[str,
     if not isinstance(parent, str) or parent in (*seen, name):
         raise UserError(f"{path}: 'extends' must name another method, and not in a circle")
     _read_named("methods", parent, named_in=path)
-    _, base = _method_data(parent, (*seen, name))
+    parent_path, base = _method_data(parent, (*seen, name))
     for section in ("network", "sac"):
         own = data.get(section, {})
         if not isinstance(own, dict):
             raise UserError(f"{path}: '{section}' must be a mapping")
         inherited = base.get(section, {})
+        if not isinstance(inherited, dict):
+            raise UserError(f"{parent_path}: '{section}' must be a mapping")
         replaces = section == "network" and own.get("type", inherited.get("type")) != inherited.get("type")
         data[section] = dict(own) if replaces else {**inherited, **own}
+        if replaces:
+            base.pop("mt50", None)  # sizes of another type
     return path, {**{key: base[key] for key in base if key not in ("deviations",)}, **data}
 
 

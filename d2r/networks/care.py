@@ -16,10 +16,12 @@ Deviations:
    context's size, ReLU, a layer of its size, ReLU, as in mtrl.
 2. Actor and critics have encoders of their own, trained by their own losses; mtrl ties the encoders and
    trains them and the context by the critic loss only. metaworld-algorithms does as here.
-3. Attention is trained through the context; mtrl means to detach it there, but its configuration misspells
+3. A critic's encoders see state and action, and each critic has its own; in mtrl they see the state, twin critics
+   share them, and the action joins behind the mixture.
+4. Attention is trained through the context; mtrl means to detach it there, but its configuration misspells
    the key.
-4. Encoders have two linear layers (mtrl); those of metaworld-algorithms have three.
-5. Initialisation as in the official D2R code; a learned embedding starts from N(0, 1), as in PyTorch.
+5. Encoders have two linear layers (mtrl); those of metaworld-algorithms have three.
+6. Initialisation as in the official D2R code; a learned embedding starts from N(0, 1), as in PyTorch.
 """
 
 from __future__ import annotations

@@ -11,8 +11,10 @@ Deviations:
 
 1. gamma and beta are one number a layer, as in both code bases; the FiLM paper has one for each feature.
 2. ReLU comes before the modulation (rainx0r/mtrl), and the embedding itself is appended to the encoding.
-3. Actor and critics have encoders of their own.
-4. gamma is 1 plus the network's output, as in the FiLM authors' training scripts (``--gamma_baseline 1``); both
+3. Actor and critics have encoders of their own, and a critic's sees the action as well, which in
+   facebookresearch/mtrl joins behind the encoder.
+4. The embedding is learned, as in rainx0r/mtrl; the command of facebookresearch/mtrl uses RoBERTa's.
+5. gamma is 1 plus the network's output, as in the FiLM authors' training scripts (``--gamma_baseline 1``); both
    code bases take the output itself, which with initial values of the official D2R code, used here, would
    begin by shrinking the signal at every layer. Embeddings start from N(0, 1).
 """

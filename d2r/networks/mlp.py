@@ -1,7 +1,7 @@
 """MT-SAC's network (Yu et al., CoRL 2019, arXiv 1910.10897): one plain network for all tasks.
 
 Configuration: three hidden layers of 400 units, ReLU, one-hot task id beside the observation (RchalYang/Soft-Module,
-``meta_config/mt10/mtsac.json``).
+``meta_config/mt10/mtsac_rand.json``).
 
 Deviations:
 

@@ -17,14 +17,16 @@ gradient follows from that of the LQ decomposition (Seeger et al., arXiv 1710.08
 Orthogonality is lost with the square of V's condition number, so V's rows are scaled to unit length and the
 k x k algebra is in float64. ``SHIFT`` on the diagonal keeps values and gradients finite where experts are
 linearly dependent (official code: division by zero); such an expert's direction fades to zero instead.
-Experts at an angle above 0.001 rad to the span of those before them are orthonormal to 1e-6.
+The vectors so defined are orthonormal to 2e-6 where experts are at an angle above 0.001 rad to the span of those
+before them; f is added up in float32, whose rounding grows with 1/angle: 1e-7 for a right angle, 1e-5 at 0.01 rad.
 
 Deviations:
 
 1. The authors' experts end up with PyTorch's default initial values (their Xavier values are overwritten),
    and so do these: identical biases, as in the official D2R code, would make the experts nearly parallel at
-   first. Heads start as in the official D2R code.
-2. The bounds on the log standard deviation are those of the common SAC, [-20, 2], not [-10, 2].
+   first. Heads start within 0.003 as in the official D2R code, the authors' by Xavier.
+2. Linearly dependent experts fade out where the authors' code divides by zero.
+3. The bounds on the log standard deviation are those of the common SAC, [-20, 2], not [-10, 2].
 """
 
 from __future__ import annotations

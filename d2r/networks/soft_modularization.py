@@ -17,7 +17,7 @@ ModularGatedCascadeCondNet):
 2. There is a ReLU before W_p and one after every weighted sum; modules themselves have none.
 3. The layers that emit routing logits start near zero (+-3e-3), so routing starts uniform.
 
-Of our own: twin critics, the same network with the action appended to the state as in the authors' code, are one
+Of our own: 4. Twin critics, the same network with the action appended to the state as in the authors' code, are one
 stacked network here.
 """
 

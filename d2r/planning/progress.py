@@ -87,7 +87,9 @@ def read_record(path: Path) -> dict[str, Any]:
         content = read_bytes(path)
         data = json.loads(content)
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}); restore or delete it") from None
+        raise UserError(
+            f"{path}: cannot be read ({str(error).splitlines()[0]}); restore or delete it"
+        ) from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected a JSON object; restore or delete it")
     if path.name == RUN_RECORD and not is_unchanged(content, data):

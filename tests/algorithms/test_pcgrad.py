@@ -63,6 +63,20 @@ def test_equals_the_algorithm_on_conflicting_gradients(seed, tasks, parameters):
     torch.testing.assert_close(got, expected, rtol=1e-7, atol=1e-7 * float(gradients.abs().max()))
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**31), tasks=st.integers(2, 8), parameters=st.integers(1, 30))
+def test_no_conflict_is_left_right_after_each_single_projection(seed, tasks, parameters):
+    gradients, source = conflicting(seed, tasks, parameters)
+    order, gram = random_order(tasks, source), gradients @ gradients.T
+    for visits in range(1, tasks + 1):
+        projected = project(gram, order[:, :visits]) @ gradients
+        last = order[:, visits - 1]
+        visited = gradients[last]
+        inner = (projected * visited).sum(1)
+        no_conflict = inner >= -1e-9 * gradients.norm(dim=1) * visited.norm(dim=1) - 1e-12
+        assert (no_conflict | (last == torch.arange(tasks))).all(), "but a task does not visit itself"
+
+
 ADVERSARIAL = {
     "opposite": [[1.0, 2.0], [-1.0, -2.0]],
     "opposite, unequal": [[1e3, 0.0], [-1e-3, 0.0]],

@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from d2r.cli.main import main
-from d2r.config import load_method, load_scale, project_root, resolve_network, resolve_run
+from d2r.config import (
+    SacConfig,
+    load_method,
+    load_scale,
+    method_ids,
+    project_root,
+    resolve_network,
+    resolve_run,
+)
 from d2r.errors import UserError
 from d2r.networks.registry import build_actor, count_parameters
 
@@ -29,6 +37,56 @@ def add_method(project, name, text):
     (project / "config" / "methods" / f"{name}.yaml").write_text(header + text)
 
 
+BASELINES = (
+    "care", "film", "mmoe", "moore", "mtmhsac", "mtmhsac-matched", "mtsac", "mtsac-matched", "paco", "pcgrad", "sac",
+    "softmod-deep", "softmod-shallow",
+)  # fmt: skip
+OWN_SAC = {
+    "sac": {"clip_per": "task", "task_weights": "uniform"},
+    "pcgrad": {"gradient_surgery": "pcgrad"},
+}
+
+
+def test_these_are_the_baselines():
+    assert {name for name in method_ids() if load_method(name).kind == "baseline"} == set(BASELINES)
+
+
+@pytest.mark.parametrize("method", BASELINES)
+def test_baselines_share_every_value_of_sac_but_their_own_idea(method):
+    assert load_method(method).sac == SacConfig(**OWN_SAC.get(method, {}))
+
+
+def test_switches_that_make_a_baseline_what_it_is():
+    assert load_method("paco").network.reset_masked
+    assert load_method("care").network.embeddings_file is None
+    assert not load_method("mtmhsac").network.task_input
+    assert load_method("pcgrad").network == load_method("mtmhsac").network
+    for matched in ("mtsac", "mtmhsac"):
+        network = load_method(f"{matched}-matched").network
+        assert network.match_parameters_of == "d2r"
+        assert network.type == load_method(matched).network.type
+
+
+@pytest.mark.parametrize("section", ["network: null", "network: 3", "network: {type: mlp}\nsac: null"])
+def test_a_parents_sections_must_be_mappings_too(project, section):
+    add_method(project, "by-hand", f"{section}\n")
+    add_method(project, "child", "extends: by-hand\n")
+    with pytest.raises(UserError, match=r"by-hand.yaml: '(network|sac)' must be a mapping"):
+        resolve_network("child", "mt10")
+
+
+def test_another_type_of_network_does_not_inherit_the_parents_sizes(project):
+    add_method(project, "child", "extends: care\nnetwork: {type: mlp}\n")
+    assert resolve_network("child", "mt50") == resolve_network("mtsac", "mt50")
+
+
+@pytest.mark.parametrize("value", ["0x" + "f" * 4000, "0x" + "f" * 10_000])
+def test_numbers_of_thousands_of_digits_get_one_line(project, value):
+    add_method(project, "huge", f"network: {{type: mlp, hidden_dim: {value}}}\n")
+    with pytest.raises(UserError, match="hidden_dim"):
+        resolve_network("huge", "mt10")
+
+
 def test_care_takes_language_embeddings_from_a_file(project):
     add_method(project, "care-language", "extends: care\nnetwork: {embeddings_file: words.json}\n")
     (project / "words.json").write_text(json.dumps(mt10_embeddings()))
@@ -39,6 +97,9 @@ def test_care_takes_language_embeddings_from_a_file(project):
     assert actor(torch.zeros(1, 2, 10, 39)).value.isfinite().all()
     with pytest.raises(UserError, match="no embedding of task"):
         resolve_network("care-language", "mt50")
+    add_method(project, "care-nowhere", f"extends: care\nnetwork: {{embeddings_file: {'x' * 300}}}\n")
+    with pytest.raises(UserError, match="cannot be read"):
+        resolve_network("care-nowhere", "mt10")
 
 
 @pytest.mark.parametrize(
