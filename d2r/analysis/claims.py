@@ -23,6 +23,8 @@ from d2r.config.load import read_yaml
 DATA = Path(__file__).parent / "data" / "claims.yaml"
 LEARNED_NOTHING = 0.05
 """Success below which, on both sides, a comparison says nothing about the methods."""
+FEWEST_RUNS = 3
+"""Below this a t-interval is so wide (12.7 standard errors at two runs) that holding zero says nothing."""
 SHARES = ("success", "area", "hard_tasks")
 
 Verdict = Literal["supported", "not supported", "not tested at this budget"]
@@ -169,6 +171,8 @@ def _found(
         verdict, reason = UNTESTED, f"neither side reaches {100 * LEARNED_NOTHING:.0f} %"
     elif not estimate.has_interval:
         verdict, reason = UNTESTED, estimate.note
+    elif estimate.n < FEWEST_RUNS:
+        verdict, reason = UNTESTED, f"fewer than {FEWEST_RUNS} runs"
     return Evidence(
         benchmark, what, text if estimate.value is not None else "–", estimate, verdict, reason, methods
     )
@@ -250,8 +254,8 @@ def claims_markdown(results: Results) -> str:
         ),
         *_wrapped(
             "A claim counts as *supported* where every interval excludes zero on the claimed side, as *not supported* "
-            "where one does not, and as *not tested at this budget* where there is no interval, where nothing was "
-            "learned, and at `smoke`."
+            "where one does not, and as *not tested at this budget* where there are fewer than three runs or no "
+            "interval, where nothing was learned, and at `smoke`."
         ),
         "Cost of one run, roughly (`d2r plan --scale SCALE` prints what it is on your machine):",
         "",

@@ -122,7 +122,8 @@ def _known(values: Iterable[object]) -> list[str]:
 def _claims(results: Results, judgements: Sequence[Judgement]) -> str:
     intro = (
         "<p>Each verdict follows from 95 % intervals over runs: supported only where every interval excludes zero on "
-        "the claimed side; not tested where there is no interval, nothing was learned, or the scale is smoke.</p>"
+        "the claimed side; not tested where there are fewer than three runs or no interval, nothing was learned, or "
+        "the scale is smoke.</p>"
     )
     return intro + "\n".join(_claim(results, judgement) for judgement in judgements)
 

@@ -51,6 +51,11 @@ def test_one_seed_tests_nothing(make_results: Make) -> None:
     assert found["full-beats-naive"].verdict == "not tested at this budget"
 
 
+def test_two_runs_of_three_test_nothing(make_results: Make) -> None:
+    found = judgements(make_results(Plan(scale="lite", seeds=(1, 2), levels=STRONG)))
+    assert found["full-beats-naive"].verdict == "not tested at this budget"
+
+
 def test_claims_name_methods_that_exist() -> None:
     methods = {path.stem for path in (REPOSITORY / "config" / "methods").glob("*.yaml")}
     for claim in load_claims():
