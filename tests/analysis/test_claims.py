@@ -17,6 +17,7 @@ from d2r.errors import UserError
 from .synthetic import REPOSITORY, Plan
 
 Make = Callable[[Plan], Path]
+Capture = pytest.CaptureFixture[str]
 STRONG = {"d2r": 0.9, "d2r-naive": -0.2, "d2r-no-balance": 0.9, "mtsac": 0.3}
 
 
@@ -70,6 +71,15 @@ def test_commands_name_only_benchmarks_that_the_scale_has_a_budget_for() -> None
     (claim,) = (claim for claim in load_claims() if claim.id == "alpha-tracks-mastery")
     assert "for b in mt10-fixed mt10-rand;" in commands(claim, "lite")
     assert "mt50-rand" in commands(claim, "paper")
+
+
+def test_the_claims_map_of_a_scale_without_known_cost_names_the_plan(
+    make_results: Make, capsys: Capture
+) -> None:
+    run(analyze, "claims", "--results", str(make_results(Plan(scale="smoke"))))
+    said = capsys.readouterr().out
+    assert "12 runs with three seeds; `d2r plan --scale smoke`" in said
+    assert "**Verdict of the runs so far**: not tested at this budget (smoke runs learn nothing)." in said
 
 
 def test_the_claims_map_is_the_one_that_the_data_file_gives(tmp_path: Path) -> None:
