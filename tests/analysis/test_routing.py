@@ -190,8 +190,8 @@ def test_routes_command_refuses_in_one_line(
 @pytest.mark.parametrize(
     ("changes", "routes", "message"),
     [
-        ({"benchmark": "/tmp/evil"}, None, "lies in the wrong folder"),
-        ({"method": "../../../evil"}, None, "lies in the wrong folder"),
+        ({"benchmark": "/tmp/evil"}, None, "'benchmark' is not that of its configuration"),
+        ({"method": "../../../evil"}, None, "'method' is not that of its configuration"),
         ({"config": {"network": []}}, None, "config"),
         ({}, "step,task,target,source,weight\n800,reach-v3,999999,1,1.0\n", "'999999' is no module"),
         ({}, "step,task,target,source,weight\n800,reach-v3,out,x,1.0\n", "'x' is no module"),
@@ -213,6 +213,12 @@ def test_routes_of_a_hostile_run_are_refused(
         routes_command.run(arguments(str(run), "--output", str(tmp_path / "out")))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_routes_of_a_run_in_the_folder_of_another_are_refused(make_results: Make) -> None:
+    run = make_results(Plan(benchmarks=("mt10-rand",), seeds=(1,))) / "runs/mt10-rand/d2r/seed1"
+    with pytest.raises(UserError, match="describes mt10-rand/d2r/seed1, so it lies in the wrong folder"):
+        routes_command.run(arguments(str(run.rename(run.with_name("seed2")))))
 
 
 def test_routes_that_were_changed_are_refused(make_results: Make) -> None:
