@@ -118,7 +118,13 @@ def check_manifest(released: Path) -> tuple[int, int]:
     absent = 0
     for name, entry in entries.items():
         path = released / name
-        if not path.is_file():
+        try:
+            present = path.is_file()
+        except OSError as error:
+            raise UserError(
+                f"{released / MANIFEST}: a name in it cannot be a file's ({error.strerror})"
+            ) from None
+        if not present:
             if name.startswith(f"{POLICIES}/"):
                 absent += 1
                 continue

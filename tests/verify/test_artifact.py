@@ -224,6 +224,7 @@ def test_sources_of_every_process_that_trained_a_run_are_named(
     [
         ("runs/x", {"sha256": "", "bytes": float("inf")}, "lacks 'sha256' or 'bytes'"),
         ("runs/\ud800", {"sha256": "", "bytes": 1}, "runs/\\ud800: is in MANIFEST.json but missing"),
+        ("runs/" + "x" * 300, {"sha256": "", "bytes": 1}, "cannot be a file's (File name too long)"),
     ],
 )
 def test_a_manifest_with_an_impossible_entry_is_named(
