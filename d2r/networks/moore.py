@@ -83,15 +83,8 @@ class MooreNetwork(Network):
         return relu_between(self.experts, as_rows(x))
 
 
-def orthonormal(vectors: Tensor) -> Tensor:
-    """Gram-Schmidt on the rows of ``vectors`` [..., k, d], in float64."""
-    factor, scale = gram_schmidt_factor(vectors)
-    basis: Tensor = torch.linalg.solve_triangular(factor, scale * vectors.double(), upper=False)
-    return basis
-
-
 def mix_orthonormal(vectors: Tensor, weights: Tensor) -> Tensor:
-    """``weights @ orthonormal(vectors)`` in the precision of ``vectors``, with its gradient.
+    """Mix the vectors that Gram-Schmidt makes of the rows of ``vectors``, in their precision, with its gradient.
 
     Args:
         vectors: [..., k, d].

@@ -14,7 +14,7 @@ from d2r.config import resolve_network
 from d2r.config.embeddings import read_task_embeddings
 from d2r.config.networks import MooreConfig, PacoConfig
 from d2r.errors import UserError
-from d2r.networks.moore import mix_orthonormal, orthonormal
+from d2r.networks.moore import gram_schmidt_factor, mix_orthonormal
 from d2r.networks.registry import build_actor, build_critics
 
 from .baseline_references import gram_schmidt
@@ -206,6 +206,12 @@ def test_other_networks_ignore_masked_tasks():
             before = {name: p.detach().clone() for name, p in actor.named_parameters()}
             actor.after_update(torch.tensor([True, False, True]), generator())
             assert all(torch.equal(p, before[name]) for name, p in actor.named_parameters())
+
+
+def orthonormal(vectors):
+    """Gram-Schmidt on the rows of ``vectors`` [..., k, d] by the factor that a forward pass solves with, in float64."""
+    factor, scale = gram_schmidt_factor(vectors)
+    return torch.linalg.solve_triangular(factor, scale * vectors.double(), upper=False)
 
 
 def gram_of_mixed(vectors):
