@@ -14,7 +14,13 @@ import pandas as pd
 from d2r.analysis.compare import is_paired
 from d2r.analysis.difficulty import correlation_over_training, tasks_by_difficulty
 from d2r.analysis.results import REFERENCE, Results
-from d2r.analysis.statistics import Estimate, difference_interval, mean_interval, paired_difference_interval
+from d2r.analysis.statistics import (
+    FEWEST_RUNS,
+    Estimate,
+    difference_interval,
+    mean_interval,
+    paired_difference_interval,
+)
 from d2r.analysis.statistics.efficiency import area_under_curve
 from d2r.analysis.tables.text import number_interval, points_interval
 from d2r.config import load_scale, scale_ids
@@ -23,8 +29,6 @@ from d2r.config.load import read_yaml
 DATA = Path(__file__).parent / "data" / "claims.yaml"
 LEARNED_NOTHING = 0.05
 """Success below which, on both sides, a comparison says nothing about the methods."""
-FEWEST_RUNS = 3
-"""Below this a t-interval is so wide (12.7 standard errors at two runs) that holding zero says nothing."""
 SHARES = ("success", "area", "hard_tasks")
 
 Verdict = Literal["supported", "not supported", "not tested at this budget"]

@@ -12,7 +12,7 @@ from d2r.analysis.figures.instruments import INSTRUMENTS
 from d2r.analysis.figures.style import Look
 from d2r.analysis.results import REFERENCE, Results
 from d2r.analysis.routing import num_modules, routed_methods, routes_of
-from d2r.analysis.statistics import mean_interval
+from d2r.analysis.statistics import FEWEST_RUNS, mean_interval
 
 QUANTITIES = (
     ("success", "success"),
@@ -38,6 +38,7 @@ def page_data(results: Results) -> dict[str, Any]:
     dashes = {"-": "solid"}
     return {
         "scale": results.scale,
+        "runs_for_a_band": FEWEST_RUNS,
         "methods": [
             {
                 "id": method.id,

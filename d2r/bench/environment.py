@@ -10,6 +10,7 @@ import argparse
 import json
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
@@ -101,6 +102,8 @@ def measure(benchmark: str, protocol: Protocol, workers: int, rounds: int, seed:
     tasks = len(parse_benchmark(benchmark).task_names)
     sequence = np.random.SeedSequence(seed)
     with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", message=".*precision lowered by casting")  # of stock's spaces
         ours = stack.enter_context(
             closing(MetaWorldVectorEnv(benchmark, protocol, sequence, workers=workers))
         )

@@ -93,13 +93,17 @@ def traces(browser: Browser, plot: str) -> int:
 def test_toggles_add_and_remove_curves(browser: Browser) -> None:
     browser.value("document.querySelector('[data-pick=none]').click()")
     assert traces(browser, "curve-plot") == 0
-    browser.value("document.querySelector('#curve-checks input[value=mtsac]').click()")
-    with_band = traces(browser, "curve-plot")
-    assert with_band == 2
+    browser.value("document.querySelector('#curve-checks input[value=d2r-naive]').click()")
+    of_two_runs = traces(browser, "curve-plot")
+    assert of_two_runs == 1
+    browser.value("document.querySelector('#curve-checks input[value=d2r-naive]').click()")
+    browser.value("document.querySelector('#curve-checks input[value=d2r]').click()")
+    of_three_runs_with_band = traces(browser, "curve-plot")
+    assert of_three_runs_with_band == 2
     browser.value("document.getElementById('curve-bands').click()")
     assert traces(browser, "curve-plot") == 1
     browser.value("document.getElementById('curve-seeds').click()")
-    assert traces(browser, "curve-plot") == 3
+    assert traces(browser, "curve-plot") == 4
     browser.value("document.querySelector('[data-pick=all]').click()")
     assert traces(browser, "curve-plot") > 3
     assert browser.errors == []

@@ -30,6 +30,7 @@ from d2r.analysis.figures.instruments import (
 from d2r.analysis.figures.routes import method_routes, task_routes
 from d2r.analysis.figures.style import house_style, save, svg_text
 from d2r.analysis.results import Results
+from d2r.analysis.statistics import FEWEST_RUNS
 from d2r.config import BENCHMARKS
 from d2r.files import write_bytes
 
@@ -43,7 +44,7 @@ class FigureSpec:
     draw: Callable[[Results], Figure]
 
 
-_BAND = "Mean over runs; bands are 95 % intervals over runs."
+_BAND = f"Mean over runs; bands, from {FEWEST_RUNS} runs on, are 95 % intervals over runs."
 
 FIGURES: tuple[FigureSpec, ...] = (
     FigureSpec("learning_curves", f"Success over training, D2R and baselines. {_BAND}", learning_curves),

@@ -11,7 +11,7 @@ from d2r.analysis.compare import Versus, compare_all
 from d2r.analysis.figures.curves import headline_methods
 from d2r.analysis.figures.style import Look, empty_figure, panels, percent_axis, shared_legend
 from d2r.analysis.results import REFERENCE, Results
-from d2r.analysis.statistics import Estimate, mean_interval, performance_profile
+from d2r.analysis.statistics import FEWEST_RUNS, Estimate, mean_interval, performance_profile
 from d2r.analysis.tables.runs import multiply_adds
 from d2r.analysis.tables.text import number, steps
 
@@ -40,6 +40,8 @@ def performance_profiles(results: Results) -> Figure:
                 color=look.color(method.id),
                 linewidth=1.6 if method.id == REFERENCE else 1.0,
             )
+            if len(scores) < FEWEST_RUNS:
+                continue
             band = np.array(
                 [(np.nan, np.nan) if e.low is None else (e.low, e.high) for e in profile], dtype=float
             )

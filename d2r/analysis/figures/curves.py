@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from d2r.analysis.difficulty import tasks_by_difficulty
 from d2r.analysis.figures.style import Look, empty_figure, panels, percent_axis, shared_legend, shared_panels
 from d2r.analysis.results import REFERENCE, MethodInfo, Results
-from d2r.analysis.statistics import mean_interval
+from d2r.analysis.statistics import FEWEST_RUNS, mean_interval
 from d2r.analysis.tables.text import steps as steps_text
 
 NO_CURVES = "no finished run recorded success over training"
@@ -24,7 +24,7 @@ def draw_curve(
     method: MethodInfo,
     bounds: tuple[float, float] | None = (0.0, 1.0),
 ) -> None:
-    """Mean over runs of a table with a row per seed, with a band where there is an interval.
+    """Mean over runs of a table with a row per seed, with a band where at least ``FEWEST_RUNS`` of them give an interval.
 
     Args:
         axes: where to draw.
@@ -47,6 +47,8 @@ def draw_curve(
         zorder=3 if main else 2,
         marker=look.marker(method.id) if len(at) < 12 else "",
     )
+    if len(table) < FEWEST_RUNS:
+        return
     estimates = [mean_interval(table[step], bounds) for step in table.columns]
     low = np.array([np.nan if e.low is None else e.low for e in estimates])
     high = np.array([np.nan if e.high is None else e.high for e in estimates])

@@ -63,7 +63,8 @@ function curveTraces(id, entry) {
       hovertemplate: `%{y:.3~g}, step %{x:,}<extra>${escapeText(method.title)}, ${escapeText(task)}</extra>` }];
   }
   const traces = [];
-  if (curve.bands.checked && entry.low.some((value) => value !== null)) {
+  const banded = entry.runs >= data.runs_for_a_band && entry.low.some((value) => value !== null);
+  if (curve.bands.checked && banded) {
     const known = entry.steps.map((_, i) => i).filter((i) => entry.low[i] !== null);
     traces.push({ x: [...known.map((i) => entry.steps[i]), ...known.map((i) => entry.steps[i]).reverse()],
       y: times([...known.map((i) => entry.high[i]), ...known.map((i) => entry.low[i]).reverse()]),

@@ -10,6 +10,7 @@ from d2r.analysis.statistics.aggregate import (
 )
 from d2r.analysis.statistics.intervals import (
     CONFIDENCE,
+    FEWEST_RUNS,
     Estimate,
     difference_interval,
     mean_interval,
@@ -19,6 +20,7 @@ from d2r.analysis.statistics.intervals import (
 __all__ = [
     "AGGREGATES",
     "CONFIDENCE",
+    "FEWEST_RUNS",
     "Estimate",
     "aggregate_over_runs",
     "difference_interval",

@@ -18,6 +18,8 @@ import numpy.typing as npt
 from scipy import stats
 
 CONFIDENCE = 0.95
+FEWEST_RUNS = 3
+"""Below this a t-interval is so wide (12.7 standard errors at two runs) that it says nothing: no verdict, no band."""
 BOOTSTRAP_FROM = 10
 """Number of runs from which the interval is a bootstrap."""
 REPLICATES = 10_000

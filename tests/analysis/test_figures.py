@@ -1,0 +1,28 @@
+"""Figures: what is drawn and what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from matplotlib.axes import Axes
+
+from d2r.analysis.figures.comparisons import performance_profiles
+from d2r.analysis.figures.curves import learning_curves
+from d2r.analysis.results import load_results
+
+from .synthetic import Plan
+
+Make = Callable[[Plan], Path]
+
+
+@pytest.mark.parametrize(("seeds", "bands"), [((1,), 0), ((1, 2), 0), ((1, 2, 3), 1)])
+def test_a_band_is_drawn_from_three_runs_on(make_results: Make, seeds: tuple[int, ...], bands: int) -> None:
+    results = load_results(make_results(Plan(benchmarks=("mt10-rand",), levels={"d2r": 0.6}, seeds=seeds)))
+
+    def drawn(axes: Axes) -> int:
+        return len(axes.collections)
+
+    assert drawn(learning_curves(results).axes[0]) == bands
+    assert drawn(performance_profiles(results).axes[0]) == bands
