@@ -24,7 +24,7 @@ def draw_curve(
     method: MethodInfo,
     bounds: tuple[float, float] | None = (0.0, 1.0),
 ) -> None:
-    """Mean over runs of a table with a row per seed, with a band where at least ``FEWEST_RUNS`` of them give an interval.
+    """Mean over runs of a table with a row per seed, with a band if at least ``FEWEST_RUNS`` of them give one.
 
     Args:
         axes: where to draw.
