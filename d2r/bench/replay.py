@@ -59,7 +59,7 @@ def measure(config: RunConfig, rounds: int) -> dict[str, Any]:
         config.protocol.horizon,
         config.num_tasks,
         config.protocol.time_limit == "terminal",
-        actor.route_shape if config.sac.policy_route == "stored" else None,
+        actor.route_shape,
     )
     fill(replay, config.num_tasks)
     held = resident_bytes() - before

@@ -129,7 +129,7 @@ class _Worker:
         if reply == _DONE:
             return
         if reply == _FAILED:
-            kind, message = self._receive()
+            kind, message = self._received()
             if kind == UserError.__name__:
                 raise UserError(message)
             raise WorkerDied(f"{self._name} failed: {kind}: {message}")
@@ -137,20 +137,19 @@ class _Worker:
 
     def result(self) -> Any:
         self.wait()
-        try:
-            return self._receive()
-        except EOFError:
-            self._report_death()
+        return self._received()
 
     def _send(self, message: Any) -> None:
         connection = Connection(os.dup(self._orders), readable=False)
         with connection:
             connection.send(message)
 
-    def _receive(self) -> Any:
-        connection = Connection(os.dup(self._replies), writable=False)
-        with connection:
-            return connection.recv()
+    def _received(self) -> Any:
+        try:
+            with Connection(os.dup(self._replies), writable=False) as connection:
+                return connection.recv()
+        except (EOFError, OSError):  # it died before, or in the middle of, what it had to say
+            self._report_death()
 
     def _report_death(self) -> NoReturn:
         status = self._process.wait()

@@ -349,11 +349,11 @@ def largest(scores: Tensor, k: int) -> Tensor:
     that is not a number chooses the last candidate, so that it reaches the loss, where it is diagnosed.
     """
     count = scores.shape[2]
-    rank = torch.arange(count, 0, -1, dtype=torch.uint8, device=scores.device).unsqueeze(1)
+    after = torch.arange(count - 1, -1, -1, dtype=torch.uint8, device=scores.device).unsqueeze(1)
     chosen: list[Tensor] = []
     for _ in range(k):
         if chosen:
             scores = scores.scatter(2, chosen[-1], NO_CANDIDATE)
         is_best = scores == scores.amax(2, keepdim=True)
-        chosen.append(count - (is_best * rank).amax(2, keepdim=True).clamp_(min=1).to(torch.long))
+        chosen.append(count - 1 - (is_best * after).amax(2, keepdim=True).to(torch.long))
     return torch.cat(chosen, 2)

@@ -18,7 +18,7 @@ import pytest
 
 from d2r.config.schema import Protocol
 from d2r.envs.vector import MetaWorldVectorEnv
-from d2r.envs.workers import WorkerDied
+from d2r.envs.workers import WorkerDied, _Worker
 from tests.envs.conftest import shortened
 from tests.envs.test_vector import HORIZON, actions, build, trace
 
@@ -125,6 +125,22 @@ def test_a_worker_killed_while_it_steps() -> None:
         trace(env, itertools.repeat(np.zeros((10, 4))))
     killer.wait()
     env.close()
+
+
+@pytest.mark.parametrize("said", [b"!", b"!\0\0", b"!\0\0\0\x09abc", b".", b".\0\0\0\x09abc"])
+def test_a_worker_killed_while_it_answers(said: bytes) -> None:
+    replies, end = os.pipe()
+    os.write(end, said)
+    os.close(end)
+    worker = _Worker.__new__(_Worker)
+    worker._name, worker._replies = "environment worker 0 (reach-v3)", replies
+    worker._process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    worker._process.kill()
+    with pytest.raises(WorkerDied, match=r"^environment worker 0 \(reach-v3\) died \(killed by SIGKILL"):
+        worker.result()
+    os.close(replies)
+    assert worker._process.stdin is not None
+    worker._process.stdin.close()
 
 
 def test_a_worker_that_fails_says_why(pool: MetaWorldVectorEnv) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +13,16 @@ from typing import Any
 
 import pytest
 
-from tests.faults.tiny import PROJECT, Training, assert_equal, make_project
+from tests.faults.tiny import (
+    PATIENCE,
+    PROJECT,
+    Training,
+    alive,
+    assert_equal,
+    children,
+    make_project,
+    wait_until,
+)
 
 pytestmark = pytest.mark.slow
 KILLS = 5
@@ -69,6 +80,27 @@ def test_a_killed_run_ends_with_the_same_bytes(
         counts["kills survived"] += 1
     training.finish(WORKERS[workers][KILLS])
     assert_equal(training.end_state(), expected)
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_a_killed_worker_ends_the_run_in_one_line_and_the_next_one_with_the_same_bytes(
+    which: int, tmp_path: Path, uninterrupted: Callable[[str], dict[str, Any]], counts: Counter[str]
+) -> None:
+    """Two of the four processes step the training environment, two that of evaluations."""
+    training = Training(make_project(tmp_path / "project"), "mtsac")
+    process = training.start(2)
+    wait_until(lambda: training.checkpointed() >= 30 or process.poll() is not None)
+    workers = sorted(children(process.pid))
+    assert len(workers) == 4
+    os.kill(workers[which], signal.SIGKILL)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1, err
+    assert f"died (killed by SIGKILL, process {workers[which]})" in err
+    assert err.count("\n") == 1
+    assert not any(map(alive, workers))
+    assert "resumed at step" in training.finish(2)
+    assert_equal(training.end_state(), uninterrupted("mtsac"))
+    counts["kills survived"] += 1
 
 
 def _moment(training: Training, after: int, moment: str, generator: random.Random) -> Callable[[], bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -94,5 +96,17 @@ def test_largest_is_topk(seed, count, data):
     assert torch.equal(largest(scores, k), scores.topk(k, dim=2).indices)
 
 
-def test_of_equal_scores_the_first_is_largest():
-    assert largest(torch.zeros(1, 1, 4, 1), 2).flatten().tolist() == [0, 1]
+@pytest.mark.parametrize("count", [255, 256])
+def test_largest_among_as_many_as_a_network_may_have(count):
+    scores = torch.arange(count, 0.0, -1).view(1, 1, count, 1)
+    for ordered in (scores, scores.flip(2)):
+        assert torch.equal(largest(ordered, 3), ordered.topk(3, dim=2).indices)
+
+
+@pytest.mark.parametrize("count", [4, 256])
+def test_of_equal_scores_the_first_is_largest(count):
+    assert largest(torch.zeros(1, 1, count, 1), 2).flatten().tolist() == [0, 1]
+
+
+def test_a_score_that_is_no_number_chooses_the_last():
+    assert largest(torch.tensor([0.0, math.nan, 1.0]).view(1, 1, 3, 1), 1).item() == 2
