@@ -112,9 +112,9 @@ def release_scale(
     for candidate in candidates:
         fresh = _entries(candidate)
         released_before = {name: known[name] for name in known if _belongs(name, candidate.place)}
-        if released_before == fresh:
+        if released_before == fresh and _stands(released, fresh):
             outcome.already.append(candidate.place)
-        elif released_before and not replace:
+        elif released_before and released_before != fresh and not replace:
             raise UserError(
                 f"{released / RUNS / candidate.place}: already released with other content; "
                 "add --replace if the new run is to take its place"
@@ -175,6 +175,14 @@ def _entries(candidate: Candidate) -> dict[str, Entry]:
         released_path(candidate.place, name).as_posix(): Entry(sha256_of(path), path.stat().st_size)
         for name, path in files.items()
     }
+
+
+def _stands(released: Path, entries: dict[str, Entry]) -> bool:
+    """Whether the release really holds these files; one that lost or damaged them gets them again."""
+    return all(
+        (released / name).is_file() and sha256_of(released / name) == entry.sha256
+        for name, entry in entries.items()
+    )
 
 
 def _belongs(name: str, place: PurePosixPath) -> bool:

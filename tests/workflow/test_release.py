@@ -71,6 +71,22 @@ def test_unfinished_scale_is_refused_unless_partial(folder: Path) -> None:
     assert len(release(folder, partial=True).moved) == 3
 
 
+@pytest.mark.parametrize("lost", ["the folder", "a byte"])
+def test_a_released_run_that_was_lost_is_released_again_before_links_replace_its_source(
+    folder: Path, lost: str
+) -> None:
+    release(folder, keep=True)
+    source, released = (folder / path / "runs/mt10-rand/mtsac/seed2" for path in ("tiny", "released/tiny"))
+    before = {path.name: path.read_bytes() for path in source.iterdir()}
+    if lost == "the folder":
+        shutil.rmtree(released)
+    else:
+        (released / "metrics.csv").write_bytes(before["metrics.csv"][:-1])
+    assert len(release(folder).moved) == 1
+    assert {path.name: path.read_bytes() for path in source.iterdir()} == before
+    check_manifest(folder / "released/tiny")
+
+
 @pytest.mark.parametrize("name", ["metrics.csv", "policy.safetensors", "run.json"])
 def test_damaged_run_is_refused_before_anything_is_moved(folder: Path, name: str) -> None:
     path = folder / "tiny/runs/mt10-rand/mtsac/seed2" / name
