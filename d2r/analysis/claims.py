@@ -12,15 +12,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from d2r.analysis.compare import is_paired
-from d2r.analysis.difficulty import correlation_over_training, tasks_by_difficulty
+from d2r.analysis.difficulty import correlation_over_training, harder_half
+from d2r.analysis.quantities import bounds, difference_bounds
 from d2r.analysis.results import REFERENCE, Results
-from d2r.analysis.statistics import (
-    FEWEST_RUNS,
-    Estimate,
-    difference_interval,
-    mean_interval,
-    paired_difference_interval,
-)
+from d2r.analysis.statistics import Estimate, difference_interval, mean_interval, paired_difference_interval
 from d2r.analysis.statistics.efficiency import area_under_curve
 from d2r.analysis.tables.text import number_interval, points_interval
 from d2r.config import load_scale, scale_ids
@@ -90,10 +85,13 @@ def judge(results: Results) -> list[Judgement]:
 
 def _judge(results: Results, claim: Claim) -> Judgement:
     evidence = [found for test in claim.tests for found in _evidence(results, test)]
-    verdicts = {found.verdict for found in evidence} - {UNTESTED}
-    if not verdicts:
-        return Judgement(claim, UNTESTED, tuple(evidence))
-    return Judgement(claim, "supported" if verdicts == {"supported"} else "not supported", tuple(evidence))
+    verdicts = {found.verdict for found in evidence}
+    verdict: Verdict = UNTESTED
+    if "not supported" in verdicts:
+        verdict = "not supported"
+    elif verdicts == {"supported"}:
+        verdict = "supported"
+    return Judgement(claim, verdict, tuple(evidence))
 
 
 def _evidence(results: Results, test: Mapping[str, Any]) -> list[Evidence]:
@@ -108,7 +106,7 @@ def _evidence(results: Results, test: Mapping[str, Any]) -> list[Evidence]:
                 _compared(results, benchmark, what, quantity, (ours, other), True, direction, (REFERENCE,))
             )
         elif "than" not in test:
-            estimate = mean_interval(ours.dropna())
+            estimate = mean_interval(ours.dropna(), bounds(quantity))
             found.append(
                 _found(
                     results, benchmark, f"{words(quantity)}, D2R", quantity, estimate, direction, (REFERENCE,)
@@ -144,9 +142,9 @@ def _compared(
     ours, other = (side.dropna() for side in sides)
     if paired:
         shared = ours.index.intersection(other.index)
-        estimate = paired_difference_interval(ours[shared], other[shared])
+        estimate = paired_difference_interval(ours[shared], other[shared], difference_bounds(quantity))
     else:
-        estimate = difference_interval(ours, other)
+        estimate = difference_interval(ours, other, difference_bounds(quantity))
     idle = (
         quantity in SHARES and len(ours) and len(other) and max(ours.mean(), other.mean()) < LEARNED_NOTHING
     )
@@ -166,7 +164,7 @@ def _found(
     text = points_interval(estimate) + " points" if quantity in SHARES else number_interval(estimate)
     side = estimate.separated_from(0.0) * (1 if direction == "higher" else -1)
     verdict: Verdict = "supported" if side > 0 else "not supported"
-    reason = {1: "interval on the claimed side", 0: "interval holds zero", -1: "interval on the other side"}[
+    reason = {1: "on the claimed side", 0: "undecided: the interval holds zero", -1: "on the other side"}[
         side
     ]
     if results.scale == "smoke":
@@ -175,8 +173,8 @@ def _found(
         verdict, reason = UNTESTED, f"neither side reaches {100 * LEARNED_NOTHING:.0f} %"
     elif not estimate.has_interval:
         verdict, reason = UNTESTED, estimate.note
-    elif estimate.n < FEWEST_RUNS:
-        verdict, reason = UNTESTED, f"fewer than {FEWEST_RUNS} runs"
+    elif estimate.no_verdict is not None:
+        verdict, reason = UNTESTED, estimate.no_verdict
     return Evidence(
         benchmark, what, text if estimate.value is not None else "–", estimate, verdict, reason, methods
     )
@@ -191,9 +189,8 @@ def values_by_seed(results: Results, quantity: str, benchmark: str, method: str)
         at, curves = table.columns.to_numpy(dtype=float), table.to_numpy(dtype=float)
         return pd.Series(area_under_curve(at, curves) if table.size else [], index=table.index, dtype=float)
     if quantity == "hard_tasks":
-        ranked = tasks_by_difficulty(results, benchmark)
         scores = results.scores(benchmark, method)
-        hard = [task for task in ranked[len(ranked) // 2 :] if task in scores]
+        hard = [task for task in harder_half(results, benchmark) if task in scores]
         return scores[hard].mean(axis=1) if hard else pd.Series(dtype=float)
     if quantity == "update_seconds":
         runs = results.finished
@@ -257,9 +254,10 @@ def claims_markdown(results: Results) -> str:
             "index.html`) shows the same claims with every number found, its 95 % interval and the runs behind it."
         ),
         *_wrapped(
-            "A claim counts as *supported* where every interval excludes zero on the claimed side, as *not supported* "
-            "where one does not, and as *not tested at this budget* where there are fewer than three runs or no "
-            "interval, where nothing was learned, and at `smoke`."
+            "A claim counts as *supported* where every interval excludes zero on the claimed side; as *not supported* "
+            "where one holds zero (undecided, as with few runs nearly all are) or lies on the other side; and "
+            "otherwise as *not tested at this budget*: fewer than three runs or no interval, nothing learned, or the "
+            "scale `smoke`."
         ),
         "Cost of one run, roughly (`d2r plan --scale SCALE` prints what it is on your machine):",
         "",
@@ -282,6 +280,11 @@ def claims_markdown(results: Results) -> str:
             f"- **Expected time and disk at {scale}**: {expected}",
             f"- **How to compare**: {' '.join(claim.compare.split())}",
             f"- **Verdict of the runs so far**: {_verdict(judgement)}",
+            *(
+                f"  - {found.benchmark}, {found.what}: {found.number} ({found.reason})"
+                for found in judgement.evidence
+                if found.estimate.value is not None and results.scale != "smoke"
+            ),
             "",
         ]
     return "\n".join(lines).rstrip() + "\n"

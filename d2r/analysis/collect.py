@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from d2r.config import RunKey, load_scale, plan_runs, scale_ids
@@ -126,7 +127,10 @@ def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> p
     if list(table.columns) != columns:
         raise UserError(f"{path}: columns are {','.join(map(str, table.columns))}, not {','.join(columns)}")
     for name in set(columns) - set(text):
-        if len(table) and not pd.api.types.is_numeric_dtype(table[name]):
+        numeric = (
+            pd.api.types.is_integer_dtype if name in ("step", "episode") else pd.api.types.is_numeric_dtype
+        )
+        if len(table) and not (numeric(table[name]) and np.isfinite(table[name]).all()):
             raise UserError(f"{path}: column '{name}' holds something that is no number; restore the file")
     return pd.DataFrame(table)
 

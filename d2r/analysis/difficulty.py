@@ -51,6 +51,20 @@ def tasks_by_difficulty(results: Results, benchmark: str) -> list[str]:
     return ranked or list(results.tasks.get(benchmark, []))
 
 
+def harder_half(results: Results, benchmark: str) -> list[str]:
+    """Tasks at least as hard as the median one, ties included, so more than half where many are as hard; maybe none."""
+    difficulty = task_difficulty(results, benchmark)["difficulty"]
+    return [str(task) for task in difficulty.index[difficulty >= difficulty.median()]]
+
+
+def hardness(results: Results, benchmark: str) -> dict[str, float]:
+    """Difficulty of each task from 0 (the easiest) to 1 (the hardest), 0.5 where nothing tells tasks apart."""
+    difficulty = task_difficulty(results, benchmark)["difficulty"].astype(float)
+    low, high = difficulty.min(), difficulty.max()
+    ranked = {str(t): (float(d) - low) / (high - low) if high > low else 0.5 for t, d in difficulty.items()}
+    return dict.fromkeys(results.tasks.get(benchmark, []), 0.5) | ranked
+
+
 def correlation_over_training(results: Results, benchmark: str, method: str) -> pd.DataFrame:
     """Spearman's rho over tasks of modules used with difficulty: one row per seed, one column per step.
 

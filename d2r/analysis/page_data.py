@@ -10,6 +10,7 @@ import pandas as pd
 from d2r.analysis.difficulty import tasks_by_difficulty
 from d2r.analysis.figures.instruments import INSTRUMENTS
 from d2r.analysis.figures.style import Look
+from d2r.analysis.quantities import bounds
 from d2r.analysis.results import REFERENCE, Results
 from d2r.analysis.routing import num_modules, routed_methods, routes_of
 from d2r.analysis.statistics import FEWEST_RUNS, mean_interval
@@ -75,8 +76,7 @@ def _curve(results: Results, quantity: str, benchmark: str, method: str) -> dict
     kept = _spread(list(by_task.columns), MOST_STEPS)
     by_task = by_task[kept]
     overall = by_task.groupby(level="seed").mean()
-    bounds = (0.0, 1.0) if quantity == "success" else None
-    estimates = [mean_interval(overall[step], bounds) for step in kept]
+    estimates = [mean_interval(overall[step], bounds(quantity)) for step in kept]
     curve: dict[str, Any] = {
         "steps": [int(step) for step in kept],
         "mean": short(overall.mean()),

@@ -34,9 +34,11 @@ TEXT_COLUMNS = (
 """Read as text: a commit such as 12e5 is no number."""
 NUMBERS = {
     "seed", "step", "value", "episode", "success", "return", "weight", "steps", "planned_steps", "tasks", "updates",
-    "evaluation_episodes", "modules", "parameters_actor", "parameters_critic", "hours", "update_seconds",
+    "evaluation_episodes", "modules", "parameters_actor", "parameters_critic", "hours", "update_seconds", "threads",
 }  # fmt: skip
 """Columns that hold numbers, of whichever table; in ``runs`` all but the seed may be empty."""
+COUNTS = {"seed", "step", "episode", "steps", "tasks", "evaluation_episodes"}
+"""Columns that hold whole numbers."""
 SMOKE_WARNING = (
     "SMOKE SCALE: these runs are far too short to learn; the numbers only show that the pipeline works"
 )
@@ -251,11 +253,15 @@ def _fault(name: str, table: pd.DataFrame) -> str | None:
             fits = pd.api.types.is_string_dtype(table[column])
         elif column in NUMBERS:
             fits = pd.api.types.is_numeric_dtype(table[column])
-            fits = fits and ((name == "runs" and column != "seed") or not table[column].isna().any())
+            known = table[column].dropna() if name == "runs" and column != "seed" else table[column]
+            fits = fits and bool(np.isfinite(known).all())
+            fits = fits and (column not in COUNTS or bool((known == known.round()).all()))
         else:
             fits = name == "runs" or not table[column].isna().any()
         if not fits:
             return f"holds something else than it should in column '{column}'"
+    if name == "runs" and table.duplicated(["benchmark", "method", "seed"]).any():
+        return "names a run twice"
     unknown = set(table["benchmark"]) - set(BENCHMARKS)
     return f"names the unknown benchmark '{min(unknown)}'" if unknown else None
 

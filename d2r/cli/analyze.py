@@ -50,12 +50,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         if args.repeats < 4:
             raise UserError(f"--repeats {args.repeats}: must be at least 4")
+        around = _around_marks(args.update) if args.update else ("", "")
         text = coverage_markdown(coverage_table(args.repeats), args.repeats)
-        _give(_between(args.update, text) if args.update else text, args.update)
+        _give(text.join(around), args.update)
     return 0
 
 
-def _between(path: Path, text: str) -> str:
+def _around_marks(path: Path) -> tuple[str, str]:
+    """What stands before and after the table in a file, marks included."""
     try:
         before, rest = path.read_text(encoding="utf-8").split(BEGIN)
         _, after = rest.split(END)
@@ -63,7 +65,7 @@ def _between(path: Path, text: str) -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError:
         raise UserError(f"{path}: needs the lines {BEGIN} and {END}, once each") from None
-    return f"{before}{BEGIN}\n{text}{END}{after}"
+    return f"{before}{BEGIN}\n", f"{END}{after}"
 
 
 def _give(text: str, path: Path | None) -> None:

@@ -27,10 +27,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(comparison._asdict()))
     else:
         print(f"{'task':34s} {'published':>9s} {'now':>7s}  95 % interval of the published rate")
-        for row in comparison.tasks:
+        for row in [*comparison.tasks, {"task": "all tasks", **comparison._asdict()}]:
             print(
                 f"{row['task']:34s} {row['published']:9.3f} {row['now']:7.3f}  [{row['low']:.3f}, {row['high']:.3f}]"
             )
-        print(f"{'mean':34s} {comparison.published:9.3f} {comparison.now:7.3f}")
         print(comparison.verdict)
     return 0 if comparison.reproduced else 1

@@ -13,6 +13,9 @@ from d2r.errors import UserError
 from d2r.planning.progress import RunProgress, as_json, remaining_seconds, run_progress
 from d2r.planning.text import duration, table
 
+LONGEST_PAUSE = 86_400
+"""Seconds."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -35,8 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table, once or until all runs have ended."""
-    if args.cores < 1 or args.interval <= 0:
-        raise UserError("--cores and --interval must be positive")
+    if args.cores < 1:
+        raise UserError(f"--cores {args.cores}: must be positive")
+    if not 0 < args.interval <= LONGEST_PAUSE:
+        raise UserError(f"--interval {args.interval}: must be above 0 and at most {LONGEST_PAUSE} seconds")
     scale_id, results = _place(args.scale, args.results)
     scale = load_scale(scale_id)
     keys = plan_runs(scale)
@@ -65,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _place(scale: str | None, results: Path | None) -> tuple[str, Path]:
     if results is None:
-        name = scale or "smoke"
+        name = "smoke" if scale is None else scale
         load_scale(name)
         return name, project_root() / "results" / name
     if not results.is_dir():

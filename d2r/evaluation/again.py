@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import safetensors
 import safetensors.torch
 import torch
@@ -31,12 +32,15 @@ from d2r.training.seeding import Stream, seed_sequence
 class Again(NamedTuple):
     """Published and new success: rates per task, their means, whether they agree, and that in words.
 
+    ``low`` and ``high`` are the interval of the published mean, as each task has one of its own.
     ``exact``: success and return of every episode are the published ones.
     """
 
     tasks: list[dict[str, Any]]
     published: float
     now: float
+    low: float
+    high: float
     exact: bool
     reproduced: bool
     verdict: str
@@ -123,8 +127,9 @@ def evaluate_again(folder: Path, workers: int = 0) -> Again:
     """Evaluate a published policy on the goals of its run.
 
     The goals follow from the run's seed, so on the same kind of CPU every episode is the same as published, its
-    return included; elsewhere each task's rate should lie in the binomial interval (Clopper-Pearson, 95 % over
-    all tasks together) of the published one.
+    return included; elsewhere each task's rate, and that of all tasks together, should lie in the binomial interval
+    of the published one (Clopper-Pearson, 95 % over all of them). With few episodes a task's interval is wide: what
+    tells another policy from this one is then that of all tasks.
 
     Raises:
         UserError: if the folder is not a finished run with an unchanged policy and an evaluation of its episodes.
@@ -152,12 +157,12 @@ def evaluate_again(folder: Path, workers: int = 0) -> Again:
         env.close()
     assert evaluation is not None
     rows: list[dict[str, Any]] = []
-    confidence = 1 - 0.05 / env.num_envs
+    confidence = 1 - 0.05 / (env.num_envs + 1)
+    every = [episode.success for name in env.task_names for episode in published[name]]
     for task, name in enumerate(env.task_names):
         before = [episode.success for episode in published[name]]
-        interval = binomtest(sum(before), len(before)).proportion_ci(confidence, method="exact")
-        row = {"published": float(np.mean(before)), "now": float(evaluation.success[task].mean())}
-        rows.append({"task": name, **row, "low": float(interval.low), "high": float(interval.high)})
+        rows.append({"task": name, **_rates(before, evaluation.success[task], confidence)})
+    overall = _rates(every, evaluation.success, confidence)
     same_success = all(
         [episode.success for episode in published[name]] == evaluation.success[task].tolist()
         for task, name in enumerate(env.task_names)
@@ -167,7 +172,7 @@ def evaluate_again(folder: Path, workers: int = 0) -> Again:
         == [number(float(r)) for r in evaluation.returns[task]]
         for task, name in enumerate(env.task_names)
     )
-    within = all(row["low"] <= row["now"] <= row["high"] for row in rows)
+    within = all(row["low"] <= row["now"] <= row["high"] for row in [*rows, overall])
     if exact:
         verdict = "reproduced exactly"
     elif same_success:
@@ -176,12 +181,17 @@ def evaluate_again(folder: Path, workers: int = 0) -> Again:
         verdict = "reproduced within chance" if within else "NOT reproduced"
     return Again(
         rows,
-        float(np.mean([row["published"] for row in rows])),
-        float(np.mean([row["now"] for row in rows])),
-        exact,
-        same_success or within,
-        verdict,
+        **overall,
+        exact=exact,
+        reproduced=same_success or within,
+        verdict=verdict,
     )
+
+
+def _rates(before: Sequence[bool], now: npt.NDArray[np.bool_], confidence: float) -> dict[str, float]:
+    interval = binomtest(sum(before), len(before)).proportion_ci(confidence, method="exact")
+    rates = {"published": float(np.mean(before)), "now": float(now.mean())}
+    return {**rates, "low": float(interval.low), "high": float(interval.high)}
 
 
 class _Episode(NamedTuple):

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from d2r.analysis.claims import Judgement, commands, judge, load_claims
+from d2r.analysis.claims import Judgement, claims_markdown, commands, judge, load_claims
 from d2r.analysis.results import load_results
 from d2r.cli import analyze, compare
 from d2r.errors import UserError
@@ -34,6 +34,28 @@ def test_a_clear_difference_supports_and_none_does_not(make_results: Make) -> No
         for evidence in judgement.evidence:
             if evidence.verdict == "supported":
                 assert evidence.estimate.has_interval
+
+
+def test_a_claim_about_all_is_not_supported_by_some(make_results: Make) -> None:
+    """One baseline is beaten clearly; of the other there is one run."""
+    lost = [(benchmark, "softmod-deep", seed) for benchmark in ("mt10-fixed", "mt10-rand") for seed in (2, 3)]
+    levels = {"d2r": 0.9, "mtsac": -0.2, "softmod-deep": -0.2}
+    found = judgements(make_results(Plan(scale="lite", levels=levels, missing=lost, evaluations=8)))
+    claim = found["beats-baselines"]
+    assert {evidence.verdict for evidence in claim.evidence} == {"supported", "not tested at this budget"}
+    assert claim.verdict == "not tested at this budget"
+
+
+def test_the_claims_map_gives_every_number_found(make_results: Make) -> None:
+    results = load_results(make_results(Plan(scale="lite", levels=STRONG, evaluations=8)))
+    text = claims_markdown(results)
+    for judgement in judge(results):
+        for evidence in judgement.evidence:
+            if evidence.estimate.value is not None:
+                assert (
+                    f"  - {evidence.benchmark}, {evidence.what}: {evidence.number} ({evidence.reason})\n"
+                    in text
+                )
 
 
 def test_smoke_tests_no_claim(make_results: Make) -> None:
@@ -137,3 +159,6 @@ def test_coverage_replaces_only_what_is_between_its_marks(
     page.write_text("no marks")
     with pytest.raises(UserError, match="once each"):
         run(analyze, "coverage", "--repeats", "8", "--update", str(page))
+    monkeypatch.setattr(analyze, "coverage_table", lambda repeats: pytest.fail("it simulates first"))
+    with pytest.raises(UserError, match="cannot be read"):
+        run(analyze, "coverage", "--update", str(tmp_path / "absent.md"))

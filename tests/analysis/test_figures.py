@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 
 from d2r.analysis.figures.comparisons import performance_profiles
 from d2r.analysis.figures.curves import learning_curves
+from d2r.analysis.figures.instruments import difficulty_over_training
 from d2r.analysis.results import load_results
 
 from .synthetic import Plan
@@ -26,3 +28,13 @@ def test_a_band_is_drawn_from_three_runs_on(make_results: Make, seeds: tuple[int
 
     assert drawn(learning_curves(results).axes[0]) == bands
     assert drawn(performance_profiles(results).axes[0]) == bands
+
+
+def test_difficulty_is_drawn_though_all_tasks_begin_with_equally_many_modules(make_results: Make) -> None:
+    plan = Plan(benchmarks=("mt10-rand",), levels={"d2r": 0.5, "mtsac": 0.5}, evaluations=8)
+    results = load_results(make_results(plan))
+    metrics = results.metrics.copy()
+    first = metrics["step"] == metrics["step"].min()
+    metrics.loc[first & (metrics["quantity"] == "modules_used"), "value"] = 5.0
+    axes = difficulty_over_training(replace(results, metrics=metrics)).axes[0]
+    assert list(axes.lines[0].get_xdata()) == sorted(metrics["step"].unique())[1:]

@@ -109,6 +109,10 @@ def test_toggles_add_and_remove_curves(browser: Browser) -> None:
     assert browser.errors == []
 
 
+def test_a_band_has_a_gap_where_there_is_no_interval(browser: Browser) -> None:
+    assert browser.value("JSON.stringify(stretches([null, 1, 2, null, null, 3, null]))") == "[[1,2],[5]]"
+
+
 def test_hovering_a_curve_shows_its_numbers(browser: Browser) -> None:
     browser.value("document.querySelector('[data-pick=none]').click()")
     browser.value("document.querySelector('#curve-checks input[value=d2r]').click()")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from d2r.analysis.report import write_report
 from d2r.analysis.results import load_results
 from d2r.analysis.tables import write_tables
 from d2r.errors import UserError
+from d2r.records import record_bytes
 
 from .synthetic import Plan
 
@@ -111,6 +115,20 @@ def test_damaged_runs_give_one_line(make_results: Make, name: str, text: str | N
     assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize("value", ["inf", "nan", "1e999", "one"])
+def test_a_run_with_numbers_that_are_none_is_refused(make_results: Make, value: str) -> None:
+    """Under the right hash, so that it is the number that is refused."""
+    results = make_results(Plan(seeds=(1,)))
+    folder = results / "runs/mt10-rand/d2r/seed1"
+    content = re.sub(r"success,[0-9.]+", f"success,{value}", (folder / "metrics.csv").read_text(), count=1)
+    (folder / "metrics.csv").write_text(content)
+    record = json.loads((folder / "run.json").read_bytes())
+    record["outputs"]["metrics.csv"] = hashlib.sha256(content.encode()).hexdigest()
+    (folder / "run.json").write_bytes(record_bytes(record))
+    with pytest.raises(UserError, match=r"metrics\.csv: column 'value' holds something that is no number"):
+        collect(results)
+
+
 def cut(content: bytes) -> bytes:
     return content[: len(content) * 2 // 3].rstrip(b"\n")
 
@@ -125,6 +143,10 @@ def cut(content: bytes) -> bytes:
         ("metrics", cut),
         ("metrics", lambda content: b"\xff\xfe" + content),
         ("metrics", lambda content: content.replace(b"mt10-rand", b"mt11-rand")),
+        ("metrics", lambda content: re.sub(rb"success,[0-9.]+", b"success,inf", content, count=1)),
+        ("metrics", lambda content: content.replace(b",800,", b",800.5,")),
+        ("runs", lambda content: content + content.splitlines(keepends=True)[-1]),
+        ("runs", lambda content: content.replace(b",cpu,1,", b",cpu,one,")),
         ("evaluation", lambda content: content.replace(b",0,1.0,", b",0,yes,")),
         ("routes", lambda content: content.replace(b",weight", b",width")),
     ],
@@ -134,7 +156,9 @@ def test_damaged_collected_tables_give_one_line(
 ) -> None:
     results = make_results(Plan(benchmarks=("mt10-rand",), seeds=(1,)))
     path = results / "collected" / f"{name}.csv"
-    path.write_bytes(spoil(path.read_bytes()))
+    content = path.read_bytes()
+    assert spoil(content) != content
+    path.write_bytes(spoil(content))
     with pytest.raises(UserError, match=r"run `d2r collect .*` again") as error:
         load_results(results)
     assert "\n" not in str(error.value)

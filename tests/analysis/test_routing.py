@@ -15,7 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2r.analysis.difficulty import correlation_over_training, task_difficulty, tasks_by_difficulty
+from d2r.analysis.difficulty import (
+    correlation_over_training,
+    harder_half,
+    hardness,
+    task_difficulty,
+    tasks_by_difficulty,
+)
 from d2r.analysis.results import Results, load_results
 from d2r.analysis.routing import SIGNATURES, route_overlap, used_modules
 from d2r.cli import routes as routes_command
@@ -107,6 +113,15 @@ def test_each_failure_signature_is_seen_where_it_is_and_not_where_it_is_not(make
         finding = CHECKS[name](results, "mt10-rand", "d2r", 1)
         assert finding is not None
         assert finding.present, (name, finding)
+    starved = CHECKS["starved-module"](sick["starved-module"], "mt10-rand", "d2r", 1)
+    assert starved is not None
+    assert starved.names == {"weakest module": "3"}
+    by_ten_points = with_metrics(
+        with_metrics(healthy, "success", [0.1, 0.3, 0.2, 0.2]), "agreement", [0.9, 0.9, 0.5, 0.4]
+    )
+    finding = CHECKS["disagreement-drop"](by_ten_points, "mt10-rand", "d2r", 1)
+    assert finding is not None
+    assert finding.present, "0.3 - 0.2 is a hair below 0.1 in binary"
     falling_but_agreeing = with_metrics(healthy, "success", [0.2, 0.8, 0.6, 0.3])
     finding = CHECKS["disagreement-drop"](falling_but_agreeing, "mt10-rand", "d2r", 1)
     assert finding is not None
@@ -135,6 +150,24 @@ def test_without_baselines_there_is_no_difficulty(make_results: Make) -> None:
     results = load_results(make_results(Plan(benchmarks=("mt10-rand",), levels={"d2r": 0.5})))
     assert task_difficulty(results, "mt10-rand").empty
     assert tasks_by_difficulty(results, "mt10-rand") == results.tasks["mt10-rand"]
+    assert harder_half(results, "mt10-rand") == []
+    assert set(hardness(results, "mt10-rand").values()) == {0.5}
+
+
+def test_tasks_as_hard_as_each_other_are_treated_alike(make_results: Make) -> None:
+    plan = Plan(benchmarks=("mt10-rand",), levels={"d2r": 0.5, "mtsac": 0.5}, constant={"mtsac": 0.0})
+    results = load_results(make_results(plan))
+    assert harder_half(results, "mt10-rand") == results.tasks["mt10-rand"], "none is solved by any baseline"
+    evaluation, metrics = results.evaluation.copy(), results.metrics.copy()
+    for table, column in ((evaluation, "success"), (metrics, "value")):
+        learned = (table["method"] == "mtsac") & table["task"].isin(["reach-v3", "drawer-close-v3"])
+        if column == "value":
+            learned &= table["quantity"] == "success"
+        table.loc[learned, column] = 1.0
+    results = replace(results, evaluation=evaluation, metrics=metrics)
+    unsolved = set(results.tasks["mt10-rand"]) - {"reach-v3", "drawer-close-v3"}
+    assert set(harder_half(results, "mt10-rand")) == unsolved
+    assert {task for task, value in hardness(results, "mt10-rand").items() if value == 1.0} == unsolved
 
 
 def test_rho_is_one_when_modules_follow_difficulty(make_results: Make) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -75,6 +76,37 @@ def test_bold_only_where_the_interval_of_the_difference_excludes_zero(make_resul
         for row, data in zip(tables[name].rows, tables[name].data.itertuples(), strict=True):
             assert row[2].bold == (data.low > 0 or data.high < 0)
     assert tables["baselines"].data["verdict"].tolist() == ["lower"]
+
+
+def test_two_runs_are_never_bold_and_have_no_verdict(make_results: Make) -> None:
+    plan = Plan(seeds=(1, 2), levels={"d2r": 0.9, "d2r-naive": 0.9, "mtsac": -1.0}, evaluations=8)
+    tables = {table.name: table for table in build_tables(load_results(make_results(plan)))}
+    assert not any(
+        cell.bold for name in ("main", "ablation", "baselines") for row in tables[name].rows for cell in row
+    )
+    assert set(tables["baselines"].data["verdict"]) <= {"fewer than 3 runs", "no interval"}
+    answers = {row[5].text for row in tables["difficulty"].rows}
+    assert answers <= {"fewer than 3 runs", "no interval", "no run with a ranking"}
+
+
+@pytest.mark.parametrize("benchmark", ["mt10-fixed", "mt10-rand"])
+def test_the_main_table_and_the_one_of_baselines_agree_on_who_is_best(
+    make_results: Make, benchmark: str
+) -> None:
+    """Runs differ much from seed to seed and little within a seed: only pairing separates the methods."""
+    results = load_results(
+        make_results(Plan(benchmarks=(benchmark,), levels={"d2r": 0.5, "mtsac": 0.5}, seeds=(1, 2, 3, 4, 5)))
+    )
+    evaluation = results.evaluation.copy()
+    solved = 2 * evaluation["seed"] - (evaluation["method"] == "mtsac")
+    place = evaluation.groupby(["method", "seed"])["task"].transform(lambda task: task.factorize()[0])
+    harder = (evaluation["seed"] == 1) & (evaluation["method"] == "mtsac")  # or all pairs would differ alike
+    evaluation["success"] = (place < solved - harder).astype(float)
+    tables = {table.name: table for table in build_tables(replace(results, evaluation=evaluation))}
+    (verdict,) = tables["baselines"].data["verdict"]
+    best = tables["main"].data.set_index("method")["best_and_separated"]
+    assert verdict == ("lower" if benchmark == "mt10-fixed" else "not separated")
+    assert best["d2r"] == (verdict == "lower")
 
 
 def test_every_table_is_labelled_and_written_in_three_forms(make_results: Make) -> None:

@@ -6,9 +6,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from d2r.cli.main import main
+from d2r.evaluation.again import _rates
 from d2r.records import record_bytes
 from tests.faults.targets import World, make_world
 
@@ -61,6 +63,15 @@ def test_success_that_an_untrained_policy_has_not_is_not_reproduced(
     content = success_everywhere((world.run / "evaluation.csv").read_text())
     results = world.copy_of_run("evaluation.csv", content.encode())
     assert outcome(world, results, capsys) == (1, "NOT reproduced")
+
+
+def test_a_few_more_successes_on_every_task_are_not_reproduced_though_each_alone_could_be_chance() -> None:
+    before, now = [False] * 4 + [True], np.array([True] * 4 + [False])
+    confidence = 1 - 0.05 / 11
+    one = _rates(before, now, confidence)
+    assert one["low"] <= one["now"] <= one["high"]
+    ten = _rates(before * 10, np.tile(now, 10), confidence)
+    assert ten["now"] > ten["high"]
 
 
 def doubled(content: str) -> str:

@@ -135,6 +135,25 @@ def write_progress(tmp_path: Path, pid: int, **changes: object) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--interval", "nan"), "--interval nan"),
+        (("--interval", "inf"), "--interval inf"),
+        (("--interval", "0"), "--interval 0.0"),
+        (("--cores", "0"), "--cores 0"),
+        (("--scale", ""), "''"),
+    ],
+)
+def test_status_refuses_what_it_cannot_do(
+    words: tuple[str, str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", *words]) == 2
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert error.count("\n") == 1
+
+
 def test_status_tells_waiting_running_and_stopped_runs_apart(tmp_path: Path) -> None:
     assert progress_of(tmp_path).status == "waiting"
     program = "import sys; print(flush=True); sys.stdin.read()"

@@ -68,12 +68,13 @@ FIGURES: tuple[FigureSpec, ...] = (
     ),
     FigureSpec(
         "compute_against_success",
-        "Final success against what a method costs; mean over runs.",
+        "Final success against what a method costs, means over runs; hours on the wall depend on what else the machine "
+        "did.",
         compute_against_success,
     ),
     FigureSpec(
         "success_against_modules",
-        "D2R: final success of each task against the modules used.",
+        "D2R: final success of each task against the modules used, means over runs.",
         success_against_modules,
     ),
     FigureSpec(

@@ -115,7 +115,7 @@ def compute_against_success(results: Results) -> Figure:
         return empty_figure("no finished run")
     look = Look(results.methods)
     figure, grid = panels(3 * len(benchmarks), columns=3, height=1.5, legend_entries=len(results.methods))
-    labels = ("multiply-adds per decision", "actor parameters", "hours per run")
+    labels = ("multiply-adds per decision", "actor parameters", "hours per run, on the wall")
     for place, benchmark in enumerate(benchmarks):
         for method in results.methods:
             runs = results.finished.query("benchmark == @benchmark and method == @method.id")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from d2r.analysis.difficulty import correlation_over_training, tasks_by_difficulty
+from d2r.analysis.difficulty import correlation_over_training, hardness, tasks_by_difficulty
 from d2r.analysis.figures.curves import draw_curve, steps_axis
 from d2r.analysis.figures.style import PALETTE, Look, empty_figure, panels, percent_axis, shared_legend
+from d2r.analysis.quantities import bounds
 from d2r.analysis.results import REFERENCE, Results
 from d2r.analysis.routing import routed_methods
 from d2r.analysis.tables.text import steps as steps_text
@@ -28,15 +29,6 @@ INSTRUMENTS: tuple[tuple[str, str], ...] = (
     ("critic_gradient_cosine_no_resrouting", "same, without ResRouting (critics)"),
     ("alpha_success_rho", "ρ (alpha, success) over tasks"),
 )
-
-
-def bounds(quantity: str) -> tuple[float, float]:
-    """The range that an instrument cannot leave, to which its interval is cut."""
-    if "cosine" in quantity or quantity == "alpha_success_rho":
-        return (-1.0, 1.0)
-    if quantity in ("modules_used", "depth", "multiply_adds"):
-        return (0.0, float("inf"))
-    return (0.0, 1.0)
 
 
 def _widest(results: Results, quantities: tuple[str, ...]) -> str | None:
@@ -84,7 +76,8 @@ def module_usage(results: Results) -> Figure:
         image = axes.imshow(
             table.loc[order].to_numpy(), aspect="auto", cmap="viridis", interpolation="nearest"
         )
-        axes.set_yticks(range(len(order)), order, fontsize=6 if len(order) <= 10 else 4)
+        names = [str(task).removesuffix("-v3") for task in order]
+        axes.set_yticks(range(len(order)), names, fontsize=6 if len(order) <= 10 else 4)
         last = len(table.columns) - 1
         ticks = sorted({0, last // 2, last})
         axes.set_xticks(ticks, [steps_text(float(table.columns[tick])) for tick in ticks])
@@ -107,10 +100,12 @@ def temperature_and_alpha(results: Results) -> Figure:
         table = results.metric(quantity, benchmark, REFERENCE).pivot_table(
             index="task", columns="step", values="value"
         )
-        order = [task for task in tasks_by_difficulty(results, benchmark) if task in table.index]
-        for rank, task in enumerate(order):
-            shade = 0.8 * (1 - rank / max(len(order) - 1, 1))
-            axes.plot(table.columns, table.loc[task], color=(shade, shade, shade), linewidth=0.8)
+        hard = hardness(results, benchmark)
+        for task in tasks_by_difficulty(results, benchmark):
+            if task in table.index:
+                axes.plot(table.columns, table.loc[task], color=str(0.8 * (1 - hard[task])), linewidth=0.8)
+        if quantity == "alpha":
+            axes.set_yscale("log")
         axes.set_title(f"{benchmark}\n{label}")
         steps_axis(axes)
     figure.supylabel("light: easy tasks, dark: hard tasks", fontsize=6.5)
@@ -153,7 +148,7 @@ def module_gradients(results: Results) -> Figure:
 
 
 def success_against_modules(results: Results) -> Figure:
-    """Final success against modules used, one point per task of D2R; tasks of MT10 are named."""
+    """Final success against modules used, one point per task of D2R; of MT10 those with any success are named."""
     benchmarks = [name for name in results.benchmarks if len(results.metric("modules_used", name, REFERENCE))]
     if not benchmarks:
         return empty_figure("no finished run of D2R recorded the modules that it uses")
@@ -164,8 +159,8 @@ def success_against_modules(results: Results) -> Figure:
         success = results.scores(benchmark, REFERENCE).mean()
         tasks = [task for task in used.index if task in success.index]
         axes.plot(used[tasks], success[tasks], "o", color=PALETTE[0], alpha=0.7)
-        if len(tasks) <= 10:
-            for task in tasks:
+        for task in tasks if len(tasks) <= 10 else []:
+            if success[task] > 0:  # the others share one line, where names would lie on each other
                 short = str(task).removesuffix("-v3")
                 axes.annotate(
                     short, (used[task], success[task]), fontsize=5, xytext=(2, 2), textcoords="offset points"
@@ -184,7 +179,7 @@ def difficulty_over_training(results: Results) -> Figure:
         benchmark: {
             name: table
             for name in routed_methods(results, benchmark)
-            if not (table := correlation_over_training(results, benchmark, name).dropna()).empty
+            if not (table := correlation_over_training(results, benchmark, name).dropna(axis=1)).empty
         }
         for benchmark in results.benchmarks
     }

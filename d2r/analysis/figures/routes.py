@@ -11,7 +11,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.path import Path
 
-from d2r.analysis.difficulty import tasks_by_difficulty
+from d2r.analysis.difficulty import hardness, tasks_by_difficulty
 from d2r.analysis.figures.style import PAGE, PALETTE, empty_figure, new_figure
 from d2r.analysis.results import REFERENCE, Floats, Results
 from d2r.analysis.routing import num_modules, routed_methods, routes_of, used_modules
@@ -58,7 +58,7 @@ def route_grid(drawings: Sequence[Drawing], columns: int, heading: str) -> Figur
         x = left + step * np.arange(1, drawing.modules + 1)
         axes.scatter(x, np.full(drawing.modules, bottom), s=4, c=nodes, zorder=3)
         axes.scatter([left + 0.9], [bottom], s=12, c=PALETTE[5], marker=">", zorder=3)
-        label = f"{drawing.title}: {len(used)} of {drawing.modules}"
+        label = f"{drawing.title}: {len(used)}/{drawing.modules}"
         axes.text(left + 0.45, bottom + 0.62, label, ha="center", va="bottom", fontsize=5.5)
     axes.add_collection(PathCollection(arcs, facecolors="none", edgecolors=colors, linewidths=widths))
     axes.set_xlim(0, columns)
@@ -122,5 +122,12 @@ def method_routes(results: Results) -> Figure:
         label = "easiest" if task == tasks[0] else "hardest"
         modules = num_modules(results, benchmark, name)
         drawings.append(Drawing(last, modules, f"{results.method(name).title}, {label}"))
-    heading = f"{benchmark}: final routes of the easiest ({tasks[0]}) and the hardest task ({tasks[-1]})"
-    return route_grid(drawings, 4, heading)
+    hard = hardness(results, benchmark)
+    easiest, hardest = (_among_equals(task, hard) for task in (tasks[0], tasks[-1]))
+    heading = f"{benchmark}: final routes of the easiest task ({easiest}) and the hardest ({hardest}); modules used/all"
+    return route_grid(drawings, 2, heading)
+
+
+def _among_equals(task: str, hard: dict[str, float]) -> str:
+    equals = sum(value == hard[task] for value in hard.values())
+    return task if equals == 1 else f"{task}, one of {equals} alike"

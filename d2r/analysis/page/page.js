@@ -51,6 +51,17 @@ function refreshCurveChoices() {
   fill(curve.task, [["", "all tasks (mean)"], ...tasks.map((task) => [task, task])]);
 }
 
+/** Indices of known values, in runs of neighbours: a band has a gap where there is no interval. */
+function stretches(values) {
+  const parts = [];
+  values.forEach((value, i) => {
+    if (value === null) return;
+    if (i > 0 && values[i - 1] !== null) parts.at(-1).push(i);
+    else parts.push([i]);
+  });
+  return parts;
+}
+
 function curveTraces(id, entry) {
   const method = methodOf(id), line = lineColor(method), task = curve.task.value;
   const scale = percentages.has(curve.quantity.value) ? 100 : 1;
@@ -65,10 +76,14 @@ function curveTraces(id, entry) {
   const traces = [];
   const banded = entry.runs >= data.runs_for_a_band && entry.low.some((value) => value !== null);
   if (curve.bands.checked && banded) {
-    const known = entry.steps.map((_, i) => i).filter((i) => entry.low[i] !== null);
-    traces.push({ x: [...known.map((i) => entry.steps[i]), ...known.map((i) => entry.steps[i]).reverse()],
-      y: times([...known.map((i) => entry.high[i]), ...known.map((i) => entry.low[i]).reverse()]),
-      fill: "toself", fillcolor: line, opacity: 0.13, line: { width: 0 }, mode: "lines", hoverinfo: "skip" });
+    const x = [], y = [];
+    for (const part of stretches(entry.low)) {
+      const back = [...part].reverse();
+      x.push(...part.map((i) => entry.steps[i]), ...back.map((i) => entry.steps[i]), null);
+      y.push(...part.map((i) => entry.high[i]), ...back.map((i) => entry.low[i]), null);
+    }
+    traces.push({ x, y: times(y), fill: "toself", fillcolor: line, opacity: 0.13, line: { width: 0 }, mode: "lines",
+      hoverinfo: "skip" });
   }
   if (curve.seeds.checked) {
     for (const [seed, values] of Object.entries(entry.seeds ?? {})) {

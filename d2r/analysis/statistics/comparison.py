@@ -52,9 +52,9 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """``higher``, ``lower``, ``not separated`` or ``no interval``: by the interval of the difference."""
-        if not self.difference.has_interval:
-            return "no interval"
+        """``higher``, ``lower`` or ``not separated`` by the interval of the difference, or why there is no verdict."""
+        if self.difference.no_verdict is not None:
+            return self.difference.no_verdict
         return {1: "higher", -1: "lower", 0: "not separated"}[self.difference.separated_from(0.0)]
 
 

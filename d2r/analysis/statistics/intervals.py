@@ -48,6 +48,13 @@ class Estimate:
         """Whether ``low`` and ``high`` are given."""
         return self.low is not None
 
+    @property
+    def no_verdict(self) -> str | None:
+        """Why nothing may be concluded from this, if so."""
+        if not self.has_interval:
+            return "no interval"
+        return f"fewer than {FEWEST_RUNS} runs" if self.n < FEWEST_RUNS else None
+
     def separated_from(self, reference: float) -> Literal[-1, 0, 1]:
         """1 or -1 if the interval lies above or below ``reference``; 0 if not, or without an interval."""
         if self.low is None or self.high is None:

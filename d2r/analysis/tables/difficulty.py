@@ -62,8 +62,8 @@ def difficulty_table(results: Results) -> Table:
 def _answer(estimate: Estimate) -> str:
     if estimate.value is None:
         return "no run with a ranking"
-    if not estimate.has_interval:
-        return "no interval"
+    if estimate.no_verdict is not None:
+        return estimate.no_verdict
     return {1: "harder tasks use more", -1: "harder tasks use fewer", 0: "not separated from 0"}[
         estimate.separated_from(0.0)
     ]

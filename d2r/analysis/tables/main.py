@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from d2r.analysis.compare import compare_methods, is_paired
 from d2r.analysis.published import published_text, sources
 from d2r.analysis.results import Results
-from d2r.analysis.statistics import Estimate, difference_interval, mean_interval
+from d2r.analysis.statistics import Estimate, mean_interval
 from d2r.analysis.tables.notes import BEST, FINAL, INTERVAL, LOST
 from d2r.analysis.tables.table import Cell, Table
 from d2r.analysis.tables.text import percent_interval, run_count, steps
@@ -81,8 +82,9 @@ def _separated_best(
     )
     if len(ranked) < 2:
         return None
-    first, second = (results.run_scores(benchmark, method) for _, method in ranked[:2])
-    return ranked[0][1] if difference_interval(first, second).separated_from(0.0) > 0 else None
+    (_, best), (_, second) = ranked[:2]
+    verdict = compare_methods(results, benchmark, best, second, is_paired(benchmark)).verdict
+    return best if verdict == "higher" else None
 
 
 def _data_row(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from d2r.analysis.quantities import bounds
 from d2r.analysis.results import Results
 from d2r.analysis.routing import SIGNATURES, Finding, last_value, routed_methods
 from d2r.analysis.statistics import mean_interval, spearman
@@ -30,7 +31,7 @@ def modules_table(results: Results) -> Table:
             average = used.mean()
             least, most = str(average.idxmin()), str(average.idxmax())
             correlation = mean_interval(_correlations(used, success), (-1.0, 1.0))
-            total = mean_interval(used.mean(axis=1))
+            total = mean_interval(used.mean(axis=1), bounds("modules_used"))
             last = {
                 name: last_value(results, name, benchmark, method.id)
                 for name in ("depth", "route_entropy", "top1_share", "route_jaccard")
@@ -57,7 +58,12 @@ def modules_table(results: Results) -> Table:
                 at = mean_interval(depth[task]).value if task in depth else None
                 solved = mean_interval(success[task]).value if task in success else None
                 data.append(
-                    {**keys, **estimate_fields(mean_interval(used[task])), "depth": at, "success": solved}
+                    {
+                        **keys,
+                        **estimate_fields(mean_interval(used[task], bounds("modules_used"))),
+                        "depth": at,
+                        "success": solved,
+                    }
                 )
     notes = (
         (
@@ -94,7 +100,8 @@ def diagnostics_table(results: Results) -> Table:
                     "method": method,
                 }
                 for seed, finding in known.items():
-                    numbers = "; ".join(f"{name}={value:.6g}" for name, value in finding.numbers.items())
+                    said = finding.names | {name: f"{value:.6g}" for name, value in finding.numbers.items()}
+                    numbers = "; ".join(f"{name}={value}" for name, value in said.items())
                     data.append({**keys, "seed": seed, "present": finding.present, "numbers": numbers})
     notes = [f"{signature.name}: {signature.meaning} Rule: {signature.rule}." for signature in SIGNATURES]
     title = "Failure signatures of routing"
@@ -113,9 +120,13 @@ def _diagnosis(
     verdict = "present" if flagged == len(found) else "absent" if flagged == 0 else "in some runs"
     names = next(iter(found.values())).numbers
     means = {key: np.mean([finding.numbers.get(key, np.nan) for finding in found.values()]) for key in names}
-    numbers = ", ".join(f"{key} {number(float(value))}" for key, value in means.items() if np.isfinite(value))
+    texts = [
+        f"{key} {' and '.join(finding.names[key] for finding in found.values())}"
+        for key in next(iter(found.values())).names
+    ]
+    texts += [f"{key} {number(float(value))}" for key, value in means.items() if np.isfinite(value)]
     runs = Cell(f"{flagged} of {len(found)}", sort=float(flagged), runs=f"{benchmark}/{method}")
-    return [*head, Cell(verdict, bold=flagged > 0), runs, Cell(numbers)]
+    return [*head, Cell(verdict, bold=flagged > 0), runs, Cell(", ".join(texts))]
 
 
 def _by_task(results: Results, quantity: str, benchmark: str, method: str) -> pd.DataFrame:

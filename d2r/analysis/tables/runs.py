@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from d2r.analysis.quantities import bounds
 from d2r.analysis.results import Results
 from d2r.analysis.statistics import Estimate, mean_interval
 from d2r.analysis.tables.table import Cell, Table
@@ -73,8 +74,8 @@ def compute_table(results: Results) -> Table:
             work = multiply_adds(results, benchmark, method.id)
             dense = mean_interval(results.last_values("multiply_adds_dense", benchmark, method.id))
             of_dense, of_fixed = _ratio(work, dense), _ratio(work, fixed_depth)
-            update = mean_interval(runs["update_seconds"].dropna() * 1000)
-            hours = mean_interval(runs["hours"].dropna())
+            update = mean_interval(runs["update_seconds"].dropna() * 1000, bounds("update_seconds"))
+            hours = mean_interval(runs["hours"].dropna(), bounds("hours"))
             actor, critic = (float(runs[f"parameters_{part}"].iloc[0]) for part in ("actor", "critic"))
             machine = ", ".join(
                 sorted(
@@ -138,7 +139,9 @@ def _share(ratio: float | None) -> str:
 def multiply_adds(results: Results, benchmark: str, method: str) -> Estimate:
     """Multiply-adds per decision at the last evaluation, mean over tasks; all of them where there is no route."""
     work = results.last_values("multiply_adds", benchmark, method)
-    return mean_interval(work if len(work) else results.last_values("multiply_adds_dense", benchmark, method))
+    if work.empty:
+        work = results.last_values("multiply_adds_dense", benchmark, method)
+    return mean_interval(work, bounds("multiply_adds"))
 
 
 def _mixed_configurations(results: Results) -> list[str]:
