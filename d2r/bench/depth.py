@@ -1,7 +1,9 @@
 """What a decision costs: multiply-adds and processor time, every module computed, and unused modules really skipped.
 
 A routed policy that drives one robot decides for one state at a time. There, modules that the route does not read can
-be left out; in a batch every row has a route of its own, and what one row skips another one needs.
+be left out; in a batch every row has a route of its own, and what one row skips another one needs. How many modules an
+untrained actor uses depends on its initial values, so costs are means over several of them, each with a state of its
+own; modules, multiply-adds and times are of the same decisions. Methods and ways to decide are measured in turns.
 """
 
 from __future__ import annotations
@@ -9,12 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from d2r.bench.about import about
 from d2r.config import load_scale, resolve_run
 from d2r.errors import UserError
 from d2r.networks import route_graph
@@ -24,7 +27,10 @@ from d2r.networks.registry import OBSERVATION_DIM, build_actor
 from d2r.networks.routing import RoutedNetwork
 
 METHODS = ("d2r", "d2r-fixed-depth", "mtsac-matched", "softmod-deep")
-REPEATS = 20
+TASKS = 10
+ACTORS = 8
+"""Initialisations of each method."""
+REPEATS = 3
 
 
 def decide_with_used_modules(network: RoutedNetwork, x: Tensor) -> Tensor:
@@ -59,46 +65,81 @@ def decide_with_used_modules(network: RoutedNetwork, x: Tensor) -> Tensor:
     return value
 
 
-def processor_ms(decide: Callable[[], Any], rounds: int) -> float:
-    """Processor time of one call in milliseconds, the best of ``rounds`` rounds of some calls each."""
-    best = float("inf")
-    for _ in range(rounds):
-        began = time.process_time()
-        for _ in range(REPEATS):
-            decide()
-        best = min(best, time.process_time() - began)
-    return 1e3 * best / REPEATS
+class Decision(NamedTuple):
+    """An actor with as many states as it has tasks."""
+
+    actor: Network
+    states: Tensor
+
+    def dense(self) -> None:
+        """Decide with every module computed."""
+        self.actor(self.states)
+
+    def skipping(self) -> None:
+        """Decide with unused modules skipped."""
+        assert isinstance(self.actor, RoutedNetwork)
+        decide_with_used_modules(self.actor, self.states)
 
 
-def measure_method(method: str, rounds: int) -> dict[str, Any]:
-    """Cost of deciding with one method's untrained actor of the paper's size on MT10, for ten tasks and for one."""
+def decisions(method: str, tasks: int) -> list[Decision]:
+    """Untrained actors of the paper's size, each with a state."""
     config = resolve_run(load_scale("paper"), "mt10-rand", method, 1)
+    made = []
+    for seed in range(ACTORS):
+        actor = build_actor(config.network, tasks, torch.Generator().manual_seed(seed)).eval()
+        generator = torch.Generator().manual_seed(100 + seed)
+        made.append(Decision(actor, torch.randn(1, 1, tasks, OBSERVATION_DIM, generator=generator)))
+    return made
 
-    def actor_of(tasks: int) -> Network:
-        return build_actor(config.network, tasks, torch.Generator().manual_seed(0)).eval()
 
-    generator = torch.Generator().manual_seed(1)
-    ten, one = actor_of(config.num_tasks), actor_of(1)
-    states = torch.randn(1, 1, config.num_tasks, OBSERVATION_DIM, generator=generator)
-    state = states[:, :, :1]
-    result: dict[str, Any] = {
-        "multiply_adds": dense_multiply_adds(ten, OBSERVATION_DIM),
-        "ten_tasks_ms": round(processor_ms(lambda: ten(states), rounds), 4),
-        "one_task_ms": round(processor_ms(lambda: one(state), rounds), 4),
-    }
-    if isinstance(one, RoutedNetwork) and isinstance(ten, RoutedNetwork):
-        many = torch.randn(1, 100, config.num_tasks, OBSERVATION_DIM, generator=generator)
-        route = ten(many).route
+def work(made: Sequence[Decision]) -> dict[str, Any]:
+    """Multiply-adds of these decisions: of matrix products and, for routed networks, of mixing too."""
+    network = made[0].actor
+    result: dict[str, Any] = {"multiply_adds": dense_multiply_adds(network, OBSERVATION_DIM)}
+    if not isinstance(network, RoutedNetwork):
+        return result
+    used, adds = [], []
+    for decision in made:
+        route = decision.actor(decision.states).route
         assert route is not None
         edge = route_graph.edges(route)
-        result |= {
-            "modules_used": round(float(route_graph.used_modules(edge).sum(-1).float().mean()), 2),
-            "multiply_adds_used": round(float(ten.multiply_adds(edge).float().mean())),
-            "one_task_skipping_ms": round(
-                processor_ms(lambda: decide_with_used_modules(one, state), rounds), 4
-            ),
-        }
-    return result
+        used.append(int(route_graph.used_modules(edge).sum()))
+        adds.append(int(network.multiply_adds(edge)))
+    of_mixing = network.config.num_modules * network.top_k * network.config.module_dim
+    return {
+        "multiply_adds": result["multiply_adds"] + of_mixing,
+        "modules_used": used,
+        "multiply_adds_used": adds,
+    }
+
+
+def processor_ms(decide: Sequence[Callable[[], None]]) -> float:
+    """Processor time in milliseconds of a decision, mean over ``decide``, each made a few times."""
+    began = time.process_time()
+    for one in decide:
+        for _ in range(REPEATS):
+            one()
+    return 1e3 * (time.process_time() - began) / (len(decide) * REPEATS)
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """Costs of each method; the times are the best of ``rounds`` rounds over all methods and ways to decide."""
+    sides: dict[tuple[str, str], list[Callable[[], None]]] = {}
+    costs: dict[str, Any] = {}
+    for method in METHODS:
+        one, ten = decisions(method, 1), decisions(method, TASKS)
+        costs[method] = work(one)
+        sides[method, "one_task_ms"] = [decision.dense for decision in one]
+        if isinstance(one[0].actor, RoutedNetwork):
+            sides[method, "one_task_skipping_ms"] = [decision.skipping for decision in one]
+        sides[method, "ten_tasks_ms"] = [decision.dense for decision in ten]
+    best = dict.fromkeys(sides, float("inf"))
+    for _ in range(rounds):
+        for side, decide in sides.items():
+            best[side] = min(best[side], processor_ms(decide))
+    for (method, name), spent in best.items():
+        costs[method][name] = round(spent, 4)
+    return costs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,12 +154,13 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"rounds is {args.rounds}: must be positive")
     torch.set_num_threads(1)
     with torch.no_grad():
-        result = {method: measure_method(method, args.rounds) for method in METHODS}
+        result = measure(args.rounds)
     if args.json:
-        print(json.dumps(result))
+        print(json.dumps({"methods": result, "actors": ACTORS, **about()}))
         return 0
     for method, costs in result.items():
         print(method)
         for name, value in costs.items():
-            print(f"  {name:22s} {value:>12,}")
+            text = ", ".join(f"{v:,}" for v in value) if isinstance(value, list) else f"{value:,}"
+            print(f"  {name:22s} {text:>12s}")
     return 0

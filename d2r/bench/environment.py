@@ -22,6 +22,7 @@ import numpy.typing as npt
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from metaworld.wrappers import AutoTerminateOnSuccessWrapper, OneHotWrapper
 
+from d2r.bench.about import about
 from d2r.config.load import load_protocol
 from d2r.config.schema import BENCHMARKS, Protocol
 from d2r.envs.goals import GoalSource, goal_source
@@ -137,6 +138,7 @@ def measure(benchmark: str, protocol: Protocol, workers: int, rounds: int, seed:
         "times_stock_sync": round(median["ours_sps"] / median["stock_sync_sps"], 2),
         "share_of_ceiling": round(median["ours_sps"] / median["physics_ceiling_sps"], 3),
         "by_round": {name: [round(rate) for rate in values] for name, values in rates.items()},
+        **about(),
     }
 
 

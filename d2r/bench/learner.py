@@ -5,14 +5,14 @@ action, targets 2, critics in the TD loss 6, critics in the policy loss 4 (no gr
 multiply-adds of its matrix products and nothing else, over the best float32 rate of square products with as many
 threads. Update and products are measured in turns, and the best of each counts, because whatever else the machine does
 only adds to either. On a machine shared with others the ratio of processor times (``times_floor_cpu``) says more than
-the ratio of times; it holds for one thread, where waiting threads do not add to it.
+the ratio of times; it holds for one thread, where waiting threads do not add to it. ``peak_mb`` is the largest
+resident memory of the process after the first updates, interpreter and replay included (on a GPU that of the host).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import sys
@@ -28,6 +28,7 @@ from d2r.algorithms.prepare import check_threads, prepare
 from d2r.algorithms.recorded import WARM_UPS
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import MultiTaskSAC
+from d2r.bench.about import about
 from d2r.config import RunConfig, load_scale, resolve_run
 from d2r.errors import UserError
 from d2r.networks.base import Network
@@ -39,7 +40,6 @@ from d2r.networks.registry import (
     build_critics,
     check_size,
 )
-from d2r.training import provenance
 from d2r.training.memory import keep_freed_memory
 
 ACTOR_PASSES = 3 + 1
@@ -168,12 +168,16 @@ def measure(
     setting = build_setting(config, execution=execution, device=device)
     learner, replay, generator = setting.learner, setting.replay, setting.generator
     batch_per_task = config.sac.batch_per_task
-    products = SquareProducts(device)
-    for size in SQUARES[:-1]:
-        products.gflops(size)
     for _ in range(WARM_UPS + 1):
         batch = replay.sample(batch_per_task, generator)
         learner.update(batch, learner.draw(batch, generator))
+    in_bytes = 1 if sys.platform == "darwin" else 1024
+    peak = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * in_bytes
+    )  # before there are matrices to compare with
+    products = SquareProducts(device)
+    for size in SQUARES[:-1]:
+        products.gflops(size)
     updates: list[Seconds] = []
     samples: list[Seconds] = []
     rates: list[Seconds] = []
@@ -193,7 +197,6 @@ def measure(
     sample_ms = 1e3 * min(sample.wall for sample in samples)
     update_cpu_ms = 1e3 * min(update.cpu for update in updates)
     floor_cpu_ms = floor / max(rate.cpu for rate in rates) / 1e6
-    in_bytes = 1 if sys.platform == "darwin" else 1024
     return {
         "method": config.method,
         "benchmark": config.benchmark,
@@ -213,10 +216,8 @@ def measure(
         "times_floor_cpu": round(update_cpu_ms / floor_cpu_ms, 2),
         "sample_ms": round(sample_ms, 3),
         "sample_share": round(sample_ms / update_ms, 4),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * in_bytes / 1e6, 1),
-        "load_average": round(os.getloadavg()[0], 1),
-        "cpu": provenance.cpu(),
-        "packages": {name: provenance.package_versions()[name] for name in ("torch", "numpy")},
+        "peak_mb": round(peak / 1e6, 1),
+        **about(),
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from d2r.algorithms.replay import Replay
+from d2r.bench.about import about
 from d2r.config import RunConfig, load_scale, resolve_run
 from d2r.errors import UserError
 from d2r.networks.registry import ACTION_DIM, OBSERVATION_DIM, build_actor, check_size
@@ -79,6 +80,7 @@ def measure(config: RunConfig, rounds: int) -> dict[str, Any]:
         "batch": config.sac.batch_per_task * config.num_tasks,
         "sample_ms": round(1e3 * min(samples), 3),
         "rounds": rounds,
+        **about(),
     }
 
 

@@ -3,15 +3,16 @@
 ``official``: the sizes, batch and schedule of the scale ``paper``. ``light``: a plain network of three layers of 128
 units, 32 transitions per task, an update every second vector step, one thread and no worker processes.
 
-Both run the training loop itself, after a short warm-up. Evaluations are too rare to happen in it: one is measured on
-its own and added at the schedule's rate. What no part of the loop accounts for is ``idle``.
+Both run the training loop itself, after a short warm-up, and square products for the floor in turns with it.
+Evaluations are too rare to happen in it: one is measured on its own, its first resets left out, and added at the
+schedule's rate. What no part of the loop accounts for is ``idle``. With ``--policy-lag 1`` environments step while the
+learner learns, so that what is seen of their time is only what the loop waits for, and no bound is given.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from contextlib import closing
@@ -19,24 +20,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from d2r.algorithms import execution as options
 from d2r.algorithms.prepare import check_threads, prepare
 from d2r.algorithms.recorded import WARM_UPS
+from d2r.bench.about import about
 from d2r.bench.learner import SQUARES, SquareProducts, floor_flop
 from d2r.config import RunConfig, load_scale, resolve_run
 from d2r.config.networks import MlpConfig
 from d2r.errors import UserError
 from d2r.evaluation.success import evaluate
 from d2r.networks.registry import check_size
-from d2r.training import provenance
 from d2r.training.loop import Machine, Run
 from d2r.training.memory import keep_freed_memory
 from d2r.training.rundir import RunFolders
 from d2r.training.signals import StopRequest
 
 PARTS = ("environment", "learner", "acting", "replay")
+ROUNDS = 4
+"""Parts of the measured steps, with square products before each."""
 LIGHT_NETWORK = MlpConfig(hidden_dim=128, num_layers=3)
 
 
@@ -66,28 +70,36 @@ def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dic
     begun = warmup + (WARM_UPS + 1) * budget.update_every
     schedule = {"steps": begun + steps + 1, "warmup_steps": warmup, "replay_capacity": begun + steps + 1}
     shortened = config.model_copy(update={"budget": budget.model_copy(update=schedule)})
-    with tempfile.TemporaryDirectory() as folder, StopRequest() as stop:
+    spent = dict.fromkeys((*PARTS, "total"), 0.0)
+    rates: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
         folders = RunFolders(Path(folder), shortened)
         folders.create()
-        with closing(Run(shortened, folders, machine, stop)) as run:
+        with closing(Run(shortened, folders, machine, StopRequest())) as run:
             for _ in range(begun):
                 run.take_step()
-            before, updates = run.stopwatch.seconds, run.updates
-            for _ in range(steps):
-                run.take_step()
-            after, updates = run.stopwatch.seconds, run.updates - updates
+            products, updates = SquareProducts(machine.device), run.updates
+            for share in _shares(steps):
+                rates += [products.gflops(size).wall for size in SQUARES]
+                before = run.stopwatch.seconds
+                for _ in range(share):
+                    run.take_step()
+                after = run.stopwatch.seconds
+                for part in spent:
+                    spent[part] += after.get(part, 0.0) - before.get(part, 0.0)
+            updates = run.updates - updates
+            run.evaluation_env.reset_arrays()
             began = time.perf_counter()
             evaluate(run.evaluation_env, run.learner.actor, 1)
             episode = time.perf_counter() - began
             floor = floor_flop(run.learner, config.sac.batch_per_task)
-    products = SquareProducts(machine.device)
-    gflops = max(products.gflops(size).wall for _ in range(4) for size in SQUARES[:2])
-    per_step = {part: (after.get(part, 0.0) - before.get(part, 0.0)) / steps for part in PARTS}
-    total = (after["total"] - before["total"]) / steps
+    gflops = max(rates)
+    per_step = {part: spent[part] / steps for part in PARTS}
+    total = spent["total"] / steps
     per_step["idle"] = total - sum(per_step.values())
     per_step["evaluation"] = episode * config.evaluation_episodes / budget.evaluate_every
     floor_per_step = floor / gflops / 1e9 / budget.update_every
-    bound = per_step["environment"] + floor_per_step
+    bound = per_step["environment"] + floor_per_step if config.protocol.policy_lag == 0 else None
     whole = total + per_step["evaluation"]
     tasks = config.num_tasks
     return {
@@ -103,13 +115,19 @@ def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dic
         "vector_steps": steps,
         "updates": updates,
         "steps_per_second": round(tasks / whole, 1),
-        "bound_steps_per_second": round(tasks / bound, 1),
-        "share_of_bound": round(bound / whole, 3),
-        "times_environment_and_floor": round(whole / bound, 2),
+        "bound_steps_per_second": bound and round(tasks / bound, 1),
+        "share_of_bound": bound and round(bound / whole, 3),
+        "times_environment_and_floor": bound and round(whole / bound, 2),
+        "sgemm_gflops": round(gflops, 1),
         "floor_ms": round(1e3 * floor_per_step, 2),
         "ms_per_vector_step": {part: round(1e3 * spent, 3) for part, spent in per_step.items()},
         "share": {part: round(spent / whole, 4) for part, spent in per_step.items()},
     }
+
+
+def _shares(steps: int) -> list[int]:
+    """``steps`` in up to ``ROUNDS`` parts."""
+    return [len(part) for part in np.array_split(np.arange(steps), min(ROUNDS, steps))]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -151,11 +169,7 @@ def run(args: argparse.Namespace) -> int:
         result["light"] = measure(
             light(args.benchmark), Machine(0, 1, args.device, execution), 200, 20 * args.steps
         )
-    result |= {
-        "load_average": round(os.getloadavg()[0], 1),
-        "cpu": provenance.cpu(),
-        "packages": provenance.package_versions(),
-    }
+    result |= about()
     if args.json:
         print(json.dumps(result))
         return 0
@@ -168,8 +182,12 @@ def run(args: argparse.Namespace) -> int:
 def _print(setting: str, one: dict[str, Any]) -> None:
     print(
         f"{setting}: {one['method']} on {one['benchmark']}, batch {one['batch']}, {one['threads']} threads, "
-        f"{one['workers']} workers: {one['steps_per_second']} environment steps/s, {one['share_of_bound']} of what "
-        "environment and floor would allow"
+        f"{one['workers']} workers: {one['steps_per_second']} environment steps/s"
+        + (
+            f", {one['share_of_bound']} of what environment and floor would allow"
+            if one["share_of_bound"]
+            else ""
+        )
     )
     for part, spent in one["ms_per_vector_step"].items():
         print(f"  {part:12s} {spent:10.3f} ms a vector step   {one['share'][part]:7.2%}")

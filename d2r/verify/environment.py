@@ -81,7 +81,7 @@ class StockTask:
         fields = {
             "reward": np.array([float(reward) * self._scale]),
             "truncated": np.array([float(truncated)]),
-            **{f"info[{key!r}]": np.array([float(value)]) for key, value in info.items() if key in INFO_KEYS},
+            **{f"info[{key!r}]": np.array([float(value)]) for key, value in info.items()},
         }
         self._observation = observation
         if truncated:

@@ -7,6 +7,8 @@ import json
 import pytest
 import torch
 
+from d2r.algorithms.replay import Replay
+from d2r.bench import replay as bench_replay
 from d2r.bench.depth import decide_with_used_modules
 from d2r.bench.learner import build_setting, floor_flop
 from d2r.cli.main import main
@@ -46,19 +48,47 @@ def test_bench_learner_prints_one_object(capsys):
     )
 
 
-def test_bench_replay_counts_what_training_keeps(capsys):
-    result = printed(capsys, "replay", "--scale", "smoke", "--benchmark", "mt10-rand", "--rounds", "1")
-    assert result["transitions"] == 4000
-    assert printed(
-        capsys, "learner", "--scale", "smoke", "--threads", "1", "--rounds", "1", "--method", "mtsac"
-    )
+@pytest.mark.parametrize("method", ["d2r", "d2r-naive", "mtsac"])
+def test_bench_replay_keeps_what_training_keeps(method, monkeypatch):
+    kept = []
+    monkeypatch.setattr(bench_replay, "Replay", lambda *arguments: kept.append(Replay(*arguments)) or kept[0])
+    config = resolve_run(load_scale("smoke"), "mt10-rand", method, 1)
+    assert bench_replay.measure(config, rounds=1)["transitions"] == 4000
+    actor = build_actor(config.network, 10, torch.Generator())
+    trained = Replay(4000 // 10, 200, 10, True, actor.route_shape)
+    assert kept[0].bytes_per_transition == trained.bytes_per_transition
 
 
 def test_bench_train_accounts_for_all_time(capsys):
     arguments = ("train", "--setting", "light", "--steps", "1")
     result = printed(capsys, *arguments)["light"]
     assert result["updates"] == 10
-    assert sum(result["share"].values()) == pytest.approx(1, abs=0.01)
+    assert all(spent >= 0 for spent in result["ms_per_vector_step"].values())
+    assert result["share"]["idle"] < 0.2
+    whole = sum(result["ms_per_vector_step"].values())
+    assert result["steps_per_second"] == pytest.approx(1e4 / whole, rel=0.01)
+    bound = result["ms_per_vector_step"]["environment"] + result["floor_ms"]
+    assert result["times_environment_and_floor"] == pytest.approx(whole / bound, rel=0.05)
+
+
+def test_bench_env_prints_one_object_of_four_rates(capfd):
+    result = printed(capfd, "env", "--benchmark", "mt10-fixed", "--rounds", "1", "--workers", "1")
+    rates = ("stock_sync_sps", "stock_async_sps", "ours_sps", "physics_ceiling_sps")
+    assert all(result[name] > 0 for name in rates)
+    assert result["times_stock_sync"] == pytest.approx(
+        result["ours_sps"] / result["stock_sync_sps"], rel=0.01
+    )
+
+
+def test_bench_depth_measures_the_decisions_that_it_counts(capsys):
+    costs = printed(capsys, "depth", "--rounds", "1")["methods"]
+    chain = costs["d2r-fixed-depth"]
+    assert set(chain["modules_used"]) == {16}
+    assert set(chain["multiply_adds_used"]) == {chain["multiply_adds"]}, "all of its modules are used"
+    used = dict(zip(costs["d2r"]["modules_used"], costs["d2r"]["multiply_adds_used"], strict=True))
+    assert len(costs["d2r"]["modules_used"]) == 8
+    assert sorted(used.values()) == [used[count] for count in sorted(used)], "more modules, more work"
+    assert max(used.values()) < costs["d2r"]["multiply_adds"]
 
 
 @pytest.mark.parametrize("method", ["d2r", "d2r-fixed-depth", "d2r-no-residual", "d2r-hard"])

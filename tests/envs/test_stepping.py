@@ -17,12 +17,14 @@ from metaworld.policies import ENV_POLICY_MAP
 from metaworld.utils import reward_utils
 from scipy.spatial.transform import Rotation
 
+from d2r.cli.main import main
 from d2r.config.load import load_protocol
 from d2r.envs import stepping
 from d2r.envs.slices import simulator_state
 from d2r.envs.stepping import MOTION_DEPENDS_ON_GOAL, FastSawyer, fast_class
 from d2r.envs.tasks import make_fast, make_stock, task_class
-from d2r.verify.environment import verify_environment
+from d2r.verify import environment
+from d2r.verify.environment import StockTask, verify_environment
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
@@ -300,6 +302,45 @@ def test_pads_that_press_an_object_are_found() -> None:
         )
         expected = task_class("pick-place-v3").touching_object(stock, 5)
         assert bool(FastSawyer.touching_object(ours, 5)) == bool(expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "at", "step"),
+    [
+        ("reward", 0, 3),
+        ("observation", 7, 3),
+        ("final observation", 7, 5),
+        ("info['in_place_reward']", 0, 3),
+        ("truncated", 0, 3),
+        ("simulator", 3, 3),
+        ("info['more']", None, 3),
+    ],
+)
+def test_the_first_value_that_differs_is_found_and_named(
+    field: str, at: int | None, step: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stock differs by one unit in the last place, or by one value more, on the second task from step 3 on."""
+    real, calls = StockTask.step, itertools.count()
+
+    def changed(task: StockTask, action: Any) -> dict[str, Any]:
+        fields = real(task, action)
+        steps_before, index = divmod(next(calls), len(MT10_V3))
+        if index == 1 and steps_before >= 2:
+            if at is None:
+                fields[field] = np.zeros(1)
+            elif field in fields:
+                fields[field] = fields[field].copy()
+                fields[field][at] = np.nextafter(fields[field][at], np.inf)
+        return fields
+
+    short = load_protocol("d2r-official").model_copy(update={"horizon": 5})
+    monkeypatch.setattr(environment, "load_protocol", lambda _: short)
+    monkeypatch.setattr(StockTask, "step", changed)
+    assert main(["verify", "env", "--benchmark", "mt10-fixed", "--steps", "12"]) == 1
+    where = (
+        f"mt10-fixed: {list(MT10_V3)[1]}, step {step}, {field}{'' if at is None else f'[{at}]'}: stock has "
+    )
+    assert capsys.readouterr().out.startswith(where)
 
 
 def test_all_of_mt10_is_stock_metaworld() -> None:
