@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from d2r.analysis.figures import FIGURES, write_figures
 from d2r.analysis.published import published_text, published_values, sources
 from d2r.analysis.results import load_results
+from d2r.analysis.statistics import Estimate
 from d2r.analysis.tables import BUILDERS, Cell, Table, build_tables, write_tables
 from d2r.analysis.tables.table import latex_text
-from d2r.analysis.tables.text import number, p_value, percent
+from d2r.analysis.tables.text import number, p_value, percent, points_interval
 
 from .synthetic import Plan
 
@@ -158,6 +159,11 @@ def test_latex_text_leaves_no_special_character_bare(text: str) -> None:
 def test_numbers_keep_their_leading_digits(value: float) -> None:
     shown = float(number(value).replace(",", "").replace("−", "-"))
     assert shown == pytest.approx(value, rel=0.006)
+
+
+def test_a_difference_of_nothing_has_no_minus() -> None:
+    assert points_interval(Estimate(-1e-17, -1e-9, 1e-9, 3, "t")) == "+0.0 [+0.0, +0.0]"
+    assert points_interval(Estimate(-0.05, -0.1, 0.0, 3, "t")) == "−5.0 [−10.0, +0.0]"
 
 
 def test_numbers_in_words() -> None:

@@ -77,7 +77,7 @@ def module_usage(results: Results) -> Figure:
             table.loc[order].to_numpy(), aspect="auto", cmap="viridis", interpolation="nearest"
         )
         names = [str(task).removesuffix("-v3") for task in order]
-        axes.set_yticks(range(len(order)), names, fontsize=6 if len(order) <= 10 else 4)
+        axes.set_yticks(range(len(order)), names, fontsize=5 if len(order) <= 10 else 4)
         last = len(table.columns) - 1
         ticks = sorted({0, last // 2, last})
         axes.set_xticks(ticks, [steps_text(float(table.columns[tick])) for tick in ticks])

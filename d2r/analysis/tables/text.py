@@ -21,7 +21,7 @@ def points_interval(estimate: Estimate) -> str:
     """A difference of shares in percentage points, always with its sign."""
 
     def signed(value: float) -> str:
-        return f"{100 * value:+.1f}".replace("-", "−")
+        return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "−")  # + 0.0 makes minus zero plus zero
 
     if estimate.value is None:
         return "–"
