@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from d2r.config.load import read_yaml
 DATA = Path(__file__).parent / "data" / "claims.yaml"
 LEARNED_NOTHING = 0.05
 """Success below which, on both sides, a comparison says nothing about the methods."""
+TELLING = 0.1
+"""An interval that holds zero refutes a claim only if its half-width is at most this share of the quantity's range (10
+points of success): a wider one could hide any effect worth claiming, and leaves the claim untested."""
 SHARES = ("success", "area", "hard_tasks")
 
 Verdict = Literal["supported", "not supported", "not tested at this budget"]
@@ -164,9 +168,7 @@ def _found(
     text = points_interval(estimate) + " points" if quantity in SHARES else number_interval(estimate)
     side = estimate.separated_from(0.0) * (1 if direction == "higher" else -1)
     verdict: Verdict = "supported" if side > 0 else "not supported"
-    reason = {1: "on the claimed side", 0: "undecided: the interval holds zero", -1: "on the other side"}[
-        side
-    ]
+    reason = {1: "on the claimed side", 0: "the interval holds zero", -1: "on the other side"}[side]
     if results.scale == "smoke":
         verdict, reason = UNTESTED, "smoke runs learn nothing"
     elif idle:
@@ -175,9 +177,19 @@ def _found(
         verdict, reason = UNTESTED, estimate.note
     elif estimate.no_verdict is not None:
         verdict, reason = UNTESTED, estimate.no_verdict
+    elif side == 0 and not _is_telling(estimate, quantity):
+        verdict, reason = UNTESTED, "the interval holds zero and is too wide to tell"
     return Evidence(
         benchmark, what, text if estimate.value is not None else "–", estimate, verdict, reason, methods
     )
+
+
+def _is_telling(estimate: Estimate, quantity: str) -> bool:
+    """Whether an interval is narrow for its quantity; any is where the quantity has no range."""
+    low, high = bounds(quantity) or (-math.inf, math.inf)
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return estimate.high - estimate.low <= 2 * TELLING * (high - low)
 
 
 def values_by_seed(results: Results, quantity: str, benchmark: str, method: str) -> pd.Series[float]:
@@ -255,9 +267,9 @@ def claims_markdown(results: Results) -> str:
         ),
         *_wrapped(
             "A claim counts as *supported* where every interval excludes zero on the claimed side; as *not supported* "
-            "where one holds zero (undecided, as with few runs nearly all are) or lies on the other side; and "
-            "otherwise as *not tested at this budget*: fewer than three runs or no interval, nothing learned, or the "
-            "scale `smoke`."
+            "where one lies on the other side, or holds zero and is narrow (half-width at most a tenth of the range, 10 "
+            "points of success); and otherwise as *not tested at this budget*: an interval too wide to tell, "
+            "fewer than three runs or no interval, nothing learned, or the scale `smoke`."
         ),
         "Cost of one run, roughly (`d2r plan --scale SCALE` prints what it is on your machine):",
         "",

@@ -122,8 +122,8 @@ def _known(values: Iterable[object]) -> list[str]:
 def _claims(results: Results, judgements: Sequence[Judgement]) -> str:
     intro = (
         "<p>Each verdict follows from 95 % intervals over runs: supported only where every interval excludes zero on "
-        "the claimed side; not supported where one holds zero, which with few runs nearly all do, or lies on the other "
-        "side; otherwise not tested: fewer than three runs or no interval, nothing learned, or the scale is smoke.</p>"
+        "the claimed side; not supported where one lies on the other side, or holds zero and is narrow; otherwise not "
+        "tested: too wide to tell, fewer than three runs or no interval, nothing learned, or the scale is smoke.</p>"
     )
     return intro + "\n".join(_claim(results, judgement) for judgement in judgements)
 

@@ -9,8 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from d2r.analysis.claims import Judgement, claims_markdown, commands, judge, load_claims
+from d2r.analysis.claims import Judgement, _found, claims_markdown, commands, judge, load_claims
 from d2r.analysis.results import load_results
+from d2r.analysis.statistics import Estimate
 from d2r.cli import analyze, compare
 from d2r.errors import UserError
 
@@ -25,8 +26,30 @@ def judgements(results_folder: Path) -> dict[str, Judgement]:
     return {judgement.claim.id: judgement for judgement in judge(load_results(results_folder))}
 
 
+@pytest.mark.parametrize(
+    ("interval", "quantity", "verdict"),
+    [
+        ((-0.2, 0.2), "success", "not tested at this budget"),
+        ((-0.1, 0.11), "success", "not tested at this budget"),
+        ((-0.1, 0.1), "success", "not supported"),
+        ((0.01, 0.4), "success", "supported"),
+        ((-0.4, -0.01), "success", "not supported"),
+        ((-0.2, 0.2), "gradient_cosine", "not supported"),
+        ((-0.2, 0.3), "gradient_cosine", "not tested at this budget"),
+        ((-9e9, 9e9), "multiply_adds", "not supported"),
+    ],
+)
+def test_an_interval_that_holds_zero_refutes_only_if_it_is_narrow(
+    interval: tuple[float, float], quantity: str, verdict: str, make_results: Make
+) -> None:
+    results = load_results(make_results(Plan(scale="lite", seeds=(1,), levels={"d2r": 0.5})))
+    estimate = Estimate(sum(interval) / 2, *interval, 5, "t")
+    assert _found(results, "mt10-rand", "", quantity, estimate, "higher", ("d2r",)).verdict == verdict
+
+
 def test_a_clear_difference_supports_and_none_does_not(make_results: Make) -> None:
-    found = judgements(make_results(Plan(scale="lite", seeds=(1, 2, 3, 4, 5), levels=STRONG, evaluations=8)))
+    seeds = range(1, 13)
+    found = judgements(make_results(Plan(scale="lite", seeds=seeds, levels=STRONG, evaluations=8)))
     assert found["full-beats-naive"].verdict == "supported"
     assert found["balancing-helps-hard-tasks"].verdict == "not supported"
     assert found["state-routing-matters"].verdict == "not tested at this budget"
