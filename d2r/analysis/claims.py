@@ -168,7 +168,7 @@ def _found(
     text = points_interval(estimate) + " points" if quantity in SHARES else number_interval(estimate)
     side = estimate.separated_from(0.0) * (1 if direction == "higher" else -1)
     verdict: Verdict = "supported" if side > 0 else "not supported"
-    reason = {1: "on the claimed side", 0: "the interval holds zero", -1: "on the other side"}[side]
+    reason = {1: "on the claimed side", 0: "holds zero and is narrow", -1: "on the other side"}[side]
     if results.scale == "smoke":
         verdict, reason = UNTESTED, "smoke runs learn nothing"
     elif idle:
@@ -178,7 +178,7 @@ def _found(
     elif estimate.no_verdict is not None:
         verdict, reason = UNTESTED, estimate.no_verdict
     elif side == 0 and not _is_telling(estimate, quantity):
-        verdict, reason = UNTESTED, "the interval holds zero and is too wide to tell"
+        verdict, reason = UNTESTED, "holds zero and is too wide to tell"
     return Evidence(
         benchmark, what, text if estimate.value is not None else "–", estimate, verdict, reason, methods
     )
@@ -267,8 +267,8 @@ def claims_markdown(results: Results) -> str:
         ),
         *_wrapped(
             "A claim counts as *supported* where every interval excludes zero on the claimed side; as *not supported* "
-            "where one lies on the other side, or holds zero and is narrow (half-width at most a tenth of the range, 10 "
-            "points of success); and otherwise as *not tested at this budget*: an interval too wide to tell, "
+            "where one lies on the other side, or holds zero and is narrow (half-width at most a tenth of the range, "
+            "10 points of success); and otherwise as *not tested at this budget*: an interval too wide to tell, "
             "fewer than three runs or no interval, nothing learned, or the scale `smoke`."
         ),
         "Cost of one run, roughly (`d2r plan --scale SCALE` prints what it is on your machine):",
@@ -303,7 +303,9 @@ def claims_markdown(results: Results) -> str:
 
 
 def _verdict(judgement: Judgement) -> str:
-    reasons = dict.fromkeys(found.reason for found in judgement.evidence if found.reason)
+    reasons = dict.fromkeys(
+        found.reason for found in judgement.evidence if found.verdict == judgement.verdict
+    )
     return f"{judgement.verdict} ({'; '.join(reasons) or 'the scale has none of the runs that it needs'})."
 
 
