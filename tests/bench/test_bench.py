@@ -64,7 +64,6 @@ def test_bench_train_accounts_for_all_time(capsys):
     result = printed(capsys, *arguments)["light"]
     assert result["updates"] == 10
     assert all(spent >= 0 for spent in result["ms_per_vector_step"].values())
-    assert result["share"]["idle"] < 0.2
     whole = sum(result["ms_per_vector_step"].values())
     assert result["steps_per_second"] == pytest.approx(1e4 / whole, rel=0.01)
     bound = result["ms_per_vector_step"]["environment"] + result["floor_ms"]
