@@ -28,7 +28,7 @@ LEARNED_NOTHING = 0.05
 TELLING = 0.1
 """An interval that holds zero refutes a claim only if its half-width is at most this share of the quantity's range (10
 points of success): a wider one could hide any effect worth claiming, and leaves the claim untested."""
-SHARES = ("success", "area", "hard_tasks")
+IN_POINTS = ("success", "area", "hard_tasks")
 
 Verdict = Literal["supported", "not supported", "not tested at this budget"]
 UNTESTED: Verdict = "not tested at this budget"
@@ -150,7 +150,7 @@ def _compared(
     else:
         estimate = difference_interval(ours, other, difference_bounds(quantity))
     idle = (
-        quantity in SHARES and len(ours) and len(other) and max(ours.mean(), other.mean()) < LEARNED_NOTHING
+        quantity in IN_POINTS and len(ours) and len(other) and max(ours.mean(), other.mean()) < LEARNED_NOTHING
     )
     return _found(results, benchmark, what, quantity, estimate, direction, methods, bool(idle))
 
@@ -165,7 +165,7 @@ def _found(
     methods: tuple[str, ...],
     idle: bool = False,
 ) -> Evidence:
-    text = points_interval(estimate) + " points" if quantity in SHARES else number_interval(estimate)
+    text = points_interval(estimate) + " points" if quantity in IN_POINTS else number_interval(estimate)
     side = estimate.separated_from(0.0) * (1 if direction == "higher" else -1)
     verdict: Verdict = "supported" if side > 0 else "not supported"
     reason = {1: "on the claimed side", 0: "holds zero and is narrow", -1: "on the other side"}[side]

@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         if args.repeats < 4:
             raise UserError(f"--repeats {args.repeats}: must be at least 4")
-        around = _around_marks(args.update) if args.update else ("", "")
+        before, after = _around_marks(args.update) if args.update else ("", "")
         text = coverage_markdown(coverage_table(args.repeats), args.repeats)
-        _give(text.join(around), args.update)
+        _give(before + text + after, args.update)
     return 0
 
 
