@@ -150,7 +150,10 @@ def _compared(
     else:
         estimate = difference_interval(ours, other, difference_bounds(quantity))
     idle = (
-        quantity in IN_POINTS and len(ours) and len(other) and max(ours.mean(), other.mean()) < LEARNED_NOTHING
+        quantity in IN_POINTS
+        and len(ours)
+        and len(other)
+        and max(ours.mean(), other.mean()) < LEARNED_NOTHING
     )
     return _found(results, benchmark, what, quantity, estimate, direction, methods, bool(idle))
 
