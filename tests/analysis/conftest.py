@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from d2r.analysis.collect import collect
-from d2r.config import load
 
 from .synthetic import Plan, write_project, write_runs
 
 
 @pytest.fixture
-def fresh_config() -> Iterator[None]:
-    """Configuration is cached by name; each synthetic project needs its own."""
-
-    def clear() -> None:
-        for cached in (load.load_method, load.load_protocol, load.load_scale):
-            cached.cache_clear()
-
-    clear()
-    yield
-    clear()
-
-
-@pytest.fixture
-def make_results(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_config: None
-) -> Callable[[Plan], Path]:
+def make_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Plan], Path]:
     """Write a plan's project and runs, collect them, and return the results folder."""
 
     def make(plan: Plan) -> Path:

@@ -14,7 +14,7 @@ from d2r.analysis.figures import FIGURES, write_figures
 from d2r.analysis.report import write_report
 from d2r.analysis.results import load_results
 from d2r.analysis.tables import BUILDERS, write_tables
-from d2r.config import load
+from tests.projects import working_in
 
 from .chromium import Browser, find_chromium
 from .synthetic import Plan, write_project, write_runs
@@ -30,10 +30,7 @@ PLAN = Plan(
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("D2R_ROOT", str(root))
-        for cached in (load.load_method, load.load_protocol, load.load_scale):
-            cached.cache_clear()
+    with working_in(root):
         folder = write_project(root, PLAN)
         write_runs(folder, PLAN)
         collect(folder)
@@ -41,8 +38,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         write_tables(results)
         write_figures(results)
         yield write_report(results)
-    for cached in (load.load_method, load.load_protocol, load.load_scale):
-        cached.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from d2r.config import (
     resolve_run,
     scale_ids,
 )
-from d2r.config import load as loading
 from d2r.config.networks import RoutedConfig
 
 
@@ -30,11 +29,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
     monkeypatch.setenv("D2R_ROOT", str(tmp_path))
-    for cached in (loading.load_method, loading.load_protocol, loading.load_scale):
-        cached.cache_clear()
-    yield tmp_path
-    for cached in (loading.load_method, loading.load_protocol, loading.load_scale):
-        cached.cache_clear()
+    return tmp_path
 
 
 @pytest.mark.parametrize("scale", ["smoke", "lite", "paper"])

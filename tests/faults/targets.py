@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from safetensors.torch import save
 
@@ -22,7 +21,7 @@ from d2r.algorithms.replay import Replay
 from d2r.analysis.collect import collect
 from d2r.analysis.results import load_results
 from d2r.analysis.tables import write_tables
-from d2r.config import RunKey, load_method, load_protocol, load_scale, plan_runs, resolve_run
+from d2r.config import RunKey, load_scale, plan_runs, resolve_run
 from d2r.config.embeddings import read_task_embeddings
 from d2r.errors import UserError
 from d2r.evaluation.again import _published as read_evaluation
@@ -38,6 +37,7 @@ from d2r.training.train import train
 from d2r.verify.artifact import verify_artifact
 from d2r.verify.golden import verify_file
 from tests.faults.tiny import BENCHMARK, PROJECT, make_project
+from tests.projects import forget_configuration, working_in
 
 METHOD = "mtsac"
 
@@ -81,9 +81,7 @@ def make_world(folder: Path) -> Iterator[World]:
         shutil.copy(PROJECT / name, project)
     scale = project / "config/scales/tiny.yaml"
     scale.write_text(scale.read_text().replace("steps: 240", "steps: 60"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("D2R_ROOT", str(project))
-        forget()
+    with working_in(project):
         assert (
             train(resolve_run(load_scale("tiny"), BENCHMARK, METHOD, 1), project / "results/tiny", Machine())
             == 0
@@ -94,13 +92,6 @@ def make_world(folder: Path) -> Iterator[World]:
         scratch = folder / "scratch"
         scratch.mkdir()
         yield World(project, scratch)
-    forget()
-
-
-def forget() -> None:
-    """Drop what was read of the configuration."""
-    for cached in (load_scale, load_protocol, load_method):
-        cached.cache_clear()
 
 
 @contextlib.contextmanager
@@ -108,12 +99,12 @@ def replaced(path: Path, content: bytes) -> Iterator[None]:
     """Another content for a file of the project, for a while."""
     whole = path.read_bytes()
     path.write_bytes(content)
-    forget()
+    forget_configuration()
     try:
         yield
     finally:
         path.write_bytes(whole)
-        forget()
+        forget_configuration()
 
 
 def config_file(kind: str, name: str) -> tuple[Callable[[World], bytes], Callable[[World, bytes], None]]:

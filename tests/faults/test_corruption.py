@@ -17,7 +17,6 @@ import torch
 from d2r.algorithms.replay import Replay
 from d2r.analysis.collect import collect
 from d2r.config import RunConfig, load_scale, resolve_run
-from d2r.config.load import load_method, load_protocol
 from d2r.errors import UserError
 from d2r.evaluation.again import check_output, read_run
 from d2r.networks.registry import build_actor
@@ -31,6 +30,7 @@ from d2r.training.train import train
 from d2r.verify import artifact
 from tests.faults.damage import damage_one
 from tests.faults.tiny import BENCHMARK, PATIENCE, Training, assert_equal, make_project, wait_until
+from tests.projects import working_in
 
 pytestmark = pytest.mark.slow
 CHECKPOINTS, PUBLISHED, RELEASED = 500, 250, 250
@@ -44,10 +44,7 @@ class Interrupted(BaseException):
 def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A project with a run that was interrupted at step 137, and the same run finished and released."""
     folder = make_project(tmp_path_factory.mktemp("world") / "project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("D2R_ROOT", str(folder))
-        for cached in (load_scale, load_protocol, load_method):
-            cached.cache_clear()
+    with working_in(folder) as patch:
         scale = load_scale("tiny")
         config = resolve_run(scale, BENCHMARK, "mtsac", 1)
         take_step = Run.take_step

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from d2r.config import RunConfig, load_scale, resolve_run
-from d2r.config.load import load_method, load_protocol
 from tests.faults.tiny import BENCHMARK, make_project
 
 
@@ -16,8 +15,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with the scale ``tiny``, which all commands of the test work in."""
     folder = make_project(tmp_path / "project")
     monkeypatch.setenv("D2R_ROOT", str(folder))
-    for cached in (load_scale, load_protocol, load_method):
-        cached.cache_clear()
     return folder
 
 

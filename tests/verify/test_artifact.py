@@ -22,8 +22,9 @@ from d2r.config import RunConfig, config_hash
 from d2r.config.load import parse
 from d2r.errors import UserError
 from d2r.records import record_bytes
-from tests.faults.targets import World, forget, make_world
+from tests.faults.targets import World, make_world
 from tests.faults.tiny import PROJECT
+from tests.projects import forget_configuration
 
 
 @pytest.fixture(scope="module")
@@ -325,11 +326,11 @@ def test_runs_made_with_another_configuration_are_named(
     whole = scale.read_text()
     try:
         scale.write_text(whole.replace("batch_per_task: 4", "batch_per_task: 5"))
-        forget()
+        forget_configuration()
         status, lines = verdicts(released, capsys)
     finally:
         scale.write_text(whole)
-        forget()
+        forget_configuration()
     assert status == 1
     assert "made with another configuration" in lines["configuration"][1]
 

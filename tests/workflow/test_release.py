@@ -27,8 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for key in plan_runs(scale):
         config = resolve_run(scale, key.benchmark, key.method, key.seed)
         publish(key, config_hash(config), key.folder(results / "tiny"), "2026-01-01T00:00:00+00:00", 800)
-    yield results
-    load_scale.cache_clear()
+    return results
 
 
 def release(results: Path, **choices: bool):

@@ -1,0 +1,17 @@
+"""What every test needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.projects import forget_configuration
+
+
+@pytest.fixture(autouse=True)
+def fresh_configuration() -> Iterator[None]:
+    """Let no test see the configuration of another one's project, in whatever order they run."""
+    forget_configuration()
+    yield
+    forget_configuration()
