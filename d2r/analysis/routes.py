@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pandas as pd
@@ -44,8 +44,11 @@ class RunRoutes:
 
     @property
     def name(self) -> str:
-        """Such as ``mt10-rand/d2r/seed1``."""
-        return f"{self.about['benchmark']}/{self.about['method']}/seed{self.about['seed']}"
+        """Such as ``lite/mt10-rand/d2r/seed1``."""
+        return (
+            "/".join(str(self.about[key]) for key in ("scale", "benchmark", "method"))
+            + f"/seed{self.about['seed']}"
+        )
 
 
 def read_recorded(folder: Path, step: int | None) -> RunRoutes:
@@ -94,6 +97,10 @@ def read_record(folder: Path) -> Mapping[str, Any]:
     if named != folder.absolute().parts[-3:]:
         raise UserError(
             f"{folder / 'run.json'}: describes {'/'.join(named)}, so it lies in the wrong folder; move it there"
+        )
+    if PurePath(config.scale).name != config.scale or config.scale in ("", ".."):
+        raise UserError(
+            f"{folder / 'run.json'}: scale {config.scale!r} is no name of a file; train the run again"
         )
     return about
 

@@ -25,6 +25,7 @@ from d2r.analysis.difficulty import (
 from d2r.analysis.results import Results, load_results
 from d2r.analysis.routing import SIGNATURES, route_overlap, used_modules
 from d2r.cli import routes as routes_command
+from d2r.config import RunConfig, config_hash
 from d2r.errors import UserError
 from d2r.records import record_bytes
 
@@ -246,6 +247,28 @@ def test_routes_of_a_hostile_run_are_refused(
         routes_command.run(arguments(str(run), "--output", str(tmp_path / "out")))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("scale", ["../../evil", "/tmp/evil", "..", ""])
+def test_routes_of_a_scale_that_is_no_name_are_refused(make_results: Make, scale: str) -> None:
+    """The scale's name is part of the folder that is written."""
+    run = make_results(Plan(benchmarks=("mt10-rand",), seeds=(1,))) / "runs/mt10-rand/d2r/seed1"
+    record = json.loads((run / "run.json").read_bytes())
+    record |= {"scale": scale, "config": record["config"] | {"scale": scale}}
+    record["config_hash"] = config_hash(RunConfig.model_validate(record["config"]))
+    (run / "run.json").write_bytes(record_bytes(record))
+    with pytest.raises(UserError, match="is no name of a file"):
+        routes_command.run(arguments(str(run)))
+
+
+def test_routes_of_two_scales_have_their_own_folders(
+    make_results: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = make_results(Plan(benchmarks=("mt10-rand",), seeds=(1,)))
+    monkeypatch.chdir(tmp_path)
+    assert routes_command.run(arguments(str(results / "runs/mt10-rand/d2r/seed1"))) == 0
+    scale = json.loads((results / "runs/mt10-rand/d2r/seed1/run.json").read_bytes())["scale"]
+    assert (tmp_path / "routes" / scale / "mt10-rand/d2r/seed1/routes.svg").is_file()
 
 
 def test_routes_of_a_run_in_the_folder_of_another_are_refused(make_results: Make) -> None:
