@@ -45,10 +45,7 @@ class RunRoutes:
     @property
     def name(self) -> str:
         """Such as ``lite/mt10-rand/d2r/seed1``."""
-        return (
-            "/".join(str(self.about[key]) for key in ("scale", "benchmark", "method"))
-            + f"/seed{self.about['seed']}"
-        )
+        return "{scale}/{benchmark}/{method}/seed{seed}".format_map(self.about)
 
 
 def read_recorded(folder: Path, step: int | None) -> RunRoutes:
