@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,7 +73,8 @@ class SortedReaders:
         count, rows, top_k = sources.shape
         self.into = into
         by_row = sources.to(torch.uint8).transpose(0, 1).reshape(-1)
-        order = torch.sort(by_row, stable=True).indices
+        # a radix sort: torch.sort compares, and takes up to ten times as long
+        order = torch.from_numpy(np.argsort(by_row.numpy(), kind="stable"))
         target = torch.arange(count).mul_(rows) + torch.arange(rows).unsqueeze(1)
         self.weights = weights.transpose(0, 1).reshape(-1).index_select(0, order)
         self.whole = target.unsqueeze(2).expand(rows, count, top_k).reshape(-1).index_select(0, order)

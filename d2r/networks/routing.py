@@ -309,8 +309,8 @@ class RoutedNetwork(ModularNetwork):
         if self.config.resrouting == "target":
             best = self.top(in_groups)
             return (sources.unsqueeze(3) == best.unsqueeze(2)).any(3)
-        log_share = self.of_sources(logits, sources) - in_groups.logsumexp(2, keepdim=True)
-        return log_share.exp() > 1.0 / (self.last_candidate + 2).unsqueeze(2)
+        share = in_groups.softmax(2).gather(2, sources)
+        return share > 1.0 / (self.last_candidate + 2).unsqueeze(2)
 
     def of_sources(self, logits: Tensor, sources: Tensor) -> Tensor:
         """The logits of chosen sources, [ensemble, group, K, row]."""
@@ -349,11 +349,12 @@ def largest(scores: Tensor, k: int) -> Tensor:
     that is not a number chooses the last candidate, so that it reaches the loss, where it is diagnosed.
     """
     count = scores.shape[2]
-    after = torch.arange(count - 1, -1, -1, dtype=torch.uint8, device=scores.device).unsqueeze(1)
+    after = torch.arange(count - 1, -1, -1, dtype=scores.dtype, device=scores.device).unsqueeze(1)
     chosen: list[Tensor] = []
     for _ in range(k):
         if chosen:
             scores = scores.scatter(2, chosen[-1], NO_CANDIDATE)
-        is_best = scores == scores.amax(2, keepdim=True)
-        chosen.append(count - 1 - (is_best * after).amax(2, keepdim=True).to(torch.long))
+        # a comparison into floats runs over vectors, one into booleans does not
+        is_best = torch.eq(scores, scores.amax(2, keepdim=True), out=torch.empty_like(scores))
+        chosen.append(count - 1 - is_best.mul_(after).amax(2, keepdim=True).to(torch.long))
     return torch.cat(chosen, 2)
