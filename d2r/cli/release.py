@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--partial", action="store_true", help="release the finished runs although others are missing"
     )
     parser.add_argument(
-        "--replace", action="store_true", help="replace released runs by new ones with other content"
+        "--replace",
+        action="store_true",
+        help="replace released runs by new ones with other content, and drop those of another configuration",
     )
     parser.add_argument(
         "--keep", action="store_true", help="copy: leave the files in FOLDER instead of links to them"
@@ -59,6 +61,8 @@ def _describe(outcome: Release, released: Path, *, keep: bool) -> None:
     print(f"{released}: {len(outcome.moved)} runs {done}, {len(outcome.already)} were there already")
     if outcome.failed:
         print(f"  {outcome.failed} of them failed, and tables say so")
+    if outcome.dropped:
+        print(f"  {len(outcome.dropped)} released runs dropped: of another configuration, or lost")
     if outcome.missing:
         print(f"  {len(outcome.missing)} planned runs are missing, and tables say so")
     if outcome.dirty:

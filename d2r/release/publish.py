@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import yaml
 
@@ -55,6 +56,8 @@ class Release:
     """Runs that were released before, byte for byte."""
     failed: int = 0
     dirty: int = 0
+    dropped: list[PurePosixPath] = field(default_factory=list)
+    """Released runs that are lost, or of another configuration than ``config/`` now states, and not replaced."""
     missing: list[RunKey] = field(default_factory=list)
     """Planned runs that are in neither place."""
     files: int = 0
@@ -82,11 +85,13 @@ def release_scale(
         released: such as ``results/released/lite``.
         partial: release what is finished although planned runs are not.
         keep: leave the files where they were, too, instead of links to the released ones.
-        replace: let a run take the place of a released one with other bytes.
+        replace: let a run take the place of a released one with other bytes, and drop released runs that are
+            lost or of another configuration, since no table may mix two.
 
     Raises:
         UserError: if a run is damaged, made with another configuration, unfinished (without ``partial``), or
-            would replace a released one (without ``replace``); or if policies released earlier are not here.
+            would replace a released one (without ``replace``); if runs released earlier are lost or of another
+            configuration (without ``replace``); or if policies released earlier are not here.
     """
     outcome = Release()
     known = read_manifest(released) if (released / MANIFEST).is_file() else {}
@@ -95,20 +100,35 @@ def release_scale(
         _candidate(path.parent, scale, results)
         for path in sorted(results.glob(f"runs/*/*/seed*/{RUN_RECORD}"))
     ]
-    places = {candidate.place for candidate in candidates}
-    for key in plan_runs(scale):
-        place = PurePosixPath(key.benchmark, key.method, f"seed{key.seed}")
-        if place not in places and released_path(place, RUN_RECORD).as_posix() not in known:
-            outcome.missing.append(key)
     if not candidates and not known:
         raise UserError(f"{results}: no finished run to release; train with snakemake first")
+    places = {candidate.place for candidate in candidates}
+    standing = {PurePosixPath(name).parent.relative_to(RUNS) for name in known if name.startswith(f"{RUNS}/")}
+    outcome.dropped = sorted(
+        place for place in standing - places if not _made_as_stated(released / RUNS / place, place, scale)
+    )
+    present = places | standing - set(outcome.dropped)
+    outcome.missing = [
+        key
+        for key in plan_runs(scale)
+        if PurePosixPath(key.benchmark, key.method, f"seed{key.seed}") not in present
+    ]
+    if outcome.dropped and not replace:
+        raise UserError(
+            f"{len(outcome.dropped)} released runs are lost, or were made with another configuration than config/ "
+            f"now states, such as {outcome.dropped[0]}; restore them and it, or add --replace to drop them"
+        )
     if outcome.missing and not partial:
         first = outcome.missing[0]
         raise UserError(
             f"{len(outcome.missing)} of {len(plan_runs(scale))} runs of '{scale.id}' are not finished, such as "
             f"{first.benchmark}/{first.method}/seed{first.seed}; finish them with snakemake, or add --partial"
         )
-    entries = dict(known)
+    entries = {
+        name: entry
+        for name, entry in known.items()
+        if not any(_belongs(name, place) for place in outcome.dropped)
+    }
     for candidate in candidates:
         fresh = _entries(candidate)
         released_before = {name: known[name] for name in known if _belongs(name, candidate.place)}
@@ -127,7 +147,12 @@ def release_scale(
     for candidate in candidates:
         if candidate.place in outcome.moved:
             _copy_run(candidate, released)
+    for place in outcome.dropped:
+        shutil.rmtree(released / RUNS / place, ignore_errors=True)
     write_manifest(released, scale.id, entries)
+    for policy in sorted((released / POLICIES).rglob("*.safetensors")):
+        if policy.relative_to(released).as_posix() not in entries:
+            policy.unlink()
     _add_scale(released.parent / SCALES_FILE, scale.id)
     if not keep:
         for candidate in candidates:
@@ -154,9 +179,7 @@ def _candidate(folder: Path, scale: Scale, results: Path) -> Candidate:
     if record.get("status") not in ("finished", "failed"):
         raise UserError(f"{folder / RUN_RECORD}: status is {record.get('status')!r}; train the run again")
     check_outputs(folder, record)
-    benchmark, method, seed = place.parts
-    current = config_hash(resolve_run(scale, benchmark, method, int(seed.removeprefix("seed"))))
-    if record.get("config_hash") != current:
+    if not _as_stated(record, place, scale):
         raise UserError(
             f"{folder}: was made with another configuration than config/ now states; train the run again"
         )
@@ -167,6 +190,18 @@ def _candidate(folder: Path, scale: Scale, results: Path) -> Candidate:
         record["status"] == "failed",
         made_from_changed_sources(record),
     )
+
+
+def _as_stated(record: Mapping[str, Any], place: PurePosixPath, scale: Scale) -> bool:
+    benchmark, method, seed = place.parts
+    current = config_hash(resolve_run(scale, benchmark, method, int(seed.removeprefix("seed"))))
+    return record.get("config_hash") == current
+
+
+def _made_as_stated(folder: Path, place: PurePosixPath, scale: Scale) -> bool:
+    """Whether a released run has the configuration that ``config/`` now states; a lost one has none."""
+    path = folder / RUN_RECORD
+    return path.is_file() and _as_stated(read_record(path), place, scale)
 
 
 def _entries(candidate: Candidate) -> dict[str, Entry]:

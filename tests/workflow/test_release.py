@@ -1,6 +1,7 @@
 """What ``d2r release`` accepts, what it refuses, and what a fresh clone can do with the result."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from d2r.errors import UserError
 from d2r.records import record_bytes
 from d2r.release.manifest import check_manifest, read_manifest
 from d2r.release.publish import release_scale, released_scales
+from tests.projects import forget_configuration
 
 from .conftest import RUNS, SCALE, SOURCE, Project
 from .stand_in import publish
@@ -112,6 +114,26 @@ def test_new_content_takes_a_released_runs_place_only_when_asked(folder: Path) -
         release(folder)
     assert len(release(folder, replace=True).moved) == 1
     check_manifest(folder / "released" / "tiny")
+
+
+def test_runs_of_two_configurations_never_stand_in_one_release(folder: Path) -> None:
+    release(folder)
+    shutil.rmtree(folder / "tiny/runs")
+    scale_file = folder.parent / "config/scales/tiny.yaml"
+    scale_file.write_text(re.sub(r"warmup_steps: \d+", "warmup_steps: 410", scale_file.read_text()))
+    forget_configuration()
+    key = plan_runs(load_scale("tiny"))[0]
+    config = resolve_run(load_scale("tiny"), key.benchmark, key.method, key.seed)
+    publish(key, config_hash(config), key.folder(folder / "tiny"), "2026-02-02T00:00:00+00:00", 800)
+    before = {p: p.read_bytes() for p in (folder / "released").rglob("*") if p.is_file()}
+    with pytest.raises(UserError, match=r"3 released runs are lost, or were made with another.*--replace"):
+        release(folder, partial=True)
+    assert {p: p.read_bytes() for p in (folder / "released").rglob("*") if p.is_file()} == before
+    outcome = release(folder, partial=True, replace=True)
+    assert (len(outcome.moved), len(outcome.dropped), len(outcome.missing)) == (1, 3, 3)
+    released = folder / "released/tiny"
+    check_manifest(released)
+    assert len(list(released.glob("runs/*/*/seed*"))) == len(list(released.rglob("*.safetensors"))) == 1
 
 
 def test_policies_that_were_not_pulled_are_not_dropped(folder: Path) -> None:
