@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 import pytest
@@ -55,6 +57,32 @@ def test_degenerate_results_give_stated_answers_and_never_nan(make_results: Make
         assert not re.search(r"\b(nan|NaN|inf|None)\b", text), f"{case}: {path.name}"
     if case == "no instruments":
         assert len(write_figures(results)) == 2 * len(FIGURES)
+
+
+def test_learning_of_a_run_is_what_its_metrics_say(make_results: Make) -> None:
+    folder = make_results(Plan(benchmarks=("mt10-rand",), seeds=(1, 2), levels={"d2r": 0.6}, evaluations=10))
+    write_tables(load_results(folder))
+    rows = pd.read_csv(folder / "tables/learning.csv", keep_default_na=False).set_index("seed")
+    for seed in (1, 2):
+        with (folder / f"runs/mt10-rand/d2r/seed{seed}/metrics.csv").open() as file:
+            values = [row for row in csv.DictReader(file) if row["quantity"] == "success"]
+        steps = sorted({int(row["step"]) for row in values})
+        tasks = list(dict.fromkeys(row["task"] for row in values))
+        at = {(int(row["step"]), row["task"]): float(row["value"]) for row in values}
+        ends = {task: fmean(at[step, task] for step in steps[-8:]) for task in tasks}
+        counts = [sum(at[step, task] >= 0.5 for task in tasks) for step in steps]
+        found = rows.loc[seed]
+        assert found["last"] == pytest.approx(fmean(at[steps[-1], task] for task in tasks))
+        assert found["end"] == pytest.approx(fmean(ends.values()))
+        assert (found["most_tasks"], found["most_tasks_at"]) == (
+            max(counts),
+            steps[counts.index(max(counts))],
+        )
+        assert found["solved_at_end"].split() == [task for task in tasks if ends[task] >= 0.5]
+        assert found["solved_ever"].split() == [t for t in tasks if any(at[s, t] >= 0.5 for s in steps)]
+        assert found["end_return"] == pytest.approx(100 * fmean(ends.values())), (
+            "returns there are 100 times success"
+        )
 
 
 def test_twelve_seeds_use_the_bootstrap(make_results: Make) -> None:

@@ -9,6 +9,7 @@ from d2r.analysis.results import Results
 from d2r.analysis.tables.aggregates import aggregates_table, efficiency_table
 from d2r.analysis.tables.comparisons import ablation_table, baselines_table
 from d2r.analysis.tables.difficulty import difficulty_table
+from d2r.analysis.tables.learning import learning_table
 from d2r.analysis.tables.main import main_table
 from d2r.analysis.tables.published import published_table
 from d2r.analysis.tables.routing import diagnostics_table, modules_table
@@ -22,6 +23,7 @@ BUILDERS: tuple[Callable[[Results], Table], ...] = (
     baselines_table,
     aggregates_table,
     efficiency_table,
+    learning_table,
     tasks_table,
     modules_table,
     difficulty_table,
