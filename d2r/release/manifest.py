@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -41,6 +42,23 @@ def released_path(run_folder: PurePosixPath, name: str) -> PurePosixPath:
     if name == POLICY:
         return PurePosixPath(POLICIES) / run_folder.with_suffix(".safetensors")
     return PurePosixPath(RUNS) / run_folder / name
+
+
+def place_of(name: str) -> PurePosixPath | None:
+    """The run (``benchmark/method/seedK``) that a released file belongs to; none if it is no run's file."""
+    path = PurePosixPath(name)
+    if path.parts[0] == POLICIES and path.suffix == ".safetensors":
+        place = PurePosixPath(*path.parts[1:]).with_suffix("")
+    elif path.parts[0] == RUNS and path.name in RUN_FILES:
+        place = PurePosixPath(*path.parts[1:-1])
+    else:
+        return None
+    return place if is_place(place) else None
+
+
+def is_place(place: PurePosixPath) -> bool:
+    """Whether a relative path is a run's: ``benchmark/method/seedK``."""
+    return len(place.parts) == 3 and re.fullmatch(r"seed[0-9]{1,9}", place.name) is not None
 
 
 def check_outputs(run_folder: Path, record: Mapping[str, Any]) -> None:
@@ -92,8 +110,16 @@ def read_manifest(released: Path) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for name, known in files.items():
         relative = PurePosixPath(name)
-        if relative.is_absolute() or ".." in relative.parts or "\\" in name or "\0" in name:
+        if (
+            not relative.parts
+            or relative.is_absolute()
+            or ".." in relative.parts
+            or "\\" in name
+            or "\0" in name
+        ):
             raise UserError(f"{path}: '{name}' leaves the folder; do not trust this release")
+        if place_of(name) is None:
+            raise UserError(f"{path}: '{name}' is no run's file; restore it from git")
         try:
             entries[name] = Entry(str(known["sha256"]), int(known["bytes"]))
         except (KeyError, TypeError, ValueError, OverflowError):

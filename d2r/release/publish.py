@@ -23,6 +23,8 @@ from d2r.release.manifest import (
     MANIFEST,
     Entry,
     check_outputs,
+    is_place,
+    place_of,
     read_manifest,
     released_path,
     sha256_of,
@@ -57,7 +59,7 @@ class Release:
     failed: int = 0
     dirty: int = 0
     dropped: list[PurePosixPath] = field(default_factory=list)
-    """Released runs that are lost, or of another configuration than ``config/`` now states, and not replaced."""
+    """Released runs that are lost, or of another configuration than ``config/`` now states, and have no successor."""
     missing: list[RunKey] = field(default_factory=list)
     """Planned runs that are in neither place."""
     files: int = 0
@@ -103,20 +105,23 @@ def release_scale(
     if not candidates and not known:
         raise UserError(f"{results}: no finished run to release; train with snakemake first")
     places = {candidate.place for candidate in candidates}
-    standing = {PurePosixPath(name).parent.relative_to(RUNS) for name in known if name.startswith(f"{RUNS}/")}
+    standing = _by_place(known)
     outcome.dropped = sorted(
-        place for place in standing - places if not _made_as_stated(released / RUNS / place, place, scale)
+        place
+        for place in standing.keys() - places
+        if not _made_as_stated(released, standing[place], place, scale)
     )
-    present = places | standing - set(outcome.dropped)
+    present = (places | standing.keys()) - set(outcome.dropped)
     outcome.missing = [
         key
         for key in plan_runs(scale)
         if PurePosixPath(key.benchmark, key.method, f"seed{key.seed}") not in present
     ]
-    if outcome.dropped and not replace:
+    if outcome.dropped and (not replace or not present):
         raise UserError(
-            f"{len(outcome.dropped)} released runs are lost, or were made with another configuration than config/ "
-            f"now states, such as {outcome.dropped[0]}; restore them and it, or add --replace to drop them"
+            f"{len(outcome.dropped)} released runs are lost, or were made with another configuration than config/ now "
+            f"states, such as {outcome.dropped[0]}; restore the runs or the configuration, or "
+            + ("train a run to release in their place" if replace else "add --replace to drop these runs")
         )
     if outcome.missing and not partial:
         first = outcome.missing[0]
@@ -124,14 +129,10 @@ def release_scale(
             f"{len(outcome.missing)} of {len(plan_runs(scale))} runs of '{scale.id}' are not finished, such as "
             f"{first.benchmark}/{first.method}/seed{first.seed}; finish them with snakemake, or add --partial"
         )
-    entries = {
-        name: entry
-        for name, entry in known.items()
-        if not any(_belongs(name, place) for place in outcome.dropped)
-    }
+    entries = {name: entry for name, entry in known.items() if place_of(name) not in outcome.dropped}
     for candidate in candidates:
         fresh = _entries(candidate)
-        released_before = {name: known[name] for name in known if _belongs(name, candidate.place)}
+        released_before = standing.get(candidate.place, {})
         if released_before == fresh and _stands(released, fresh):
             outcome.already.append(candidate.place)
         elif released_before and released_before != fresh and not replace:
@@ -148,11 +149,12 @@ def release_scale(
         if candidate.place in outcome.moved:
             _copy_run(candidate, released)
     for place in outcome.dropped:
-        shutil.rmtree(released / RUNS / place, ignore_errors=True)
+        _remove_run(released / RUNS / place)
     write_manifest(released, scale.id, entries)
-    for policy in sorted((released / POLICIES).rglob("*.safetensors")):
-        if policy.relative_to(released).as_posix() not in entries:
-            policy.unlink()
+    for place in (*outcome.dropped, *outcome.moved):
+        policy = released_path(place, POLICY)
+        if policy.as_posix() not in entries:
+            (released / policy).unlink(missing_ok=True)
     _add_scale(released.parent / SCALES_FILE, scale.id)
     if not keep:
         for candidate in candidates:
@@ -171,6 +173,8 @@ def _require_policies(released: Path, known: dict[str, Entry]) -> None:
 def _candidate(folder: Path, scale: Scale, results: Path) -> Candidate:
     record = read_record(folder / RUN_RECORD)
     place = PurePosixPath(folder.relative_to(results / "runs").as_posix())
+    if not is_place(place):
+        raise UserError(f"{folder}: is not named BENCHMARK/METHOD/seedK; move it out of {results / 'runs'}")
     named = (record.get("scale"), record.get("benchmark"), record.get("method"), f"seed{record.get('seed')}")
     if named != (scale.id, *place.parts):
         raise UserError(
@@ -198,10 +202,31 @@ def _as_stated(record: Mapping[str, Any], place: PurePosixPath, scale: Scale) ->
     return record.get("config_hash") == current
 
 
-def _made_as_stated(folder: Path, place: PurePosixPath, scale: Scale) -> bool:
-    """Whether a released run has the configuration that ``config/`` now states; a lost one has none."""
-    path = folder / RUN_RECORD
-    return path.is_file() and _as_stated(read_record(path), place, scale)
+def _made_as_stated(released: Path, entries: Mapping[str, Entry], place: PurePosixPath, scale: Scale) -> bool:
+    """Whether a released run has the configuration that ``config/`` now states; a lost one has none.
+
+    Raises:
+        UserError: if files of it are missing or changed: the others may be all that is left of it.
+    """
+    if not (released / RUNS / place).exists():
+        return False
+    if not _stands(released, entries):
+        raise UserError(f"{released / RUNS / place}: differs from {MANIFEST}; restore it from git")
+    record = read_record(released / RUNS / place / RUN_RECORD)
+    try:
+        return _as_stated(record, place, scale)
+    except UserError:  # a method or a budget that config/ no longer has
+        return False
+
+
+def _by_place(entries: Mapping[str, Entry]) -> dict[PurePosixPath, dict[str, Entry]]:
+    """Entries of a manifest, run by run."""
+    runs: dict[PurePosixPath, dict[str, Entry]] = {}
+    for name, entry in entries.items():
+        place = place_of(name)
+        assert place is not None, "read_manifest refuses it"
+        runs.setdefault(place, {})[name] = entry
+    return runs
 
 
 def _entries(candidate: Candidate) -> dict[str, Entry]:
@@ -212,7 +237,7 @@ def _entries(candidate: Candidate) -> dict[str, Entry]:
     }
 
 
-def _stands(released: Path, entries: dict[str, Entry]) -> bool:
+def _stands(released: Path, entries: Mapping[str, Entry]) -> bool:
     """Whether the release really holds these files; one that lost or damaged them gets them again."""
     return all(
         (released / name).is_file() and sha256_of(released / name) == entry.sha256
@@ -220,32 +245,53 @@ def _stands(released: Path, entries: dict[str, Entry]) -> bool:
     )
 
 
-def _belongs(name: str, place: PurePosixPath) -> bool:
-    path = PurePosixPath(name)
-    return path.parent == PurePosixPath(RUNS) / place or path == released_path(place, POLICY)
-
-
 def _copy_run(candidate: Candidate, released: Path) -> None:
-    """Copy the policy, then the other files; their folder appears by rename and completes the run."""
+    """Copy the policy, then the other files; their folder appears by rename and completes the run.
+
+    Where the candidate's files are links to released ones, those are the only copy: what is there stays.
+    """
     target = released / RUNS / candidate.place
-    partial = target.with_name(f".{target.name}.partial")
+    partial = _aside(target)
+    places = {name: released / released_path(candidate.place, name) for name in candidate.names}
+    in_place = {
+        name for name, path in places.items() if (candidate.folder / name).resolve() == path.resolve()
+    }
     try:
-        for leftover in (partial, target):
-            if leftover.exists():
-                shutil.rmtree(leftover)
-        partial.mkdir(parents=True)
-        for name in candidate.names:
-            if name == POLICY:
-                policy = released / released_path(candidate.place, name)
-                policy.parent.mkdir(parents=True, exist_ok=True)
-                _copy_file(candidate.folder / name, policy)
-            else:
-                _copy_file(candidate.folder / name, partial / name)
-        partial.rename(target)
+        if partial.exists():
+            shutil.rmtree(partial)
+        for name, path in places.items():
+            if name not in in_place:
+                at = path if in_place or name == POLICY else partial / name
+                at.parent.mkdir(parents=True, exist_ok=True)
+                _copy_file(candidate.folder / name, at)
+        if not in_place:
+            if target.exists():
+                shutil.rmtree(target)
+            partial.rename(target)
     except OSError as error:
         raise UserError(
             f"{target}: cannot be written ({error.strerror}); the same command goes on from here"
         ) from None
+
+
+def _remove_run(target: Path) -> None:
+    """Remove a run's folder, which disappears by rename."""
+    aside = _aside(target)
+    try:
+        if aside.exists():
+            shutil.rmtree(aside)
+        if target.exists():
+            target.rename(aside)
+            shutil.rmtree(aside)
+    except OSError as error:
+        raise UserError(
+            f"{target}: cannot be removed ({error}); the same command goes on from here"
+        ) from None
+
+
+def _aside(target: Path) -> Path:
+    """Where a run's folder is while it is not whole."""
+    return target.with_name(f".{target.name}.partial")
 
 
 def _copy_file(source: Path, target: Path) -> None:

@@ -21,6 +21,7 @@ from d2r.analysis.published import published_text, published_values, sources
 from d2r.analysis.results import load_results
 from d2r.analysis.statistics import Estimate
 from d2r.analysis.tables import BUILDERS, Cell, Table, build_tables, write_tables
+from d2r.analysis.tables.learning import success_of_run
 from d2r.analysis.tables.table import latex_text
 from d2r.analysis.tables.text import number, p_value, percent, points_interval
 
@@ -39,6 +40,7 @@ DEGENERATE = {
         failed=[(b, m, s) for b in ("mt10-fixed", "mt10-rand") for m in ("d2r", "d2r-naive", "mtsac") for s in (1, 2)],
     ),
     "one evaluation": Plan(evaluations=1),
+    "no success during training": Plan(without=("success",)),
     "no instruments": Plan(
         without=(
             "modules_used", "depth", "route_entropy", "top1_share", "route_change", "agreement", "blocked_share",
@@ -72,17 +74,34 @@ def test_learning_of_a_run_is_what_its_metrics_say(make_results: Make) -> None:
         ends = {task: fmean(at[step, task] for step in steps[-8:]) for task in tasks}
         counts = [sum(at[step, task] >= 0.5 for task in tasks) for step in steps]
         found = rows.loc[seed]
+        assert found["best"] == pytest.approx(max(fmean(at[step, task] for task in tasks) for step in steps))
         assert found["last"] == pytest.approx(fmean(at[steps[-1], task] for task in tasks))
         assert found["end"] == pytest.approx(fmean(ends.values()))
         assert (found["most_tasks"], found["most_tasks_at"]) == (
             max(counts),
             steps[counts.index(max(counts))],
         )
-        assert found["solved_at_end"].split() == [task for task in tasks if ends[task] >= 0.5]
-        assert found["solved_ever"].split() == [t for t in tasks if any(at[s, t] >= 0.5 for s in steps)]
+        assert found["tasks_solved_at_end"].split() == [task for task in tasks if ends[task] >= 0.5]
+        assert found["tasks_solved_ever"].split() == [t for t in tasks if any(at[s, t] >= 0.5 for s in steps)]
         assert found["end_return"] == pytest.approx(100 * fmean(ends.values())), (
             "returns there are 100 times success"
         )
+
+
+def test_learning_counts_a_mean_of_one_half_as_solved() -> None:
+    fifths = [1, 5, 4, 3, 5, 2, 0, 0]
+    curves = pd.DataFrame([[x / 5 for x in fifths], [0.0] * 8], index=["even", "never"], columns=range(8))
+    assert curves.loc["even"].mean() < 0.5, "rounding"
+    found = success_of_run(curves, [])
+    assert found["tasks_solved_at_end"] == "even"
+    assert (found["most_tasks"], found["most_tasks_at"]) == (1, 1)
+
+
+def test_learning_without_anything_solved_names_no_step() -> None:
+    assert (
+        success_of_run(pd.DataFrame([[0.0, 0.2]], index=["a"], columns=[10, 20]), ["a"])["most_tasks_at"]
+        is None
+    )
 
 
 def test_twelve_seeds_use_the_bootstrap(make_results: Make) -> None:

@@ -116,24 +116,85 @@ def test_new_content_takes_a_released_runs_place_only_when_asked(folder: Path) -
     check_manifest(folder / "released" / "tiny")
 
 
-def test_runs_of_two_configurations_never_stand_in_one_release(folder: Path) -> None:
-    release(folder)
-    shutil.rmtree(folder / "tiny/runs")
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def change_the_budget(folder: Path) -> None:
     scale_file = folder.parent / "config/scales/tiny.yaml"
     scale_file.write_text(re.sub(r"warmup_steps: \d+", "warmup_steps: 410", scale_file.read_text()))
     forget_configuration()
+
+
+def train_one(folder: Path) -> None:
+    shutil.rmtree(folder / "tiny/runs")
     key = plan_runs(load_scale("tiny"))[0]
     config = resolve_run(load_scale("tiny"), key.benchmark, key.method, key.seed)
     publish(key, config_hash(config), key.folder(folder / "tiny"), "2026-02-02T00:00:00+00:00", 800)
-    before = {p: p.read_bytes() for p in (folder / "released").rglob("*") if p.is_file()}
+
+
+def test_runs_of_two_configurations_never_stand_in_one_release(folder: Path) -> None:
+    release(folder)
+    change_the_budget(folder)
+    train_one(folder)
+    before = contents(folder / "released")
     with pytest.raises(UserError, match=r"3 released runs are lost, or were made with another.*--replace"):
         release(folder, partial=True)
-    assert {p: p.read_bytes() for p in (folder / "released").rglob("*") if p.is_file()} == before
+    assert contents(folder / "released") == before
     outcome = release(folder, partial=True, replace=True)
     assert (len(outcome.moved), len(outcome.dropped), len(outcome.missing)) == (1, 3, 3)
     released = folder / "released/tiny"
     check_manifest(released)
     assert len(list(released.glob("runs/*/*/seed*"))) == len(list(released.rglob("*.safetensors"))) == 1
+
+
+def test_runs_of_a_method_that_is_gone_are_dropped(folder: Path) -> None:
+    release(folder)
+    train_one(folder)
+    scale_file = folder.parent / "config/scales/tiny.yaml"
+    scale_file.write_text(scale_file.read_text().replace(", mtsac", ""))
+    (folder.parent / "config/methods/mtsac.yaml").unlink()
+    forget_configuration()
+    outcome = release(folder, partial=True, replace=True)
+    assert {place.parts[1] for place in outcome.dropped} == {"mtsac"}
+    check_manifest(folder / "released/tiny")
+
+
+def test_a_release_is_never_emptied(folder: Path) -> None:
+    release(folder)
+    change_the_budget(folder)
+    shutil.rmtree(folder / "tiny/runs")
+    before = contents(folder / "released")
+    with pytest.raises(UserError, match="train a run to release in their place"):
+        release(folder, partial=True, replace=True)
+    assert contents(folder / "released") == before
+
+
+def test_a_damaged_released_run_is_not_dropped(folder: Path) -> None:
+    release(folder)
+    train_one(folder)
+    victim = folder / "released/tiny/runs/mt10-rand/mtsac/seed2/metrics.csv"
+    victim.unlink()
+    before = contents(folder / "released")
+    with pytest.raises(UserError, match=r"mtsac/seed2: differs from MANIFEST\.json; restore it from git"):
+        release(folder, partial=True, replace=True)
+    assert contents(folder / "released") == before
+
+
+def test_a_lost_manifest_is_made_again_from_the_links(folder: Path) -> None:
+    release(folder)
+    before = contents(folder / "released")
+    (folder / "released/tiny/MANIFEST.json").unlink()
+    release(folder)
+    assert contents(folder / "released") == before
+
+
+def test_policies_that_no_manifest_lists_are_left_alone(folder: Path) -> None:
+    release(folder)
+    stranger = folder / "released/tiny/policies/mt10-rand/d2r/seed7.safetensors"
+    stranger.write_bytes(b"somebody's")
+    release(folder)
+    assert stranger.read_bytes() == b"somebody's"
 
 
 def test_policies_that_were_not_pulled_are_not_dropped(folder: Path) -> None:
@@ -152,6 +213,22 @@ def test_manifest_cannot_name_files_outside_its_folder(folder: Path, path: str) 
     manifest.write_text(json.dumps(document))
     with pytest.raises(UserError, match="leaves the folder"):
         read_manifest(manifest.parent)
+
+
+@pytest.mark.parametrize(
+    "path", ["runs/mt10-rand/run.json", "runs/x", "runs/a/b/seedX/run.json", "runs/a/b/seed1/x.pkl"]
+)
+def test_manifest_cannot_name_what_is_no_runs_file(folder: Path, path: str) -> None:
+    release(folder)
+    manifest = folder / "released/tiny/MANIFEST.json"
+    document = json.loads(manifest.read_text())
+    document["files"][path] = {"sha256": "0" * 64, "bytes": 1}
+    document["files"] = dict(sorted(document["files"].items()))
+    manifest.write_text(json.dumps(document, indent=1) + "\n")
+    before = contents(folder / "released")
+    with pytest.raises(UserError, match="is no run's file"):
+        release(folder, replace=True)
+    assert contents(folder / "released") == before
 
 
 def test_change_to_a_released_file_is_found(folder: Path) -> None:

@@ -13,59 +13,75 @@ from d2r.analysis.tables.text import number, percent, steps
 
 LAST = 8
 """Evaluations that the end of a curve is averaged over: the success of a single one flickers."""
-SOLVED = 0.5
+SOLVED = 0.5 - 1e-9
+"""Half of the episodes, less what a mean of several evaluations may lose to rounding."""
+
+KEYS = ("scale", "benchmark", "method", "seed")
+OF_SUCCESS = (
+    "last",
+    "end",
+    "area",
+    "best",
+    "most_tasks",
+    "most_tasks_at",
+    "tasks_solved_at_end",
+    "tasks_solved_ever",
+)
+OF_RETURN = ("first_return", "end_return")
 
 
 def learning_table(results: Results) -> Table:
-    """Success over training of every finished run, which tasks it solved, and how far its return rose."""
+    """Success over training of every finished run, how many tasks it solved, and how far its return rose."""
     header = [
-        "benchmark",
-        "method",
-        "seed",
+        "run",
         "last evaluation",
         f"last {LAST}",
         "area under curve",
-        "most at once",
+        "best evaluation",
+        "most tasks at once",
         "at step",
         f"tasks solved over the last {LAST}",
-        "solved at some evaluation",
+        "tasks solved at some evaluation",
         "return, first evaluation",
         f"return, last {LAST}",
     ]
     rows, data = [], []
     for benchmark in results.benchmarks:
+        order = results.tasks.get(benchmark, [])
         for method in results.methods:
             success = results.recorded("success", benchmark, method.id)
             returns = results.recorded("return", benchmark, method.id)
             for seed in success.index.unique("seed"):
-                of_task = _of_seed(success, seed)
-                names = [name for name in results.tasks[benchmark] if name in of_task.index]
-                found = _of_success(of_task.loc[names]) | _of_return(_of_seed(returns, seed).mean())
-                keys = {"scale": results.scale, "benchmark": benchmark, "method": method.id, "seed": seed}
-                data.append({**keys, **found})
+                curves = _of_seed(success, seed)
+                if curves.empty:
+                    continue
+                found = success_of_run(curves, order) | _return_of_run(_of_seed(returns, seed).mean())
+                data.append(dict(zip(KEYS, (results.scale, benchmark, method.id, seed), strict=True)) | found)
+                run = f"{benchmark}/{method.id}/seed{seed}"
+                solved = [len(found[name].split()) for name in ("tasks_solved_at_end", "tasks_solved_ever")]
                 rows.append(
                     [
-                        Cell(benchmark),
-                        Cell(method.title),
-                        Cell(str(seed), sort=float(str(seed)), runs=f"{benchmark}/{method.id}/seed{seed}"),
-                        *(Cell(percent(found[name]), sort=found[name]) for name in ("last", "end", "area")),
+                        Cell(run, runs=run),
+                        *(Cell(percent(found[name]), sort=found[name]) for name in OF_SUCCESS[:4]),
                         Cell(str(found["most_tasks"]), sort=found["most_tasks"]),
                         Cell(steps(found["most_tasks_at"]), sort=found["most_tasks_at"]),
-                        *(_tasks(found[name]) for name in ("solved_at_end", "solved_ever")),
-                        *(Cell(number(found[name]), sort=found[name]) for name in ("first_return", "end_return")),
+                        *(Cell(str(count), sort=count) for count in solved),
+                        *(Cell(number(found[name]), sort=found[name]) for name in OF_RETURN),
                     ]
-                )  # fmt: skip
+                )
     notes = (
         (
-            "One row a finished run, from the evaluations during training; success in percent, mean over tasks. A task "
-            "is solved at an evaluation if at least half of its episodes succeed, and over the last "
-            f"{LAST} (all, where there are fewer) if its mean success there is at least one half."
+            "From the evaluations during training of every finished run; success (in percent) and returns are means "
+            "over tasks. A task is solved at an evaluation if at least half of its episodes succeed, and over the last "
+            f"{LAST} (all, where there are fewer) if its mean success there is at least one half; the CSV names them."
         ),
-        "`most at once` is the best of many evaluations and so no score of a method; no comparison uses it.",
+        (
+            "Best evaluation and most tasks at once are the best of many, so no score of a method; no comparison uses "
+            "them."
+        ),
     )
-    return Table(
-        "learning", "Learning, run by run", header, rows, pd.DataFrame(data), notes, scope=results.label
-    )
+    frame = pd.DataFrame(data, columns=[*KEYS, *OF_SUCCESS, *OF_RETURN])
+    return Table("learning", "Learning, run by run", header, rows, frame, notes, scope=results.label)
 
 
 def _of_seed(table: pd.DataFrame, seed: object) -> pd.DataFrame:
@@ -73,27 +89,33 @@ def _of_seed(table: pd.DataFrame, seed: object) -> pd.DataFrame:
     return table[table.index.get_level_values("seed") == seed].droplevel("seed").dropna(axis=1)
 
 
-def _of_success(curves: pd.DataFrame) -> dict[str, Any]:
-    mean, end, solved = curves.mean(), curves.iloc[:, -LAST:], curves >= SOLVED
-    at_once = solved.sum()
-    area = area_under_curve(mean.index.to_numpy(dtype=float), mean.to_numpy(dtype=float)[None])
+def success_of_run(curves: pd.DataFrame, order: list[str]) -> dict[str, Any]:
+    """Numbers of one run.
+
+    Args:
+        curves: success, one row per task, one column per step.
+        order: in which tasks are named.
+    """
+    curves = curves.loc[
+        sorted(curves.index, key=lambda name: order.index(name) if name in order else len(order))
+    ]
+    at = curves.columns.to_numpy(dtype=float)
+    mean, end, solved = curves.mean().to_numpy(), curves.iloc[:, -LAST:], curves >= SOLVED
+    at_once = solved.sum().to_numpy()
     return {
-        "last": float(mean.iloc[-1]),
+        "last": float(mean[-1]),
         "end": float(end.to_numpy().mean()),
-        "area": float(area[0]),
+        "area": float(area_under_curve(at, mean[None])[0]),
+        "best": float(mean.max()),
         "most_tasks": int(at_once.max()),
-        "most_tasks_at": float(str(at_once.idxmax())),
-        "solved_at_end": " ".join(curves.index[end.mean(axis=1) >= SOLVED]),
-        "solved_ever": " ".join(curves.index[solved.any(axis=1)]),
+        "most_tasks_at": float(at[at_once.argmax()]) if at_once.any() else None,
+        "tasks_solved_at_end": " ".join(curves.index[end.mean(axis=1) >= SOLVED]),
+        "tasks_solved_ever": " ".join(curves.index[solved.any(axis=1)]),
     }
 
 
-def _of_return(mean: pd.Series[float]) -> dict[str, float | None]:
+def _return_of_run(mean: pd.Series[float]) -> dict[str, float | None]:
+    """First and last returns of one run, mean over tasks."""
     if mean.empty:
-        return {"first_return": None, "end_return": None}
+        return dict.fromkeys(OF_RETURN)
     return {"first_return": float(mean.iloc[0]), "end_return": float(mean.iloc[-LAST:].mean())}
-
-
-def _tasks(names: str) -> Cell:
-    listed = names.split()
-    return Cell(f"{len(listed)}: {', '.join(listed)}" if listed else "0", sort=len(listed))
