@@ -223,9 +223,18 @@ def test_sources_of_every_process_that_trained_a_run_are_named(
 @pytest.mark.parametrize(
     ("name", "entry", "detail"),
     [
-        ("runs/x", {"sha256": "", "bytes": float("inf")}, "lacks 'sha256' or 'bytes'"),
-        ("runs/\ud800", {"sha256": "", "bytes": 1}, "runs/\\ud800: is in MANIFEST.json but missing"),
-        ("runs/" + "x" * 300, {"sha256": "", "bytes": 1}, "cannot be a file's (File name too long)"),
+        ("runs/a/b/seed1/run.json", {"sha256": "", "bytes": float("inf")}, "lacks 'sha256' or 'bytes'"),
+        (
+            "runs/a/\ud800/seed1/run.json",
+            {"sha256": "", "bytes": 1},
+            "\\ud800/seed1/run.json: is in MANIFEST.json but",
+        ),
+        (
+            f"runs/{'x' * 300}/d2r/seed1/run.json",
+            {"sha256": "", "bytes": 1},
+            "cannot be a file's (File name too long)",
+        ),
+        ("runs/\ud800", {"sha256": "", "bytes": 1}, "'runs/\\ud800' is no run's file"),
     ],
 )
 def test_a_manifest_with_an_impossible_entry_is_named(
