@@ -68,7 +68,7 @@ def _block(results: Results, benchmark: str, first: str, second: str) -> str:
         rows.append(f"  {kind:24s} {points_interval(difference)} points{why}{used}")
     rows.append(f"  {'P(A beats B) per task':24s} {percent_interval(comparison.improvement)} %")
     rows.append(
-        f"  {'ranks, exact':24s} p {p_value(comparison.p_rank)} "
+        f"  {'ranks (Mann-Whitney)':24s} p {p_value(comparison.p_rank)} "
         f"(smallest possible {p_value(comparison.smallest_p_rank)}); Hedges' g {number(comparison.effect)}"
     )
     return "\n".join(rows)

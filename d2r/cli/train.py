@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record-failure",
         action="store_true",
-        help="publish a run whose numbers went wrong as failed and exit 0, so that a pipeline goes on",
+        help="exit with 0, not 1, if numbers go wrong (the run is published as failed), so that a pipeline goes on",
     )
 
 

@@ -50,7 +50,8 @@ def train(
         record = _published(config, folders, overridden)
         if record is not None:
             print(
-                f"{name_of(config)}: already {record['status']}; remove {folders.published} to run it again"
+                f"{name_of(config)}: already {record['status']}; to train it again remove {folders.published} "
+                f"and {folders.state}"
             )
             return 0 if record["status"] == "finished" or record_failure else RunFailure.status
         torch.set_num_threads(machine.threads)

@@ -177,7 +177,9 @@ def test_exact_rank_test_against_counting_every_split(first: list[int], second: 
     assert mann_whitney_p(pooled[: len(first)], pooled[len(first) :]) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("first", "second", "smallest"), [(3, 3, 0.1), (5, 5, 2 / 252), (2, 3, 0.2)])
+@pytest.mark.parametrize(
+    ("first", "second", "smallest"), [(3, 3, 0.1), (5, 5, 2 / 252), (2, 3, 0.2), (10, 10, 2 / 184_756)]
+)
 def test_smallest_rank_p_is_reached_by_separated_runs(first: int, second: int, smallest: float) -> None:
     assert smallest_rank_p(first, second) == pytest.approx(smallest)
     separated = mann_whitney_p(np.arange(first) + 10.0, np.arange(second) * 1.0)

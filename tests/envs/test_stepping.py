@@ -47,7 +47,7 @@ def same_bits(left: Any, right: Any) -> bool:
     sigmoid=st.sampled_from(["long_tail", "gaussian", "hyperbolic"]),
     scalar=st.sampled_from([float, np.float64]),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_tolerance(x: float, lower: float, width: float, margin: float, sigmoid: str, scalar: Any) -> None:
     arguments = (scalar(x), (lower, lower + width), scalar(margin), sigmoid)
     assert same_bits(stepping._tolerance(*arguments), reward_utils.tolerance(*arguments))
@@ -80,7 +80,7 @@ def test_tolerance_refuses_what_stock_refuses(arguments: tuple[Any, ...]) -> Non
     step=st.sampled_from([1, 2, -1]),
     axis=st.sampled_from([None, 0]),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_norm(x: Any, scale: float, step: int, axis: int | None) -> None:
     for values in (x[::step], x[::step] * scale, (x * scale)[0]):
         chosen = axis if np.ndim(values) else None
@@ -90,7 +90,7 @@ def test_norm(x: Any, scale: float, step: int, axis: int | None) -> None:
 @given(
     st.lists(hnp.arrays(np.float64, st.integers(0, 4)) | st.floats().map(np.float64), min_size=1, max_size=4)
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_hstack(parts: list[Any]) -> None:
     assert same_bits(stepping._hstack(parts), np.hstack(parts))
 

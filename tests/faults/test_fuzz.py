@@ -38,7 +38,6 @@ def test_nothing_but_one_line(name: str, world: World, counts: Counter[str]) -> 
         @seed(FIRST_SEED + batch)
         @settings(
             max_examples=BATCH,
-            deadline=None,
             database=None,
             phases=[Phase.generate, Phase.shrink],
             suppress_health_check=list(HealthCheck),

@@ -239,7 +239,7 @@ def test_moore_experts_are_orthonormal_for_every_sample(suite):
     assert (gram - torch.eye(config.num_experts)).abs().max() < 1e-5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**31),
     count=st.integers(1, 6),

@@ -47,7 +47,7 @@ def value_and_gradients(run, case, residual):
 
 
 @pytest.mark.parametrize("way_back", ["sorted", "dense"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_equals_the_plain_module_stack(way_back, data):
     groups = data.draw(st.integers(2, 7), "modules")
@@ -88,7 +88,7 @@ def test_fixed_parameters_get_no_gradient_and_change_no_other():
     assert torch.equal(of_weights, free[4])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**31), count=st.integers(1, 9), data=st.data())
 def test_largest_is_topk(seed, count, data):
     k = data.draw(st.integers(1, count))

@@ -37,7 +37,7 @@ def random_edges(count: int, density: float, seed: int) -> np.ndarray:
 
 
 @given(count=st.integers(1, 6), density=st.floats(0, 1), seed=st.integers(0, 10_000))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_used_modules_and_depth_are_those_of_all_paths(count: int, density: float, seed: int) -> None:
     edge = random_edges(count, density, seed)
     reads = edge > 0
@@ -49,7 +49,7 @@ def test_used_modules_and_depth_are_those_of_all_paths(count: int, density: floa
 
 
 @given(count=st.integers(2, 6), seed=st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_modules_that_are_not_used_do_not_matter(count: int, seed: int) -> None:
     """Scrambling an unused module's weights changes nothing; so skipping it is exact."""
     config = RoutedConfig(num_modules=count, module_dim=6, encoder_dim=8, router_dim=8, top_k=1)

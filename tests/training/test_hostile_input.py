@@ -102,7 +102,6 @@ def test_nothing_but_one_line(name: str, world: World) -> None:
 
     @settings(
         max_examples=15,
-        deadline=None,
         database=None,
         derandomize=True,
         phases=[Phase.generate],
