@@ -15,6 +15,8 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "parameters": dict, "failure": (dict, type(None)),
 }  # fmt: skip
 """Keys that every run's record has, and what they hold."""
+EXECUTION = {"compile": bool, "graph": bool, "autocast": str, "tf32": bool}
+"""How updates were executed; only the first records do not say it."""
 
 
 def record_bytes(record: Mapping[str, Any]) -> bytes:
@@ -41,6 +43,11 @@ def malformed(record: Mapping[str, Any]) -> str | None:
     earlier = record.get("earlier", [])
     if not isinstance(earlier, list) or not all(isinstance(process, dict) for process in earlier):
         return "earlier"
+    execution = record.get("execution", {})
+    if not isinstance(execution, dict) or not all(
+        isinstance(value, EXECUTION.get(option, ())) for option, value in execution.items()
+    ):
+        return "execution"
     if record["status"] == "failed" and "message" not in (record["failure"] or {}):
         return "failure"
     return None

@@ -15,11 +15,11 @@ import pandas as pd
 from d2r.analysis.compare import is_paired
 from d2r.analysis.difficulty import correlation_over_training, harder_half
 from d2r.analysis.quantities import bounds, difference_bounds
-from d2r.analysis.results import REFERENCE, Results
+from d2r.analysis.results import REFERENCE, Results, method_info
 from d2r.analysis.statistics import Estimate, difference_interval, mean_interval, paired_difference_interval
 from d2r.analysis.statistics.efficiency import area_under_curve
 from d2r.analysis.tables.text import number_interval, points_interval
-from d2r.config import load_scale, scale_ids
+from d2r.config import load_scale, method_ids, scale_ids
 from d2r.config.load import read_yaml
 
 DATA = Path(__file__).parent / "data" / "claims.yaml"
@@ -28,6 +28,8 @@ LEARNED_NOTHING = 0.05
 TELLING = 0.1
 """An interval that holds zero refutes a claim only if its half-width is at most this share of the quantity's range (10
 points of success): a wider one could hide any effect worth claiming, and leaves the claim untested."""
+NAMED = 3
+"""So many methods that were not run are named one by one."""
 IN_POINTS = ("success", "area", "hard_tasks")
 
 Verdict = Literal["supported", "not supported", "not tested at this budget"]
@@ -117,7 +119,12 @@ def _evidence(results: Results, test: Mapping[str, Any]) -> list[Evidence]:
                 )
             )
         else:
-            for method in _methods(results, test["than"], benchmark):
+            wanted = _methods(results, test["than"])
+            run = [name for name in wanted if results.run_counts(benchmark, name)["all"]]
+            if len(run) < len(wanted):
+                absent = [name for name in wanted if name not in run]
+                found.append(_not_run(results, benchmark, quantity, absent))
+            for method in run:
                 other = values_by_seed(results, quantity, benchmark, method)
                 what = f"{words(quantity)}: D2R minus {results.method(method).title}"
                 pair = (REFERENCE, method)
@@ -128,9 +135,21 @@ def _evidence(results: Results, test: Mapping[str, Any]) -> list[Evidence]:
     return found
 
 
-def _methods(results: Results, than: str | Sequence[str], benchmark: str) -> list[str]:
-    wanted = [m.id for m in results.methods if m.kind == "baseline"] if than == "baselines" else than
-    return [name for name in wanted if results.run_counts(benchmark, name)["all"]]
+def _methods(results: Results, than: str | Sequence[str]) -> list[str]:
+    """The methods to compare with; all baselines are those of these runs, and then those of ``config/``."""
+    if than != "baselines":
+        return list(than)
+    known = dict.fromkeys([*(method.id for method in results.methods), *method_ids()])
+    return [name for name in known if method_info(name).kind == "baseline"]
+
+
+def _not_run(results: Results, benchmark: str, quantity: str, absent: Sequence[str]) -> Evidence:
+    """What keeps a claim about all from being supported by some: methods that no run of the scale is of."""
+    titles = ", ".join(method_info(name).title for name in absent)
+    others = titles if len(absent) <= NAMED else f"{len(absent)} other methods"
+    what = f"{words(quantity)}: D2R minus {others}"
+    nothing = Estimate(None, None, None, 0, "none", "not run at this scale")
+    return _found(results, benchmark, what, quantity, nothing, "higher", (REFERENCE,))
 
 
 def _compared(
@@ -272,7 +291,8 @@ def claims_markdown(results: Results) -> str:
             "A claim counts as *supported* where every interval excludes zero on the claimed side; as *not supported* "
             "where one lies on the other side, or holds zero and is narrow (half-width at most a tenth of the range, "
             "10 points of success); and otherwise as *not tested at this budget*: an interval too wide to tell, "
-            "fewer than three runs or no interval, nothing learned, or the scale `smoke`."
+            "fewer than three runs or no interval, nothing learned, a method that the scale does not "
+            "run, or the scale `smoke`."
         ),
         "Cost of one run, roughly (`d2r plan --scale SCALE` prints what it is on your machine):",
         "",

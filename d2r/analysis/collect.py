@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from d2r.config import RunKey, load_scale, plan_runs, scale_ids
+from d2r.algorithms.execution import PLAIN, Execution
+from d2r.config import RunKey, config_hash, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.errors import UserError
 from d2r.files import read_bytes, replacing
-from d2r.records import is_unchanged, made_from_changed_sources, malformed
+from d2r.records import is_unchanged, made_from_changed_sources, malformed, processes
 
 KEY = ("scale", "benchmark", "method", "seed", "protocol")
 RUN_COLUMNS = (
     *KEY, "status", "planned", "failure", "steps", "planned_steps", "tasks", "updates", "evaluation_episodes",
     "modules",
     "config_hash", "parameters_actor", "parameters_critic", "hours", "update_seconds", "device", "threads",
-    "cpu", "packages", "commit", "dirty", "resumes", "choices",
+    "cpu", "packages", "commit", "dirty", "resumes", "execution", "outdated", "choices",
 )  # fmt: skip
 FILE_COLUMNS = {
     "metrics": ("step", "task", "quantity", "value"),
@@ -141,6 +142,9 @@ def _run_row(folder: Path, about: dict[str, Any], evaluation: pd.DataFrame) -> d
     hours, update_seconds = _times(folder, about)
     tasks = int(evaluation["task"].nunique())
     choices = {key: value for key, value in config.items() if key != "seed"}
+    execution = Execution(**about.get("execution", {}))
+    if execution != PLAIN:
+        choices["execution"] = about["execution"]
     return {
         **{name: about[name] for name in KEY},
         "status": about["status"],
@@ -159,13 +163,13 @@ def _run_row(folder: Path, about: dict[str, Any], evaluation: pd.DataFrame) -> d
         "update_seconds": update_seconds,
         "device": about.get("device", ""),
         "threads": about.get("threads", ""),
-        "cpu": _one_line(about.get("cpu", "")),
-        "packages": "; ".join(
-            f"{name} {version}" for name, version in sorted(about.get("packages", {}).items())
-        ),
-        "commit": about.get("commit", ""),
+        "cpu": _of_processes(about, lambda process: _one_line(process.get("cpu", ""))),
+        "packages": _of_processes(about, _packages),
+        "commit": _of_processes(about, lambda process: str(process.get("commit", ""))),
         "dirty": made_from_changed_sources(about) or about.get("dirty", ""),
         "resumes": about.get("resumes", 0),
+        "execution": "" if execution == PLAIN else execution.options(),
+        "outdated": False,
         "choices": hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12],
     }
 
@@ -179,6 +183,15 @@ def _describe_failure(failure: Any) -> str:
         if failure.get(name) not in (None, "")
     )
     return f"{failure.get('message', 'failed')} ({place})" if place else str(failure.get("message", "failed"))
+
+
+def _of_processes(about: dict[str, Any], describe: Callable[[Mapping[str, Any]], str]) -> str:
+    """What differs between the processes that trained a run, each once, in order; of most runs there is one."""
+    return " then ".join(dict.fromkeys(filter(None, map(describe, processes(about)))))
+
+
+def _packages(process: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name} {version}" for name, version in sorted(process.get("packages", {}).items()))
 
 
 def _one_line(value: Any) -> str:
@@ -215,18 +228,21 @@ def _single_scale(runs: list[dict[str, Any]], results: Path) -> str:
 
 
 def _with_planned(runs: list[dict[str, Any]], scale: str) -> list[dict[str, Any]]:
-    """Mark the runs that the scale plans; each without a folder gets a row with the status ``missing``."""
+    """Mark the runs that the scale plans, and those of another configuration than it has now.
+
+    Each without a folder gets a row with the status ``missing``.
+    """
     if scale not in scale_ids():
         return runs
     definition = load_scale(scale)
     found = {RunKey(run["scale"], run["benchmark"], run["method"], run["seed"]): run for run in runs}
     for key in plan_runs(definition):
         if key in found:
-            found[key]["planned"] = True
+            now = config_hash(resolve_run(definition, key.benchmark, key.method, key.seed))
+            found[key] |= {"planned": True, "outdated": found[key]["config_hash"] != now}
         else:
-            runs.append(
-                {**key._asdict(), "protocol": definition.protocol, "status": "missing", "planned": True}
-            )
+            row = {"protocol": definition.protocol, "status": "missing", "planned": True, "outdated": False}
+            runs.append({**key._asdict(), **row})
     return runs
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from d2r.analysis.results import Results
 from d2r.analysis.statistics import Estimate, mean_interval, spearman
+from d2r.analysis.statistics.intervals import TIE_DIGITS
 
 LEARNED = 0.5
 """Success rate at which a task counts as learned."""
@@ -38,7 +39,9 @@ def _measure(results: Results, benchmark: str) -> pd.DataFrame:
     learned = curves[curves["value"] >= LEARNED].groupby(run)["step"].min()
     needed = learned.reindex(last.index).fillna(last).groupby("task").mean()
     table = pd.DataFrame({"steps_to_learn": needed, "final_success": final.groupby("task")["success"].mean()})
-    ranks = table["steps_to_learn"].rank(), (1 - table["final_success"]).rank()
+    ranks = [
+        column.round(TIE_DIGITS).rank() for column in (table["steps_to_learn"], 1 - table["final_success"])
+    ]
     table["difficulty"] = (ranks[0].fillna(ranks[1]) + ranks[1]) / 2
     order = {task: place for place, task in enumerate(results.tasks[benchmark])}
     table["place"] = [order.get(str(task), len(order)) for task in table.index]

@@ -188,8 +188,13 @@ def _html_cell(cell: Cell) -> str:
     text = f"<strong>{escape(cell.text)}</strong>" if cell.bold else escape(cell.text)
     if cell.runs:
         text = f'<a href="../runs/{escape(cell.runs)}/" data-runs="{escape(cell.runs)}">{text}</a>'
-    sort = f' data-sort="{cell.sort:.12g}"' if cell.sort is not None else ""
+    sort = f' data-sort="{_number_of_script(cell.sort)}"' if cell.sort is not None else ""
     return f"<td{sort}>{text}</td>"
+
+
+def _number_of_script(value: float) -> str:
+    """A number as JavaScript reads it, which has another word for infinity."""
+    return f"{value:.12g}".replace("inf", "Infinity")
 
 
 def _figure(spec: FigureSpec, svg: str) -> str:

@@ -30,6 +30,7 @@ TEXT_COLUMNS = (
     "choices",
     "cpu",
     "packages",
+    "execution",
 )
 """Read as text: a commit such as 12e5 is no number."""
 NUMBERS = {
@@ -70,11 +71,10 @@ class Results:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of the collected tables: equal exactly when every number is."""
+        """sha256 of the collected tables and the methods' titles: equal exactly when every number and name is."""
         paths = [self.folder / "collected" / f"{name}.csv" for name in COLLECTED]
-        return hashlib.sha256(
-            b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths)
-        ).hexdigest()
+        parts = [*(path.read_bytes() for path in paths), repr(self.methods).encode()]
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
     @cached_property
     def protocol(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -58,13 +57,6 @@ def routes_of(results: Results, benchmark: str, method: str, seed: int) -> pd.Da
     return rows.loc[chosen, ["step", "task", "target", "source", "weight"]]
 
 
-def edge_weights(routes: pd.DataFrame) -> pd.DataFrame:
-    """Weights of one step as a table: one row per task, one column per edge, 0 where an edge is not used."""
-    edges = routes["target"].astype(str) + "<" + routes["source"].astype(str)
-    table = routes.assign(edge=edges).pivot_table(index="task", columns="edge", values="weight", sort=False)
-    return table.fillna(0.0)
-
-
 def used_modules(edges: pd.DataFrame) -> set[str]:
     """Modules that reach the output of one route (target, source, weight): backwards along its edges from ``out``."""
     sources: dict[str, list[str]] = {}
@@ -90,22 +82,6 @@ def num_modules(results: Results, benchmark: str, method: str) -> int:
     return int(max([*stated, *([seen] if pd.notna(seen) else [])], default=0))
 
 
-def route_overlap(routes: pd.DataFrame) -> float | None:
-    """Weighted Jaccard overlap of edges, mean over pairs of tasks: 1 if all tasks share one route.
-
-    For each pair it is the sum over edges of the smaller weight over that of the larger; with weights of 0
-    and 1 this is the ordinary Jaccard index. None with fewer than two tasks.
-    """
-    weights = edge_weights(routes).to_numpy(dtype=float) if len(routes) else np.empty((0, 0))
-    pairs = list(combinations(range(len(weights)), 2))
-    if not pairs:
-        return None
-    overlaps = [
-        np.minimum(weights[a], weights[b]).sum() / np.maximum(weights[a], weights[b]).sum() for a, b in pairs
-    ]
-    return float(np.mean(overlaps))
-
-
 def last_value(results: Results, quantity: str, benchmark: str, method: str) -> Estimate:
     """A quantity at the last evaluation, mean over tasks, with an interval over runs."""
     return mean_interval(results.last_values(quantity, benchmark, method), bounds(quantity))
@@ -127,13 +103,11 @@ def routes_are_chosen(results: Results, benchmark: str, method: str) -> bool:
 def _one_route(results: Results, benchmark: str, method: str, seed: int) -> Finding | None:
     if not routes_are_chosen(results, benchmark, method):
         return None
-    recorded = _series(results, "route_jaccard", benchmark, method, seed)
-    if len(recorded):
-        overlap: float | None = float(recorded.iloc[-1])
-    else:
-        routes = routes_of(results, benchmark, method, seed)
-        overlap = route_overlap(routes[routes["step"] == routes["step"].max()])
-    return None if overlap is None else Finding(overlap >= ONE_ROUTE_FROM, {"overlap of tasks": overlap})
+    overlaps = _series(results, "route_jaccard", benchmark, method, seed)
+    if overlaps.empty:
+        return None
+    overlap = float(overlaps.iloc[-1])
+    return Finding(overlap >= ONE_ROUTE_FROM, {"overlap of tasks": overlap})
 
 
 def _uniform(results: Results, benchmark: str, method: str, seed: int) -> Finding | None:

@@ -9,6 +9,7 @@ from d2r.analysis.compare import compare_methods, is_paired
 from d2r.analysis.results import Results, load_results
 from d2r.analysis.statistics import mean_interval
 from d2r.analysis.tables.text import number, p_value, percent_interval, points_interval
+from d2r.config import project_root
 from d2r.errors import UserError
 
 
@@ -19,8 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--results",
         type=Path,
-        default=Path("results/released/lite"),
-        help="folder of one scale, after `d2r collect`",
+        help="folder of one scale, after `d2r collect` (default: the released `lite`)",
     )
     parser.add_argument(
         "--benchmark", help="only this benchmark (default: all on which both have finished runs)"
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the comparison for each benchmark."""
-    results = load_results(args.results)
+    results = load_results(args.results or project_root() / "results" / "released" / "lite")
     for name in (args.first, args.second):
         results.method(name)
     wanted = [args.benchmark] if args.benchmark else results.benchmarks

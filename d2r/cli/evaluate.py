@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(comparison._asdict()))
     else:
-        print(f"{'task':34s} {'published':>9s} {'now':>7s}  95 % interval of the published rate")
+        print(f"{'task':34s} {'published':>9s} {'now':>7s}  rates that chance allows")
         for row in [*comparison.tasks, {"task": "all tasks", **comparison._asdict()}]:
             print(
                 f"{row['task']:34s} {row['published']:9.3f} {row['now']:7.3f}  [{row['low']:.3f}, {row['high']:.3f}]"

@@ -375,6 +375,9 @@ def _scaled(dim: int, width: float) -> int:
 
 
 def config_hash(config: RunConfig) -> str:
-    """sha256 of the run's configuration in canonical JSON: equal exactly when every choice is equal."""
+    """sha256 of the run's configuration in canonical JSON, the protocol's description included.
+
+    What it covers is fixed by the runs that are released: leaving anything out would outdate all of them.
+    """
     canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -94,7 +94,7 @@ class Budget(Frozen):
     """Transitions per task."""
     evaluate_every: Positive = 10_000
     evaluation_episodes: Episodes | None = None
-    """Overrides the protocol's number (and is stated in every table if it does)."""
+    """Overrides the protocol's number; tables `main` and `runs` and the page state what a run had."""
     checkpoint_every: Positive = 10_000
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.torch
 import torch
-from scipy.stats import binomtest
+from scipy.stats import fisher_exact
 
 from d2r.config import RunConfig, RunKey, config_hash
 from d2r.config.load import parse
@@ -32,7 +32,7 @@ from d2r.training.seeding import Stream, seed_sequence
 class Again(NamedTuple):
     """Published and new success: rates per task, their means, whether they agree, and that in words.
 
-    ``low`` and ``high`` are the interval of the published mean, as each task has one of its own.
+    ``low`` and ``high`` are the success rates that chance allows, over all tasks and for each.
     ``exact``: success and return of every episode are the published ones.
     """
 
@@ -127,9 +127,10 @@ def evaluate_again(folder: Path, workers: int = 0) -> Again:
     """Evaluate a published policy on the goals of its run.
 
     The goals follow from the run's seed, so on the same kind of CPU every episode is the same as published, its
-    return included; elsewhere each task's rate, and that of all tasks together, should lie in the binomial interval
-    of the published one (Clopper-Pearson, 95 % over all of them). With few episodes a task's interval is wide: what
-    tells another policy from this one is then that of all tasks.
+    return included; elsewhere each task's rate, and that of all tasks together, should be one that chance allows:
+    both evaluations are binomial samples, and Fisher's exact test does not tell them apart (level 5 % over all of
+    these tests, by Bonferroni). With few episodes it allows a task much: what tells another policy from this one is
+    then the rate of all tasks.
 
     Raises:
         UserError: if the folder is not a finished run with an unchanged policy and an evaluation of its episodes.
@@ -157,12 +158,12 @@ def evaluate_again(folder: Path, workers: int = 0) -> Again:
         env.close()
     assert evaluation is not None
     rows: list[dict[str, Any]] = []
-    confidence = 1 - 0.05 / (env.num_envs + 1)
+    level = 0.05 / (env.num_envs + 1)
     every = [episode.success for name in env.task_names for episode in published[name]]
     for task, name in enumerate(env.task_names):
         before = [episode.success for episode in published[name]]
-        rows.append({"task": name, **_rates(before, evaluation.success[task], confidence)})
-    overall = _rates(every, evaluation.success, confidence)
+        rows.append({"task": name, **_rates(before, evaluation.success[task], level)})
+    overall = _rates(every, evaluation.success, level)
     same_success = all(
         [episode.success for episode in published[name]] == evaluation.success[task].tolist()
         for task, name in enumerate(env.task_names)
@@ -188,10 +189,21 @@ def evaluate_again(folder: Path, workers: int = 0) -> Again:
     )
 
 
-def _rates(before: Sequence[bool], now: npt.NDArray[np.bool_], confidence: float) -> dict[str, float]:
-    interval = binomtest(sum(before), len(before)).proportion_ci(confidence, method="exact")
-    rates = {"published": float(np.mean(before)), "now": float(now.mean())}
-    return {**rates, "low": float(interval.low), "high": float(interval.high)}
+def _rates(before: Sequence[bool], now: npt.NDArray[np.bool_], level: float) -> dict[str, float]:
+    """Both rates, and the lowest and highest of as many episodes that does not differ from the published one."""
+    won, episodes = sum(before), len(before)
+    low, high = won, won
+    while low > 0 and _differ_by_chance(won, low - 1, episodes, level):
+        low -= 1
+    while high < episodes and _differ_by_chance(won, high + 1, episodes, level):
+        high += 1
+    rates = {"published": won / episodes, "now": float(now.mean())}
+    return {**rates, "low": low / episodes, "high": high / episodes}
+
+
+def _differ_by_chance(first: int, second: int, episodes: int, level: float) -> bool:
+    counts = [[first, episodes - first], [second, episodes - second]]
+    return float(fisher_exact(counts).pvalue) >= level
 
 
 class _Episode(NamedTuple):

@@ -34,11 +34,13 @@ def policy_path(run_folder: Path) -> Path:
         >>> policy_path(Path("/p/results/released/lite/runs/mt10-rand/d2r/seed1")).as_posix()
         '/p/results/released/lite/policies/mt10-rand/d2r/seed1.safetensors'
     """
-    *above, runs, benchmark, method, seed = run_folder.absolute().parts
-    released = Path(*above) / POLICIES / benchmark / method / f"{seed}.safetensors"
     beside = run_folder / POLICY
-    is_release = Path(*above).parent.name == RELEASED or released.exists()
-    return released if runs == RUNS and is_release and not beside.exists() else beside
+    if beside.exists() or len(run_folder.absolute().parents) < 4:
+        return beside
+    method, benchmark, runs, above = run_folder.absolute().parents[:4]
+    released = above / POLICIES / benchmark.name / method.name / f"{run_folder.name}.safetensors"
+    is_release = above.parent.name == RELEASED or released.exists()
+    return released if runs.name == RUNS and is_release else beside
 
 
 def files_of_runs(keys: Iterable[RunKey], names: Iterable[str] = COLLECTED_FILES) -> list[str]:

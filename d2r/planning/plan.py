@@ -10,7 +10,7 @@ from d2r.config.schema import Scale
 from d2r.planning.blocks import Block
 from d2r.planning.cost import memory_mb
 from d2r.planning.disk import output_bytes, state_bytes
-from d2r.planning.layout import RUN_RECORD
+from d2r.planning.progress import has_ended
 from d2r.planning.rates import Estimate, Rates, seconds_of_finished, seconds_of_run
 
 
@@ -51,7 +51,7 @@ def _plan_block(
         benchmark=config.benchmark,
         method=config.method,
         runs=len(keys),
-        finished=sum((key.folder(results) / RUN_RECORD).is_file() for key in keys),
+        finished=sum(has_ended(key, results, config_hash(configs[key])) for key in keys),
         estimate=estimate,
         memory_mb=memory_mb(config),
         disk_bytes=output_bytes(config),

@@ -42,7 +42,7 @@ class RunProgress:
     """Seconds until this run's training ends, while it runs."""
 
 
-def run_progress(key: RunKey, results: Path, scale: Scale, now: datetime | None = None) -> RunProgress:
+def run_progress(key: RunKey, results: Path, scale: Scale) -> RunProgress:
     """Read one run's progress below ``results`` (such as ``results/smoke``).
 
     Raises:
@@ -69,12 +69,21 @@ def run_progress(key: RunKey, results: Path, scale: Scale, now: datetime | None 
     progress = read_record(state / PROGRESS)
     step, steps = _count(progress.get("step"), 0), _count(progress.get("steps"), steps)
     rate = _number(progress.get("steps_per_second"))
-    alive = _is_training(progress, state, now or datetime.now(UTC))
+    alive = _is_training(progress, state, datetime.now(UTC))
     eta = (steps - step) / rate if alive and rate else None
     return RunProgress(
         key.benchmark, key.method, key.seed, "running" if alive else "stopped", step, steps,
         rate if alive else None, _number(progress.get("success")), eta,
     )  # fmt: skip
+
+
+def has_ended(key: RunKey, results: Path, hash_of_config: str) -> bool:
+    """Whether a run with this very configuration has finished or failed, so that it is not trained again."""
+    try:
+        record = read_record(key.folder(results) / RUN_RECORD)
+    except UserError:
+        return False
+    return record.get("status") in ("finished", "failed") and record.get("config_hash") == hash_of_config
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -123,12 +132,13 @@ def remaining_seconds(runs: Iterable[RunProgress], cores: int) -> float | None:
             rates.setdefault(run.benchmark, []).append(run.rate)
     total = longest = 0.0
     for run in runs:
-        if run.status in ("finished", "failed", "outdated"):
+        if run.status in ("finished", "failed"):
             continue
         known = rates.get(run.benchmark)
         if not known:
             return None
-        left = (run.steps - run.step) / (run.rate or sum(known) / len(known))
+        done = 0 if run.status == "outdated" else run.step
+        left = (run.steps - done) / (run.rate or sum(known) / len(known))
         total += left
         longest = max(longest, left)
     return max(total / max(1, cores), longest)
@@ -140,6 +150,9 @@ def as_json(run: RunProgress) -> dict[str, Any]:
 
 
 def _rate_of_record(record: Mapping[str, Any]) -> float | None:
+    """Steps per second from start to end; none for a run that was interrupted, whose pauses nobody counted."""
+    if record.get("resumes"):
+        return None
     try:
         span = datetime.fromisoformat(record["ended"]) - datetime.fromisoformat(record["started"])
         return float(record["steps"]) / span.total_seconds()

@@ -32,7 +32,7 @@ from d2r.training.progress import Reporter
 from d2r.training.rundir import RunFolders
 from d2r.training.seeding import Stream, seed_sequence, torch_generator
 from d2r.training.signals import StopRequest
-from d2r.training.timing import Stopwatch
+from d2r.training.timing import PARTS, Stopwatch
 
 TIDY = ("metrics.csv", "routes.csv", "timing.csv")
 
@@ -181,6 +181,8 @@ class Run:
         observations = self.env.load_state_dict(environment)[:, : self.replay.obs.shape[-1]]
         if self.step < self.config.budget.steps and self.step % self.config.protocol.horizon == 0:
             self.replay.begin_episode(torch.from_numpy(observations))
+        # times count from the start of a process: a row of zeros says that a new one begins
+        self.tidy["timing.csv"].append([(self.step, part, 0.0) for part in (*PARTS, "total")])
         print(f"{name_of(self.config)}: resumed at step {self.step}", flush=True)
         return observations
 

@@ -6,13 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+PARTS = ("acting", "environment", "replay", "learner", "evaluation", "instruments", "checkpoint")
+
 
 class Stopwatch:
-    """Seconds spent in each named part, and in all, since this process began."""
+    """Seconds spent in each of :data:`PARTS`, and in all, since this process began."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
-        self._parts: dict[str, float] = {}
+        self._parts = dict.fromkeys(PARTS, 0.0)
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
@@ -21,7 +23,7 @@ class Stopwatch:
         try:
             yield
         finally:
-            self._parts[part] = self._parts.get(part, 0.0) + time.perf_counter() - began
+            self._parts[part] += time.perf_counter() - began
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
+from d2r.algorithms.execution import PLAIN, Execution
 from d2r.analysis.collect import collect
 from d2r.analysis.figures import write_figures
 from d2r.analysis.report import write_report
@@ -26,7 +27,7 @@ from d2r.config import RunConfig, RunKey, config_hash, load_scale, plan_runs, re
 from d2r.envs.tasks import parse_benchmark
 from d2r.errors import UserError
 from d2r.evaluation.again import check_output, load_actor, read_run
-from d2r.planning.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS
+from d2r.planning.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
 from d2r.records import made_from_changed_sources, processes
 from d2r.release.manifest import MANIFEST, check_manifest
 from d2r.verify.golden import TOLERANCE, verify_file
@@ -260,7 +261,10 @@ def _configuration(artifact: Artifact) -> Line:
     if changed:
         return _fail(f"{_some(changed)}: made with another configuration than config/ states now")
     protocols = _some(sorted({run.config.protocol.id for run in artifact.runs}))
-    return _ok(f"every run's configuration is the one that config/ gives; protocol {protocols}")
+    said = f"every run's configuration is the one that config/ gives; protocol {protocols}"
+    executed = [Execution(**run.record.get("execution", {})) for run in artifact.runs]
+    unusual = sorted({options.options() for options in executed if options != PLAIN})
+    return _note(f"{said}; some were executed with {_some(unusual)}") if unusual else _ok(said)
 
 
 def _numbers(artifact: Artifact) -> Line:
@@ -295,13 +299,13 @@ def _policies(artifact: Artifact) -> Line:
     """Policies fit their networks; they are tensors, so loading them runs no code."""
     loaded = 0
     for run in artifact.runs:
+        if artifact.policies_absent and not policy_path(run.folder).is_file():
+            continue
         try:
             load_actor(run.folder, run.record, run.config)
         except UserError as error:
-            if "missing" not in str(error) or not artifact.policies_absent:
-                return _fail(str(error))
-        else:
-            loaded += 1
+            return _fail(str(error))
+        loaded += 1
     absent = f"; {artifact.policies_absent} are not here (dvc pull)" if artifact.policies_absent else ""
     return (_ok if loaded else _note)(f"{loaded} policies hold the tensors of their networks{absent}")
 

@@ -69,6 +69,19 @@ def test_a_claim_about_all_is_not_supported_by_some(make_results: Make) -> None:
     assert claim.verdict == "not tested at this budget"
 
 
+def test_a_claim_about_all_is_not_supported_where_some_were_never_to_be_run(make_results: Make) -> None:
+    """One of two baselines is planned, and beaten clearly on both benchmarks of the scale."""
+    levels = {"d2r": 0.9, "mtsac": -0.2}
+    found = judgements(make_results(Plan(scale="lite", seeds=range(1, 7), levels=levels, evaluations=8)))
+    claim = found["beats-baselines"]
+    reasons = {evidence.benchmark: set() for evidence in claim.evidence}
+    for evidence in claim.evidence:
+        reasons[evidence.benchmark].add(evidence.reason)
+    assert reasons["mt10-rand"] == {"on the claimed side", "not run at this scale"}
+    assert reasons["mt50-rand"] == {"not run at this scale"}
+    assert claim.verdict == "not tested at this budget"
+
+
 def test_the_claims_map_gives_every_number_found(make_results: Make) -> None:
     results = load_results(make_results(Plan(scale="lite", levels=STRONG, evaluations=8)))
     text = claims_markdown(results)

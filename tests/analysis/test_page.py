@@ -75,6 +75,17 @@ def test_the_page_holds_every_table_and_figure_and_says_smoke(page: Path) -> Non
     assert "1 failed, 1 missing" in html
 
 
+def test_what_was_never_reached_sorts_after_every_number(browser: Browser) -> None:
+    browser.value("document.getElementById('table-efficiency').open = true")
+    rows = "[...document.querySelectorAll('table[data-table=efficiency] tbody tr')]"
+    column = f"{rows}.map((row) => row.cells[5].textContent)"
+    browser.value("document.querySelectorAll('table[data-table=efficiency] th button')[5].focus()")
+    browser.press("Enter")
+    ascending = [text.startswith(">") for text in browser.value(column)]
+    assert ascending == sorted(ascending)
+    assert len(set(ascending)) == 2
+
+
 def test_no_error_and_no_request_beside_the_page_itself(browser: Browser, page: Path) -> None:
     assert browser.errors == []
     outside = [url for url in browser.requests if not url.startswith(("data:", "blob:"))]

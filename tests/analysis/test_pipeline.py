@@ -78,6 +78,62 @@ def test_missing_and_failed_runs_are_shown_and_not_averaged(make_results: Make) 
     assert "n=2 of 3 (1 failed)" in text
 
 
+def changed(results: Path, text: str = "", **changes: object) -> None:
+    """Another record of the first run of D2R on ``mt10-rand``, and maybe another ``timing.csv``."""
+    folder = results / "runs" / "mt10-rand" / "d2r" / "seed1"
+    record = json.loads((folder / "run.json").read_text()) | changes
+    if text:
+        (folder / "timing.csv").write_text(text)
+        record["outputs"]["timing.csv"] = hashlib.sha256(text.encode()).hexdigest()
+    (folder / "run.json").write_bytes(record_bytes(record))
+    collect(results)
+
+
+def notes_of_runs(results: Path) -> str:
+    write_tables(load_results(results))
+    return (results / "tables" / "runs.md").read_text()
+
+
+def test_hours_of_a_resumed_run_are_those_of_all_its_processes(make_results: Make) -> None:
+    """The second process took longer to its first evaluation than the first one, so only the zero tells them apart."""
+    results = make_results(Plan(seeds=(1,)))
+    rows = [
+        "step,quantity,value",
+        "200,total,400",
+        "400,total,0",
+        "400,learner,0",
+        "600,total,420",
+        "800,total,500",
+    ]
+    changed(results, "\n".join([*rows, ""]), resumes=1)
+    runs = load_results(results).runs.set_index(["benchmark", "method", "seed"])
+    assert runs.loc[("mt10-rand", "d2r", 1), "hours"] == pytest.approx(900 / 3600)
+
+
+def test_a_run_that_two_commits_trained_names_both(make_results: Make) -> None:
+    results = make_results(Plan(seeds=(1,)))
+    changed(results, resumes=1, earlier=[{"commit": "a" * 40, "until_step": 400}])
+    assert f"{'a' * 10} then {'0' * 10}" in notes_of_runs(results)
+
+
+def test_runs_that_were_executed_otherwise_are_marked(make_results: Make) -> None:
+    results = make_results(Plan(seeds=(1, 2)))
+    plain = {"compile": False, "graph": False, "autocast": "none", "tf32": False}
+    changed(results, execution=plain)
+    assert "executed with" not in notes_of_runs(results)
+    changed(results, execution=plain | {"autocast": "bf16"})
+    notes = notes_of_runs(results)
+    assert "1 runs were executed with --autocast bf16" in notes
+    assert "the runs of d2r on mt10-rand differ in more than their seed" in notes
+
+
+def test_runs_of_another_configuration_than_is_stated_now_are_marked(make_results: Make) -> None:
+    results = make_results(Plan(seeds=(1,)))
+    assert "another configuration" not in notes_of_runs(results)
+    changed(results, config_hash="0" * 64)
+    assert "another configuration now than these runs have: d2r on mt10-rand." in notes_of_runs(results)
+
+
 def test_a_smoke_table_says_so(make_results: Make) -> None:
     results = load_results(make_results(Plan(seeds=(1,))))
     write_tables(results)

@@ -23,7 +23,7 @@ from d2r.analysis.difficulty import (
     tasks_by_difficulty,
 )
 from d2r.analysis.results import Results, load_results
-from d2r.analysis.routing import SIGNATURES, route_overlap, used_modules
+from d2r.analysis.routing import SIGNATURES, used_modules
 from d2r.cli import routes as routes_command
 from d2r.config import RunConfig, config_hash
 from d2r.errors import UserError
@@ -62,17 +62,6 @@ def test_used_modules_against_trying_every_path(modules: int, seed: int) -> None
 
     expected = {str(module) for module in range(1, modules + 1) if reaches(module)}
     assert used_modules(edges_of(pairs)) == expected
-
-
-def test_overlap_of_equal_routes_is_one_and_of_disjoint_routes_zero() -> None:
-    def routes(*tasks: list[tuple[str, int]]) -> pd.DataFrame:
-        return pd.concat([edges_of(pairs).assign(task=f"task{place}") for place, pairs in enumerate(tasks)])
-
-    one, other = [("2", 1), ("out", 2)], [("3", 1), ("out", 3)]
-    assert route_overlap(routes(one, one, one)) == pytest.approx(1.0)
-    assert route_overlap(routes(one, other)) == pytest.approx(0.0)
-    assert route_overlap(routes(one, [("2", 1), ("out", 3)])) == pytest.approx(1 / 3)
-    assert route_overlap(routes(one)) is None
 
 
 def with_metrics(results: Results, quantity: str, values: list[float], seed: int = 1) -> Results:

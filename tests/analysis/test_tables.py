@@ -23,7 +23,7 @@ from d2r.analysis.statistics import Estimate
 from d2r.analysis.tables import BUILDERS, Cell, Table, build_tables, write_tables
 from d2r.analysis.tables.learning import success_of_run
 from d2r.analysis.tables.table import latex_text
-from d2r.analysis.tables.text import number, p_value, percent, points_interval
+from d2r.analysis.tables.text import number, p_value, percent, points_interval, steps
 
 from .synthetic import Plan
 
@@ -211,6 +211,11 @@ def test_numbers_keep_their_leading_digits(value: float) -> None:
 def test_a_difference_of_nothing_has_no_minus() -> None:
     assert points_interval(Estimate(-1e-17, -1e-9, 1e-9, 3, "t")) == "+0.0 [+0.0, +0.0]"
     assert points_interval(Estimate(-0.05, -0.1, 0.0, 3, "t")) == "−5.0 [−10.0, +0.0]"
+
+
+def test_steps_in_words() -> None:
+    found = [steps(value) for value in (0, 400, 999.4, 999_400, 999_600, 1_500_000, 999_999_999)]
+    assert found == ["0", "400", "999", "999k", "1M", "1.5M", "1G"]
 
 
 def test_numbers_in_words() -> None:

@@ -14,6 +14,9 @@ from d2r.evaluation.again import _rates
 from d2r.records import record_bytes
 from tests.faults.targets import World, make_world
 
+LEVEL = 0.05 / 11
+"""Of each test on MT10: its tasks, and all of them together."""
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
@@ -67,11 +70,31 @@ def test_success_that_an_untrained_policy_has_not_is_not_reproduced(
 
 def test_a_few_more_successes_on_every_task_are_not_reproduced_though_each_alone_could_be_chance() -> None:
     before, now = [False] * 4 + [True], np.array([True] * 4 + [False])
-    confidence = 1 - 0.05 / 11
-    one = _rates(before, now, confidence)
+    one = _rates(before, now, LEVEL)
     assert one["low"] <= one["now"] <= one["high"]
-    ten = _rates(before * 10, np.tile(now, 10), confidence)
+    ten = _rates(before * 10, np.tile(now, 10), LEVEL)
     assert ten["now"] > ten["high"]
+
+
+@pytest.mark.parametrize("episodes", [5, 32])
+def test_a_single_episode_that_comes_out_otherwise_is_chance(episodes: int) -> None:
+    for won in range(episodes):
+        fewer, more = ([True] * n + [False] * (episodes - n) for n in (won, won + 1))
+        for before, now in ((fewer, more), (more, fewer)):
+            rates = _rates(before, np.array(now), LEVEL)
+            assert rates["low"] <= rates["now"] <= rates["high"]
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.5])
+def test_the_same_policy_is_rarely_told_from_itself(rate: float) -> None:
+    """Of experiments on ten tasks with 32 episodes each, at most 5 % may go wrong."""
+    rng, wrong = np.random.default_rng(7), 0
+    for _ in range(20):
+        first, second = rng.random((2, 10, 32)) < rate
+        pairs = [*zip(first, second, strict=True), (first.ravel(), second.ravel())]
+        rates = [_rates(before.tolist(), now, LEVEL) for before, now in pairs]
+        wrong += any(not one["low"] <= one["now"] <= one["high"] for one in rates)
+    assert wrong <= 1
 
 
 def doubled(content: str) -> str:

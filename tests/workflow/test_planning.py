@@ -8,18 +8,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from d2r.algorithms.replay import Replay
 from d2r.cli.main import main
-from d2r.config import config_hash, load_scale, plan_runs, resolve_run
+from d2r.config import config_hash, load_scale, method_ids, plan_runs, resolve_run
 from d2r.config.schema import RunGroup
 from d2r.errors import UserError
+from d2r.networks.registry import build_actor
 from d2r.planning.blocks import Block, wall_seconds
 from d2r.planning.cost import memory_mb, replay_bytes
+from d2r.planning.layout import policy_path
 from d2r.planning.plan import plan_blocks
-from d2r.planning.progress import remaining_seconds, run_progress
+from d2r.planning.progress import has_ended, remaining_seconds, run_progress
 from d2r.planning.rates import Estimate, Rates, seconds_of_run
 from d2r.planning.schema import scale_schema
 from d2r.planning.workflow import choose_scale
@@ -86,15 +89,14 @@ def test_time_of_a_run_counts_steps_updates_and_evaluations() -> None:
     assert seconds_of_run(config, Rates(1, 0)) - idle == 1000 + evaluation_steps
 
 
-@pytest.mark.parametrize("method", ["d2r", "mtsac"])
+@pytest.mark.parametrize("method", method_ids())
 def test_replay_bytes_are_those_of_the_replay(method: str) -> None:
     config = resolve_run(load_scale("smoke"), "mt10-rand", method, 1)
-    shape = (15, 2) if method == "d2r" else None
+    with torch.device("meta"):
+        shape = build_actor(config.network, config.num_tasks, torch.Generator()).route_shape
     replay = Replay(config.budget.replay_capacity, config.protocol.horizon, config.num_tasks, True, shape)
-    tensors = [replay.obs, replay.action, replay.reward, *([replay.sources] if method == "d2r" else [])]
-    exact = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    assert replay_bytes(config) == pytest.approx(exact, rel=0.03)
-    assert memory_mb(config) * 1e6 > exact
+    assert replay_bytes(config) == replay.capacity * config.num_tasks * replay.bytes_per_transition
+    assert memory_mb(config) * 1e6 > replay_bytes(config)
 
 
 def test_plan_measures_each_method_once_and_believes_finished_runs_more(tmp_path: Path) -> None:
@@ -190,6 +192,38 @@ def test_status_of_a_published_run_is_what_its_record_says(
     progress = progress_of(tmp_path)
     assert progress.status == status
     assert progress.success == 0.5
+
+
+def published(tmp_path: Path, **changes: object) -> str:
+    """Publish ``KEY`` as stopped halfway or otherwise changed; returns the hash of its configuration."""
+    config = resolve_run(load_scale("smoke"), *KEY[1:])
+    publish(KEY, config_hash(config), KEY.folder(tmp_path), "2026-01-01T00:00:00+00:00", config.budget.steps)
+    path = KEY.folder(tmp_path) / "run.json"
+    path.write_bytes(record_bytes(json.loads(path.read_text()) | changes))
+    return config_hash(config)
+
+
+def test_a_run_of_another_configuration_is_still_to_be_trained(tmp_path: Path) -> None:
+    now = published(tmp_path)
+    assert has_ended(KEY, tmp_path, now)
+    ended = progress_of(tmp_path)
+    assert ended.rate
+    assert remaining_seconds([ended], 1) == 0
+    published(tmp_path, config_hash="0" * 64)
+    assert not has_ended(KEY, tmp_path, now)
+    outdated = progress_of(tmp_path)
+    assert outdated.rate
+    assert remaining_seconds([outdated], 1) == pytest.approx(outdated.steps / outdated.rate)
+
+
+def test_pauses_of_an_interrupted_run_are_not_taken_for_its_speed(tmp_path: Path) -> None:
+    published(tmp_path, resumes=1)
+    assert progress_of(tmp_path).rate is None
+
+
+@pytest.mark.parametrize("folder", ["/run", "/", "/a/run"])
+def test_a_run_at_the_top_of_a_disk_has_its_policy_beside_it(folder: str) -> None:
+    assert policy_path(Path(folder)) == Path(folder) / "policy.safetensors"
 
 
 def test_time_left_is_unknown_where_no_run_of_a_benchmark_has_a_rate(tmp_path: Path) -> None:

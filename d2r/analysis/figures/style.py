@@ -105,9 +105,7 @@ def empty_figure(message: str) -> Figure:
     return figure
 
 
-def panels(
-    count: int, columns: int, height: float, legend_entries: int = 0, width: float = PAGE
-) -> tuple[Figure, list[Axes]]:
+def panels(count: int, columns: int, height: float, legend_entries: int = 0) -> tuple[Figure, list[Axes]]:
     """A figure with ``count`` panels in rows of ``columns``, and room for a legend below them.
 
     Args:
@@ -115,12 +113,11 @@ def panels(
         columns: panels in a row.
         height: of one row, in inches.
         legend_entries: lines in the legend below.
-        width: of the figure, in inches.
     """
     columns = min(columns, count)
     rows = -(-count // columns)
     legend = 0.15 * -(-legend_entries // LEGEND_COLUMNS) + 0.1 if legend_entries else 0.0
-    figure = new_figure(width, height * rows + legend + 0.2)
+    figure = new_figure(PAGE, height * rows + legend + 0.2)
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid[count:]:
         axes.remove()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-from d2r.analysis.statistics.intervals import BOOTSTRAP_SEED, Estimate, Floats, mean_interval
+from d2r.analysis.statistics.intervals import BOOTSTRAP_SEED, CONFIDENCE, Estimate, Floats, mean_interval
 
 Aggregate = Callable[[Floats], Floats]
 
@@ -57,9 +57,7 @@ def aggregate_over_runs(scores: Floats, aggregate: Aggregate) -> Estimate:
     return mean_interval(aggregate(scores), bounds=(0.0, 1.0))
 
 
-def stratified_bootstrap(
-    scores: Floats, aggregate: Aggregate, replicates: int = 2000, confidence: float = 0.95
-) -> Estimate:
+def stratified_bootstrap(scores: Floats, aggregate: Aggregate, replicates: int = 2000) -> Estimate:
     """Rliable's interval: runs resampled independently for each task, aggregate over all runs and tasks, percentiles.
 
     For comparison only. It takes the tasks of one run for independent, which they are not: one seed of a
@@ -70,7 +68,6 @@ def stratified_bootstrap(
         scores: success rates, [run, task].
         aggregate: a function of the last axis; runs and tasks are flattened into it.
         replicates: bootstrap samples.
-        confidence: probability that the interval is to hold the truth, were its assumption right.
     """
     runs, tasks = scores.shape if scores.ndim == 2 else (0, 0)
     if runs == 0:
@@ -81,7 +78,7 @@ def stratified_bootstrap(
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     picks = rng.integers(runs, size=(replicates, runs, tasks))
     samples = np.take_along_axis(scores[None], picks, axis=1).reshape(replicates, runs * tasks)
-    tail = (1 - confidence) / 2
+    tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(aggregate(samples), [tail, 1 - tail])
     return Estimate(value, float(low), float(high), runs, "bootstrap")
 

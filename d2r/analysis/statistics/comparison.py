@@ -17,6 +17,7 @@ from d2r.analysis.statistics.intervals import (
     BOOTSTRAP_SEED,
     CONFIDENCE,
     REPLICATES,
+    TIE_DIGITS,
     Estimate,
     Floats,
     bounded,
@@ -152,11 +153,11 @@ def mann_whitney_p(a: Floats, b: Floats) -> float | None:
     """
     if min(len(a), len(b)) == 0:
         return None
-    pooled = np.concatenate([a, b])
+    pooled = np.concatenate([a, b]).round(TIE_DIGITS)
     if is_constant(pooled):
         return 1.0
     if comb(len(pooled), len(a)) > EXACT_SPLITS:
-        return float(stats.mannwhitneyu(a, b, method="asymptotic").pvalue)
+        return float(stats.mannwhitneyu(*np.split(pooled, [len(a)]), method="asymptotic").pvalue)
     ranks = stats.rankdata(pooled)
     expected = len(a) * ranks.mean()
     splits = ranks[_splits(len(pooled), len(a))].sum(axis=1)
@@ -165,9 +166,9 @@ def mann_whitney_p(a: Floats, b: Floats) -> float | None:
 
 
 @lru_cache(maxsize=8)
-def _splits(total: int, chosen: int) -> NDArray[np.int8]:
+def _splits(total: int, chosen: int) -> NDArray[np.intp]:
     """All ways to choose ``chosen`` of ``total`` runs, [split, chosen]."""
-    return np.array(list(combinations(range(total), chosen)), dtype=np.int8)
+    return np.array(list(combinations(range(total), chosen)), dtype=np.intp)
 
 
 def smallest_rank_p(first: int, second: int) -> float | None:

@@ -74,6 +74,10 @@ def as_runs(values: Iterable[float]) -> Floats:
     return array
 
 
+TIE_DIGITS = 12
+"""Means of the same counts may differ in their last bits: numbers are ranked after rounding to so many digits."""
+
+
 def is_constant(values: Floats) -> bool:
     """Whether all runs agree up to rounding, so that their spread says nothing."""
     scale = max(1.0, float(np.abs(values).max(initial=0.0)))
@@ -113,7 +117,6 @@ def difference_interval(
     first: Iterable[float],
     second: Iterable[float],
     bounds: tuple[float, float] | None = None,
-    confidence: float = CONFIDENCE,
 ) -> Estimate:
     """Difference of two independent groups' means (first minus second), with unequal variances.
 
@@ -133,11 +136,11 @@ def difference_interval(
         )
     error, freedom = welch_error(a, b)
     if n < BOOTSTRAP_FROM:
-        half = float(stats.t.ppf(0.5 + confidence / 2, freedom)) * error
+        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
         return bounded(value, value - half, value + half, n, "Welch", bounds)
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     replicates = _resampled_means(a, rng) - _resampled_means(b, rng)
-    low, high = expanded_percentiles(replicates, error, freedom, confidence)
+    low, high = expanded_percentiles(replicates, error, freedom, CONFIDENCE)
     return bounded(value, low, high, n, "bootstrap", bounds)
 
 
@@ -145,13 +148,12 @@ def paired_difference_interval(
     first: Iterable[float],
     second: Iterable[float],
     bounds: tuple[float, float] | None = None,
-    confidence: float = CONFIDENCE,
 ) -> Estimate:
     """Mean of first minus second over pairs of runs that share a seed (and so, on ``fixed``, their goals)."""
     a, b = as_runs(first), as_runs(second)
     if len(a) != len(b):
         raise ValueError("pairs need equally many runs on both sides")
-    estimate = mean_interval(a - b, bounds, confidence)
+    estimate = mean_interval(a - b, bounds)
     if estimate.note.startswith("all"):
         note = f"all {len(a)} pairs differ alike: spread cannot be estimated"
         return Estimate(estimate.value, None, None, estimate.n, "none", note)

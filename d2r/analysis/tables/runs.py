@@ -54,6 +54,7 @@ def runs_table(results: Results) -> Table:
             "holds run.json (configuration, package versions, commit, machine, sha256 of its files)."
         ),
         *_mixed_configurations(results),
+        *_unusual(results),
     ]
     return Table("runs", "Runs", header, rows, data, notes, scope=results.label)
 
@@ -154,9 +155,26 @@ def _mixed_configurations(results: Results) -> list[str]:
     ]
 
 
+def _unusual(results: Results) -> list[str]:
+    """What a reader of any table has to know of its runs beside their configuration."""
+    finished = results.finished
+    outdated = finished[finished["outdated"].astype(bool)]
+    methods = ", ".join(sorted({f"{row.method} on {row.benchmark}" for row in outdated.itertuples()}))
+    notes = (
+        [f"WARNING: config/ states another configuration now than these runs have: {methods}."]
+        if methods
+        else []
+    )
+    for options, runs in finished[finished["execution"] != ""].groupby("execution"):
+        notes.append(f"{len(runs)} runs were executed with {options}, the others in plain float32.")
+    return notes
+
+
 def _known(value: object) -> float | None:
     return None if pd.isna(value) else float(str(value))  # type: ignore[call-overload]
 
 
 def _short(value: object) -> str:
-    return "–" if pd.isna(value) or value == "" else str(value)[:10]  # type: ignore[call-overload]
+    if pd.isna(value) or value == "":  # type: ignore[call-overload]
+        return "–"
+    return " then ".join(part[:10] for part in str(value).split(" then "))

@@ -55,13 +55,11 @@ def _plain(value: float, digits: int) -> str:
     return f"{value:.{max(places, 0)}f}"
 
 
-def number_interval(estimate: Estimate, digits: int = 3) -> str:
+def number_interval(estimate: Estimate) -> str:
     """Such as ``5.20 [4.90, 5.50]``."""
     if estimate.low is None or estimate.high is None:
-        return number(estimate.value, digits)
-    return (
-        f"{number(estimate.value, digits)} [{number(estimate.low, digits)}, {number(estimate.high, digits)}]"
-    )
+        return number(estimate.value)
+    return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
 
 
 def steps(value: float | None) -> str:
@@ -69,7 +67,9 @@ def steps(value: float | None) -> str:
     if value is None:
         return "–"
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
+        if (
+            value >= 0.9995 * size
+        ):  # what is rounded to three digits below would read as a thousand of the next unit
             return f"{value / size:.3g}{unit}"
     return f"{value:.0f}"
 
