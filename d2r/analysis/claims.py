@@ -121,9 +121,6 @@ def _evidence(results: Results, test: Mapping[str, Any]) -> list[Evidence]:
         else:
             wanted = _methods(results, test["than"])
             run = [name for name in wanted if results.run_counts(benchmark, name)["all"]]
-            if len(run) < len(wanted):
-                absent = [name for name in wanted if name not in run]
-                found.append(_not_run(results, benchmark, quantity, absent))
             for method in run:
                 other = values_by_seed(results, quantity, benchmark, method)
                 what = f"{words(quantity)}: D2R minus {results.method(method).title}"
@@ -132,6 +129,9 @@ def _evidence(results: Results, test: Mapping[str, Any]) -> list[Evidence]:
                 found.append(
                     _compared(results, benchmark, what, quantity, (ours, other), paired, direction, pair)
                 )
+            if len(run) < len(wanted):
+                absent = [name for name in wanted if name not in run]
+                found.append(_not_run(results, benchmark, quantity, absent))
     return found
 
 
@@ -329,7 +329,7 @@ def _verdict(judgement: Judgement) -> str:
     reasons = dict.fromkeys(
         found.reason for found in judgement.evidence if found.verdict == judgement.verdict
     )
-    return f"{judgement.verdict} ({'; '.join(reasons) or 'the scale has none of the runs that it needs'})."
+    return f"{judgement.verdict} ({'; '.join(reasons)})."
 
 
 def _wrapped(text: str) -> list[str]:
