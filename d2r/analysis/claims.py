@@ -149,7 +149,7 @@ def _not_run(results: Results, benchmark: str, quantity: str, absent: Sequence[s
     others = titles if len(absent) <= NAMED else f"{len(absent)} other methods"
     what = f"{words(quantity)}: D2R minus {others}"
     nothing = Estimate(None, None, None, 0, "none", "not run at this scale")
-    return _found(results, benchmark, what, quantity, nothing, "higher", (REFERENCE,))
+    return _found(results, benchmark, what, quantity, nothing, "higher", ())
 
 
 def _compared(

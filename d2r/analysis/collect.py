@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from d2r.algorithms.execution import PLAIN, Execution
-from d2r.config import RunKey, config_hash, load_scale, plan_runs, resolve_run, scale_ids
+from d2r.config import RunKey, Scale, config_hash, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.errors import UserError
 from d2r.files import read_bytes, replacing
 from d2r.records import is_unchanged, made_from_changed_sources, malformed, processes
@@ -65,7 +65,7 @@ def collect(results: Path) -> Path:
                 evaluation = table
         try:
             runs.append(_run_row(folder, about, evaluation))
-        except (AttributeError, LookupError, TypeError, ValueError):
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError):
             raise UserError(f"{folder / 'run.json'}: not a run's record; train the run again") from None
     scale = _single_scale(runs, results)
     runs = _with_planned(runs, scale)
@@ -165,7 +165,7 @@ def _run_row(folder: Path, about: dict[str, Any], evaluation: pd.DataFrame) -> d
         "threads": about.get("threads", ""),
         "cpu": _of_processes(about, lambda process: _one_line(process.get("cpu", ""))),
         "packages": _of_processes(about, _packages),
-        "commit": _of_processes(about, lambda process: str(process.get("commit", ""))),
+        "commit": _of_processes(about, lambda process: str(process.get("commit") or "")),
         "dirty": made_from_changed_sources(about) or about.get("dirty", ""),
         "resumes": about.get("resumes", 0),
         "execution": "" if execution == PLAIN else execution.options(),
@@ -228,22 +228,31 @@ def _single_scale(runs: list[dict[str, Any]], results: Path) -> str:
 
 
 def _with_planned(runs: list[dict[str, Any]], scale: str) -> list[dict[str, Any]]:
-    """Mark the runs that the scale plans, and those of another configuration than it has now.
+    """Mark the runs that the scale plans, and those of another configuration than ``config/`` gives them now.
 
-    Each without a folder gets a row with the status ``missing``.
+    Each that is planned and has no folder gets a row with the status ``missing``.
     """
     if scale not in scale_ids():
         return runs
     definition = load_scale(scale)
     found = {RunKey(run["scale"], run["benchmark"], run["method"], run["seed"]): run for run in runs}
+    for key, run in found.items():
+        run["outdated"] = run["config_hash"] != _hash_now(definition, key)
     for key in plan_runs(definition):
         if key in found:
-            now = config_hash(resolve_run(definition, key.benchmark, key.method, key.seed))
-            found[key] |= {"planned": True, "outdated": found[key]["config_hash"] != now}
+            found[key]["planned"] = True
         else:
             row = {"protocol": definition.protocol, "status": "missing", "planned": True, "outdated": False}
             runs.append({**key._asdict(), **row})
     return runs
+
+
+def _hash_now(scale: Scale, key: RunKey) -> str | None:
+    """Hash of the configuration that ``config/`` gives a run; none if it cannot give it any."""
+    try:
+        return config_hash(resolve_run(scale, key.benchmark, key.method, key.seed))
+    except UserError:
+        return None
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -123,7 +123,8 @@ def _claims(results: Results, judgements: Sequence[Judgement]) -> str:
     intro = (
         "<p>Each verdict follows from 95 % intervals over runs: supported only where every interval excludes zero on "
         "the claimed side; not supported where one lies on the other side, or holds zero and is narrow; otherwise not "
-        "tested: too wide to tell, fewer than three runs or no interval, nothing learned, or the scale is smoke.</p>"
+        "tested: too wide to tell, fewer than three runs or no interval, nothing learned, a method that the scale does "
+        "not run, or the scale is smoke.</p>"
     )
     return intro + "\n".join(_claim(results, judgement) for judgement in judgements)
 
@@ -141,11 +142,7 @@ def _claim(results: Results, judgement: Judgement) -> str:
         for found in judgement.evidence
     ]
     head = ("benchmark", "measured", "found [95 % interval]", "verdict", "why")
-    table = (
-        _html_table(f"claim-{claim.id}", head, rows)
-        if rows
-        else "<p>None of the runs it needs was planned.</p>"
-    )
+    table = _html_table(f"claim-{claim.id}", head, rows)
     return (
         f'<details class="claim"><summary><span class="verdict {VERDICT_CLASSES[judgement.verdict]}">'
         f"{MARKS[judgement.verdict]} {judgement.verdict}</span> {escape(claim.claim)}</summary>"
@@ -156,8 +153,8 @@ def _claim(results: Results, judgement: Judgement) -> str:
 
 
 def _evidence_runs(results: Results, benchmark: str, methods: Sequence[str]) -> str:
-    method = methods[-1]
-    return f"{benchmark}/{method}" if results.run_counts(benchmark, method)["finished"] else ""
+    finished = [method for method in methods if results.run_counts(benchmark, method)["finished"]]
+    return f"{benchmark}/{finished[-1]}" if finished == list(methods) != [] else ""
 
 
 def _table(table: Table) -> str:

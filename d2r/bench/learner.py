@@ -7,6 +7,7 @@ threads. Update and products are measured in turns, and the best of each counts,
 only adds to either. On a machine shared with others the ratio of processor times (``times_floor_cpu``) says more than
 the ratio of times; it holds for one thread, where waiting threads do not add to it. ``peak_mb`` is the largest
 resident memory of the process after the first updates, interpreter and replay included (on a GPU that of the host).
+With ``--tf32`` the square products are in TF32, too; with ``--autocast bf16`` they stay in float32.
 """
 
 from __future__ import annotations
@@ -83,13 +84,12 @@ def build_setting(
     critics = build_critics(config.network, config.num_tasks, generator).to(device)
     learner = MultiTaskSAC(actor, critics, config.sac, execution)
     protocol = config.protocol
-    route_shape = actor.route_shape if config.sac.policy_route == "stored" else None
     replay = Replay(
         transitions,
         protocol.horizon,
         config.num_tasks,
         protocol.time_limit == "terminal",
-        route_shape,
+        actor.route_shape,
         device,
     )
     replay.obs.copy_(torch.empty(replay.obs.shape).normal_(generator=generator))

@@ -86,7 +86,7 @@ def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dic
                     run.take_step()
                 after = run.stopwatch.seconds
                 for part in spent:
-                    spent[part] += after.get(part, 0.0) - before.get(part, 0.0)
+                    spent[part] += after[part] - before[part]
             updates = run.updates - updates
             run.evaluation_env.reset_arrays()
             began = time.perf_counter()

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             if args.watch:
                 print("\033[H\033[2J", end="")
             print(_describe(results, runs, left, args.cores))
-        if not args.watch or all(r.status in ("finished", "failed", "outdated") for r in runs):
+        if not args.watch or all(r.status in ("finished", "failed") for r in runs):
             return 0
         try:
             time.sleep(args.interval)
@@ -92,7 +92,7 @@ def _describe(results: Path, runs: list[RunProgress], left: float | None, cores:
     ]
     counts = {name: sum(r.status == name for r in runs) for name in dict.fromkeys(r.status for r in runs)}
     summary = ", ".join(f"{count} {name}" for name, count in counts.items())
-    finished = all(r.status in ("finished", "failed", "outdated") for r in runs)
+    finished = all(r.status in ("finished", "failed") for r in runs)
     ahead = (
         ""
         if finished

@@ -16,7 +16,7 @@ batches; at the official sizes 950 MB (D2R on MT10), 2,660 MB and 2,950 MB (D2R 
 
 
 def replay_bytes(config: RunConfig) -> int:
-    """Bytes of a full replay: observation, action, reward and, where routes are replayed, their sources."""
+    """Bytes of a full replay: observation, action, reward and, of networks with routes, their sources."""
     transition = FLOAT_BYTES * (OBSERVATION_DIM + ACTION_DIM + 1) + _route_bytes(config.network)
     capacity = min(config.budget.replay_capacity, config.budget.steps)
     return capacity * config.num_tasks * transition

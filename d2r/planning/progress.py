@@ -24,7 +24,7 @@ Status = Literal["finished", "failed", "outdated", "running", "stopped", "waitin
 class RunProgress:
     """One run's state.
 
-    ``outdated``: finished, but with another configuration than the scale's files now state. ``stopped``:
+    ``outdated``: ended, but with another configuration than the scale's files now state. ``stopped``:
     there is training state and no living process; the run goes on when it is started again.
     """
 
@@ -54,7 +54,7 @@ def run_progress(key: RunKey, results: Path, scale: Scale) -> RunProgress:
     if record_path.is_file():
         record = read_record(record_path)
         status: Status = "failed" if record.get("status") == "failed" else "finished"
-        if status == "finished" and record.get("config_hash") != config_hash(config):
+        if record.get("config_hash") != config_hash(config):
             status = "outdated"
         done = _count(record.get("steps"), 0)
         return RunProgress(
@@ -156,7 +156,7 @@ def _rate_of_record(record: Mapping[str, Any]) -> float | None:
     try:
         span = datetime.fromisoformat(record["ended"]) - datetime.fromisoformat(record["started"])
         return float(record["steps"]) / span.total_seconds()
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (KeyError, OverflowError, TypeError, ValueError, ZeroDivisionError):
         return None
 
 

@@ -197,6 +197,8 @@ class Run:
 
     def checkpoint(self, last: bool = False) -> None:
         """Write everything that the rest of the run depends on; after the last step that is no longer the replay."""
+        if self.step > self.evaluated:
+            self._record_times()
         environment = dict(self.env.state_dict())
         actions = torch.from_numpy(np.asarray(environment.pop("actions")))
         environment["simulator_exceptions"] = np.asarray(environment["simulator_exceptions"]).tolist()
@@ -339,13 +341,16 @@ class Run:
         ]
         self.tidy["metrics.csv"].append(self._with_task_names([*measured.metrics, *exceptions]))
         self.tidy["routes.csv"].append(self._with_task_names(measured.routes))
-        self.tidy["timing.csv"].append(
-            [(self.step, name, spent) for name, spent in self.stopwatch.seconds.items()]
-        )
+        self._record_times()
         self.success = float(evaluation.success.mean())
         self.evaluated = self.step
         if self.step == self.config.budget.steps:
             self.final = evaluation
+
+    def _record_times(self) -> None:
+        self.tidy["timing.csv"].append(
+            [(self.step, name, spent) for name, spent in self.stopwatch.seconds.items()]
+        )
 
     def _with_task_names(self, rows: Sequence[Row]) -> list[Row]:
         return [(r[0], self.env.task_names[r[1]] if isinstance(r[1], int) else r[1], *r[2:]) for r in rows]
@@ -354,6 +359,8 @@ class Run:
         """Write the run's outputs, and its last checkpoint without the replay."""
         if failure is None:
             self.checkpoint(last=True)
+        else:
+            self._record_times()
         tidy = {name: read_bytes(file.path) for name, file in self.tidy.items()}
         episodes: list[Row] = []
         if evaluation is not None:

@@ -31,8 +31,8 @@ def train(
 
     Args:
         results: folder of the scale, such as ``results/smoke``.
-        record_failure: publish a run whose numbers went wrong as failed and return 0, so that a pipeline
-        goes on.
+        record_failure: return 0 if numbers go wrong, so that a pipeline goes on; the run is published as failed
+            in any case.
         overridden: the configuration is not the scale's own, so it must not replace a finished run of another.
 
     Returns:
@@ -41,7 +41,8 @@ def train(
     Raises:
         UserError: the networks are too large, another process works on the run, its folders cannot be written or
         used, or what lies in them must not be replaced.
-        RunFailure: numbers went wrong, a worker died, or the disk is full; the last good checkpoint stands.
+        RunFailure: numbers went wrong and ``record_failure`` is not set, a worker died, or the disk is full; the
+            last good checkpoint stands.
     """
     check_size(config.network, config.num_tasks, config.method)
     folders = RunFolders(results, config)

@@ -123,7 +123,7 @@ def test_runs_that_were_executed_otherwise_are_marked(make_results: Make) -> Non
     assert "executed with" not in notes_of_runs(results)
     changed(results, execution=plain | {"autocast": "bf16"})
     notes = notes_of_runs(results)
-    assert "1 runs were executed with --autocast bf16" in notes
+    assert "of 12 runs were executed with --autocast bf16" in notes
     assert "the runs of d2r on mt10-rand differ in more than their seed" in notes
 
 

@@ -50,6 +50,10 @@ def test_a_signal_ends_a_run_at_the_next_step_with_a_checkpoint(
     assert train(config, tmp_path, Machine()) == 0
     (record,) = tmp_path.glob("runs/*/*/*/run.json")
     assert json.loads(record.read_bytes())["resumes"] == 1
+    rows = [row.split(",") for row in (record.parent / "timing.csv").read_text().splitlines()]
+    first, second = (float(value) for step, part, value in rows if (step, part) == ("23", "total"))
+    assert first > 0, "time up to the stop"
+    assert second == 0, "a new process begins"
 
 
 def test_a_signal_during_an_evaluation_leaves_it_for_the_next_start(

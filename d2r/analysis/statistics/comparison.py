@@ -121,7 +121,7 @@ def probability_of_improvement(first: Floats, second: Floats) -> Estimate:
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     picks = [rng.multinomial(k, np.full(k, 1 / k), REPLICATES) / k for k in beats.shape]
     replicates = ((picks[0] @ beats) * picks[1]).sum(axis=1)
-    low, high = expanded_percentiles(replicates, error, freedom, CONFIDENCE)
+    low, high = expanded_percentiles(replicates, error, freedom)
     return bounded(value, low, high, n, "bootstrap", (0.0, 1.0))
 
 

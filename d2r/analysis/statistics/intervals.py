@@ -84,16 +84,13 @@ def is_constant(values: Floats) -> bool:
     return len(values) > 0 and float(np.ptp(values)) <= 1e-12 * scale
 
 
-def mean_interval(
-    values: Iterable[float], bounds: tuple[float, float] | None = None, confidence: float = CONFIDENCE
-) -> Estimate:
+def mean_interval(values: Iterable[float], bounds: tuple[float, float] | None = None) -> Estimate:
     """Mean over runs with its interval.
 
     Args:
         values: one number per run.
         bounds: range that the quantity cannot leave, to which a t interval is cut (no coverage is lost by
             that).
-        confidence: probability that the interval is to hold the true mean.
     """
     runs = as_runs(values)
     n = len(runs)
@@ -106,10 +103,10 @@ def mean_interval(
         return Estimate(value, None, None, n, "none", f"all {n} runs equal: spread cannot be estimated")
     error = float(runs.std(ddof=1)) / np.sqrt(n)
     if n < BOOTSTRAP_FROM:
-        half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * error
+        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * error
         return bounded(value, value - half, value + half, n, "t", bounds)
     replicates = _resampled_means(runs, np.random.default_rng(BOOTSTRAP_SEED))
-    low, high = expanded_percentiles(replicates, error, n - 1, confidence)
+    low, high = expanded_percentiles(replicates, error, n - 1)
     return bounded(value, low, high, n, "bootstrap", bounds)
 
 
@@ -140,7 +137,7 @@ def difference_interval(
         return bounded(value, value - half, value + half, n, "Welch", bounds)
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     replicates = _resampled_means(a, rng) - _resampled_means(b, rng)
-    low, high = expanded_percentiles(replicates, error, freedom, CONFIDENCE)
+    low, high = expanded_percentiles(replicates, error, freedom)
     return bounded(value, low, high, n, "bootstrap", bounds)
 
 
@@ -175,12 +172,10 @@ def _resampled_means(runs: Floats, rng: np.random.Generator) -> Floats:
     return means
 
 
-def expanded_percentiles(
-    replicates: Floats, error: float, freedom: float, confidence: float
-) -> tuple[float, float]:
+def expanded_percentiles(replicates: Floats, error: float, freedom: float) -> tuple[float, float]:
     """Percentiles at Phi(-t * error / bootstrap error) from either end."""
     ratio = error / float(replicates.std())
-    tail = float(stats.norm.cdf(-stats.t.ppf(0.5 + confidence / 2, freedom) * ratio))
+    tail = float(stats.norm.cdf(-stats.t.ppf(0.5 + CONFIDENCE / 2, freedom) * ratio))
     low, high = np.quantile(replicates, [tail, 1 - tail])
     return float(low), float(high)
 

@@ -28,7 +28,8 @@ NOTES = (
     ),
     (
         "p: t test of the same difference; Holm: corrected over the rows of a benchmark in this table; ranks: "
-        "exact Mann-Whitney over runs, and the smallest value that it can take with so few runs."
+        "exact Mann-Whitney over runs (approximate above 200,000 splits of them), and the smallest value that it can "
+        "take with so few runs."
     ),
     (
         "P(beats D2R): probability that a run of the method beats a run of D2R on a task, ties half; its interval "

@@ -166,7 +166,7 @@ def _unusual(results: Results) -> list[str]:
         else []
     )
     for options, runs in finished[finished["execution"] != ""].groupby("execution"):
-        notes.append(f"{len(runs)} runs were executed with {options}, the others in plain float32.")
+        notes.append(f"{len(runs)} of {len(finished)} runs were executed with {options}.")
     return notes
 
 
