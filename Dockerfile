@@ -14,6 +14,9 @@ ARG TORCH=cpu
 WORKDIR /d2r
 COPY requirements-cpu.lock requirements-cuda.lock ./
 COPY requirements/ requirements/
+# Behind a mirror, --build-arg PIP_INDEX_URL=... and PIP_FIND_LINKS=...; what is not given is not set.
+ARG PIP_INDEX_URL
+ARG PIP_FIND_LINKS
 RUN python3 -m venv /opt/venv \
  && PIP_NO_CACHE_DIR=1 requirements/install.sh /opt/venv ${TORCH} --dependencies-only
 

@@ -15,7 +15,7 @@ VENV := .venv
 INSTALLED := $(VENV)/installed-$(TORCH)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help all test test-faults lint lock image sbom clean $(VENV)
+.PHONY: help all test test-faults lint lock image sbom clean clean-results $(VENV)
 
 help:  ## list the targets
 	@grep -E '^[a-zA-Z$$()-]+:.*##' Makefile | sed 's/\$$(VENV)/.venv/; s/:.*##/\t/' | expand -t 13
@@ -50,16 +50,19 @@ lint: $(VENV)  ## check style, types and the workflow
 lock:  ## write the lock files anew from pyproject.toml (UPGRADE=--upgrade for newer versions)
 	python3 -m venv build/lock
 	build/lock/bin/python -m pip install --quiet uv==$(UV_VERSION)
-	UV=$(CURDIR)/build/lock/bin/uv requirements/lock.sh $(UPGRADE)
+	UV="$(CURDIR)/build/lock/bin/uv" requirements/lock.sh $(UPGRADE)
 
 image:  ## build the container image
-	docker build --build-arg TORCH=$(TORCH) --build-arg COMMIT=$$(git rev-parse HEAD 2>/dev/null || echo unknown) -t $(IMAGE) .
+	docker build --build-arg TORCH=$(TORCH) --build-arg COMMIT="$$(git describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null || echo unknown)" -t $(IMAGE) .
 
 sbom: image  ## write the image's bill of materials to build/sbom.cdx.json
 	mkdir -p build
 	docker run --rm --network none $(IMAGE) cat /usr/share/sbom.cdx.json > build/sbom.cdx.json
 
-clean:  ## remove the environment, caches and everything the pipeline wrote, but not results/released
-	rm -rf $(VENV) build d2r.egg-info .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) build d2r.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-results:  ## remove everything that is not released of the pipeline's results, training state included
+	rm -rf .snakemake results/.snakemake routes
 	for scale in smoke lite paper; do rm -rf "results/$$scale"; done

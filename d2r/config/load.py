@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,9 @@ from d2r.config.schema import BENCHMARKS, Budget, Method, Protocol, RunConfig, S
 from d2r.errors import UserError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
+
+NAME = "[a-z0-9-]+"
+"""What methods, protocols and scales may be called: folders are named by it, and Snakemake's rules look for it."""
 
 FILLED_IN = {"task_embeddings": "embeddings_file", "matched": "match_parameters_of"}
 """Keys of a network that only resolving a run sets, unchecked, and the key of a method's file that leads to each."""
@@ -159,7 +163,13 @@ def config_folder(kind: str) -> Path:
 
 
 def _ids(kind: str) -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in config_folder(kind).glob("*.yaml")))
+    paths = sorted(config_folder(kind).glob("*.yaml"))
+    for path in paths:
+        if not re.fullmatch(NAME, path.stem):
+            raise UserError(
+                f"{path}: a name is made of lower-case letters, digits and hyphens; rename the file"
+            )
+    return tuple(path.stem for path in paths)
 
 
 def method_ids() -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import sys
 from collections.abc import Mapping
@@ -10,12 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from d2r.config import RunConfig, Scale, config_hash, load_scale, plan_runs, resolve_run
+import d2r
+from d2r.config import RunConfig, Scale, config_hash, load_scale, plan_runs, project_root, resolve_run
 from d2r.errors import UserError, nearest
 from d2r.planning.cost import memory_mb
 
 CONFIG_KEYS = ("scale",)
 DEFAULT_SCALE = "smoke"
+SOURCES = (".py", ".yaml", ".js", ".css", ".html")
 
 
 class RunSettings(NamedTuple):
@@ -53,6 +56,15 @@ def run_settings(wildcards: Any) -> RunSettings:
     return RunSettings(config_hash(run), memory_mb(run))
 
 
+def sources_of_analysis() -> str:
+    """sha256 over the code and the configuration that tables, figures and page are made with."""
+    root = project_root()
+    folders = (Path(d2r.__file__).parent / "analysis", root / "config")
+    files = sorted(path for folder in folders for path in folder.rglob("*") if path.suffix in SOURCES)
+    contents = (hashlib.sha256(path.read_bytes()).digest() for path in files)
+    return hashlib.sha256(b"".join(contents)).hexdigest()
+
+
 def take_over_stale_lock(snakemake_folder: Path) -> bool:
     """Remove the lock that a killed Snakemake left behind, so that the same command goes on from there.
 
@@ -62,18 +74,30 @@ def take_over_stale_lock(snakemake_folder: Path) -> bool:
     Returns:
         Whether a stale lock was removed.
     """
-    locks = snakemake_folder / "locks"
     snakemake_folder.resolve().mkdir(parents=True, exist_ok=True)
-    held = os.open(snakemake_folder / "alive", os.O_CREAT | os.O_RDWR)  # stays open until the process ends
-    removed = 0
+    alive = snakemake_folder / "alive"
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for lock in locks.glob("*.lock"):
-            lock.unlink(missing_ok=True)
-            removed += 1
-    except BlockingIOError:
-        pass
-    fcntl.flock(held, fcntl.LOCK_SH)
+        held = os.open(alive, os.O_CREAT | os.O_RDWR, 0o666)  # stays open until the process ends
+        removed = _remove_stale(held, snakemake_folder / "locks")
+        fcntl.flock(held, fcntl.LOCK_SH)
+    except OSError as error:
+        print(
+            f"d2r: {alive}: cannot be locked ({error.strerror}); after a `kill -9` give `snakemake --unlock`",
+            file=sys.stderr,
+        )
+        return False
     if removed:
         print("d2r: took over the lock of a Snakemake that was killed", file=sys.stderr)
     return removed > 0
+
+
+def _remove_stale(held: int, locks: Path) -> int:
+    """Remove all lock files if nobody else holds ``held``; returns how many."""
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return 0
+    stale = list(locks.glob("*.lock"))
+    for lock in stale:
+        lock.unlink(missing_ok=True)
+    return len(stale)

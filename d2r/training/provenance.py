@@ -22,6 +22,10 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+CHANGED = "-dirty"
+"""What ``git describe --dirty`` puts behind the commit of a changed checkout."""
+
+
 def package_versions() -> dict[str, str]:
     """Return the installed versions of what decides a run's numbers."""
     return {name: metadata.version(name) for name in PACKAGES if _installed(name)} | {
@@ -38,15 +42,20 @@ def _installed(name: str) -> bool:
 
 
 def source_state(root: Path) -> dict[str, Any]:
-    """Return the commit of the checkout, or that an image was built from, whether tracked files differ, and the image.
+    """Return the commit of the checkout or that of an image, whether sources differ from it, and the image.
 
-    A container cannot see which image it runs from, so ``docker run --env D2R_IMAGE=<digest>`` states it.
+    A project that merely lies in somebody else's repository has no commit. An image that was built from changed
+    sources says so at the end of ``D2R_COMMIT``. A container cannot see which image it runs from, so ``docker run
+    --env D2R_IMAGE=<digest>`` states it.
     """
     image = os.environ.get("D2R_IMAGE")
-    commit = _git(root, "rev-parse", "HEAD")
+    top = _git(root, "rev-parse", "--show-toplevel")
+    commit = _git(root, "rev-parse", "HEAD") if top is not None and Path(top) == root.resolve() else None
     if commit is None:
-        return {"commit": os.environ.get("D2R_COMMIT"), "dirty": None, "image": image}
-    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "d2r", "config")
+        stated = os.environ.get("D2R_COMMIT")
+        built = (stated or "").removesuffix(CHANGED)
+        return {"commit": built or None, "dirty": True if built != (stated or "") else None, "image": image}
+    changed = _git(root, "status", "--porcelain", "--", "d2r", "config")
     return {"commit": commit, "dirty": bool(changed), "image": image}
 
 

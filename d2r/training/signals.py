@@ -1,4 +1,4 @@
-"""Stopping politely: the first SIGTERM or SIGINT is noted, a later second one ends the process at once."""
+"""Stopping politely: the first SIGTERM, SIGINT or SIGHUP is noted, a later second one ends the process at once."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._note)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                if (
+                    signal.getsignal(number) != signal.SIG_IGN
+                ):  # as nohup and shells without job control leave it
+                    self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -36,7 +39,7 @@ class StopRequest:
 
     @property
     def exit_status(self) -> int:
-        """128 plus the signal, as shells report it: 143 for SIGTERM, 130 for SIGINT."""
+        """128 plus the signal, as shells report it: 143 for SIGTERM, 130 for SIGINT, 129 for SIGHUP."""
         return 128 + (self.signal or 0)
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from d2r.config import (
     scale_ids,
 )
 from d2r.config.networks import RoutedConfig
+from d2r.errors import UserError
 
 
 @pytest.fixture
@@ -79,6 +81,14 @@ def test_a_new_ablation_is_one_new_file(project: Path) -> None:
     )
     assert load_method("d2r-top3").network.top_k == 3
     assert [r for r in plan_runs(load_scale("smoke")) if r.method == "d2r-top3"]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("methods", "my_method"), ("methods", "Mine"), ("scales", "a b")])
+def test_a_name_that_no_folder_or_rule_could_have_is_refused(project: Path, kind: str, name: str) -> None:
+    path = project / "config" / kind / f"{name}.yaml"
+    path.write_text(f"id: {name}\n")
+    with pytest.raises(UserError, match=re.escape(f"{path}: a name is made of lower-case letters")):
+        plan_runs(load_scale("smoke"))
 
 
 def test_the_hash_follows_every_choice() -> None:

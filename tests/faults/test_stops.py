@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -30,7 +31,7 @@ def training(tmp_path: Path) -> Training:
     shutil.copy(PROJECT / "Snakefile", folder)
     command = folder / "bin/d2r"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m d2r.cli.main "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m d2r.cli.main "$@"\n')
     command.chmod(0o755)
     return Training(folder, METHOD)
 

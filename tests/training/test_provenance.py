@@ -59,8 +59,15 @@ def test_a_changed_checkout_is_called_dirty(tmp_path: Path) -> None:
     clean = provenance.source_state(tmp_path)
     assert clean["dirty"] is False
     assert len(clean["commit"]) == 40
+    (tmp_path / "config/methods").mkdir(parents=True)
+    (tmp_path / "config/methods/mine.yaml").write_text("id: mine\n")
+    assert provenance.source_state(tmp_path) == clean | {"dirty": True}, "the commit does not hold it"
+    (tmp_path / "config/methods/mine.yaml").unlink()
     (tmp_path / "d2r/code.py").write_text("x = 2\n")
     assert provenance.source_state(tmp_path) == clean | {"dirty": True}
+    assert provenance.source_state(tmp_path / "d2r")["commit"] is None, (
+        "a project in somebody else's repository"
+    )
 
 
 def test_an_image_states_the_commit_it_was_built_from(
@@ -69,3 +76,5 @@ def test_an_image_states_the_commit_it_was_built_from(
     monkeypatch.setenv("D2R_COMMIT", "abc")
     monkeypatch.setenv("D2R_IMAGE", "sha256:def")
     assert provenance.source_state(tmp_path) == {"commit": "abc", "dirty": None, "image": "sha256:def"}
+    monkeypatch.setenv("D2R_COMMIT", "abc-dirty")
+    assert provenance.source_state(tmp_path) == {"commit": "abc", "dirty": True, "image": "sha256:def"}

@@ -40,7 +40,9 @@ def checkpoints(results: Path) -> list[int]:
     )
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_a_run_at_the_next_step_with_a_checkpoint(
     number: int, status: int, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,6 +56,18 @@ def test_a_signal_ends_a_run_at_the_next_step_with_a_checkpoint(
     first, second = (float(value) for step, part, value in rows if (step, part) == ("23", "total"))
     assert first > 0, "time up to the stop"
     assert second == 0, "a new process begins"
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    """What nohup sets for SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_signal_during_an_evaluation_leaves_it_for_the_next_start(

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shlex
 import shutil
 import signal
 import stat
@@ -104,7 +105,8 @@ def project(tmp_path: Path) -> Iterator[Project]:
     programs = tmp_path / "bin"
     programs.mkdir()
     stand_in = programs / "d2r"
-    stand_in.write_text(f'#!/bin/sh\nexec {sys.executable} {Project.stand_in} "$@"\n')
+    command = shlex.join([sys.executable, str(Project.stand_in)])
+    stand_in.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     stand_in.chmod(stand_in.stat().st_mode | stat.S_IXUSR)
     environment = {
         **os.environ,

@@ -15,6 +15,7 @@ rule collect:
         "results/{scale}/benchmarks/collect.tsv"
     params:
         results=results_folder,
+        sources=SOURCES_OF_ANALYSIS,
     shell:
         "d2r collect --results {params.results} > {log} 2>&1"
 
@@ -36,6 +37,7 @@ rule tables:
         "results/{scale}/benchmarks/tables.tsv"
     params:
         results=results_folder,
+        sources=SOURCES_OF_ANALYSIS,
     shell:
         "d2r tables --results {params.results} > {log} 2>&1"
 
@@ -57,6 +59,7 @@ rule figures:
         "results/{scale}/benchmarks/figures.tsv"
     params:
         results=results_folder,
+        sources=SOURCES_OF_ANALYSIS,
     shell:
         "d2r figures --results {params.results} > {log} 2>&1"
 
@@ -78,5 +81,6 @@ rule page:
         "results/{scale}/benchmarks/report.tsv"
     params:
         results=results_folder,
+        sources=SOURCES_OF_ANALYSIS,
     shell:
         "d2r report --results {params.results} > {log} 2>&1"

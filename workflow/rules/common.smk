@@ -5,7 +5,12 @@ from pathlib import Path
 from d2r.config import load_scale, plan_runs
 from d2r.errors import UserError
 from d2r.planning.layout import RUN_FILES, files_of_runs
-from d2r.planning.workflow import choose_scale, run_settings, take_over_stale_lock
+from d2r.planning.workflow import (
+    choose_scale,
+    run_settings,
+    sources_of_analysis,
+    take_over_stale_lock,
+)
 
 if workflow.is_main_process:
     take_over_stale_lock(Path(".snakemake"))
@@ -15,6 +20,9 @@ try:
 except UserError as error:
     print(f"d2r: error: {error}", file=sys.stderr)
     sys.exit(2)
+
+# A parameter of the cheap rules, which take seconds: a new version of the package gives new tables.
+SOURCES_OF_ANALYSIS = sources_of_analysis()
 
 validate(config, "../schemas/config.schema.json")
 validate(SCALE.model_dump(mode="json"), "../schemas/scale.schema.json")

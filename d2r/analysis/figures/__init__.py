@@ -127,7 +127,9 @@ def write_figures(results: Results) -> list[Path]:
     folder = results.folder / "figures"
     (folder / SOURCE).unlink(missing_ok=True)
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(os.cpu_count(), context, _Worker.begin, (results,)) as pool:
+    with ProcessPoolExecutor(
+        min(len(FIGURES), len(os.sched_getaffinity(0))), context, _Worker.begin, (results,)
+    ) as pool:
         paths = [path for written in pool.map(_Worker.write, range(len(FIGURES))) for path in written]
     write_bytes(folder / SOURCE, f"{results.digest}\n".encode())
     return paths
