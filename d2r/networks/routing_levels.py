@@ -104,7 +104,7 @@ class LevelRoutedNetwork(ModularNetwork):
         weights = logits.gather(-1, chosen).softmax(-1)
         suitable = self.suitable(logits, chosen)
         spread = torch.zeros_like(logits).scatter(-1, chosen, weights)
-        restrict = self.training and self.restricts
+        restrict = self.training and self.restricts and torch.is_grad_enabled()
         allowed = (
             torch.zeros_like(logits).scatter(-1, chosen, suitable.to(logits.dtype)) if restrict else None
         )

@@ -139,7 +139,8 @@ class Instruments:
             rows.append((step, "", "multiply_adds_dense", dense_multiply_adds(actor, OBSERVATION_DIM)))
         if self.growth is not None:
             rows.append((step, "", "modules_in_use", self.growth.modules))
-            self.growth.after_evaluation(float(success.mean()))
+            if step < self.config.budget.steps:  # what is published is the network that was evaluated last
+                self.growth.after_evaluation(float(success.mean()))
         self.averages.clear()
         self._last_step = step
         return Measured(rows, routes)

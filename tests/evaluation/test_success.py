@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from d2r.config import load_protocol
@@ -43,6 +46,32 @@ def test_success_counts_at_any_step_and_returns_are_unscaled() -> None:
     assert np.array_equal(found.success, success)
     assert np.allclose(found.returns, returns)
     assert found.states.shape == (EPISODES * PROTOCOL.horizon // OBSERVED_EVERY, 10, 39)
+
+
+class Flashes:
+    """Environments of which task 0 succeeds at one middle step of the second episode, and no other ever does."""
+
+    protocol, num_envs = PROTOCOL, 10
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def reset_arrays(self) -> npt.NDArray[np.float64]:
+        return np.zeros((10, 39))
+
+    def step_arrays(self, action: npt.NDArray[np.float32]) -> SimpleNamespace:
+        self.steps += 1
+        successes = np.zeros(10, bool)
+        successes[0] = self.steps == PROTOCOL.horizon + 7
+        return SimpleNamespace(observations=np.zeros((10, 39)), rewards=np.zeros(10), successes=successes)
+
+
+def test_success_at_a_single_step_is_the_episodes() -> None:
+    sizes = RoutedConfig(num_modules=3, module_dim=8, encoder_dim=8, router_dim=8)
+    found = evaluate(Flashes(), build_actor(sizes, 10, torch.Generator()), 3)
+    assert found is not None
+    assert found.success[0].tolist() == [False, True, False]
+    assert not found.success[1:].any()
 
 
 def test_an_evaluation_can_be_repeated_and_given_up() -> None:

@@ -114,6 +114,27 @@ def test_resrouting_changes_gradients_and_no_value(config):
     )
 
 
+@BOTH
+def test_an_evaluation_during_training_is_the_one_of_the_published_policy(config):
+    actor = actor_of(config).float()
+    x = observations().float()
+    with torch.no_grad():
+        assert torch.equal(actor.train()(x).value, actor.eval()(x).value)
+
+
+@BOTH
+def test_a_source_is_suitable_by_the_official_threshold_or_by_the_current_top_k(config):
+    candidates = actor_of(config).candidates
+    uneven = {3: [0.5, 0.3, 0.2], 4: [0.5, 0.3, 0.19, 0.01]}[candidates]  # below a fourth, below a fifth
+    shares = torch.tensor([uneven, [1 / candidates] * candidates])
+    chosen = torch.tensor([[0, 2], [0, 2]])
+    official = actor_of(config.model_copy(update={"resrouting": "threshold"}))
+    assert official.suitable(shares.log(), chosen).tolist() == [[True, False], [True, True]]
+    target = actor_of(config.model_copy(update={"resrouting": "target"}))
+    assert target.suitable(shares[:1].log(), chosen[:1]).tolist() == [[True, False]]
+    assert target.suitable(shares[:1].log(), torch.tensor([[1, 0]])).tolist() == [[True, True]]
+
+
 def test_an_unsuitable_chain_gets_exactly_no_gradient():
     actor, x = actor_of(MODEL).train(), observations()
     output = actor(x, Replayed(actor(x).route.sources))

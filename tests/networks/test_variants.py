@@ -178,6 +178,19 @@ def test_sources_per_module(method: str, k: int) -> None:
     assert torch.allclose(route.weights.sum(-1), torch.ones(()))
 
 
+def test_with_one_source_a_module_the_router_learns_nothing() -> None:
+    """The softmax over one chosen logit is 1 whatever the logit is; ``d2r-hard`` says so."""
+    built = network("d2r-hard").train()
+    built(states(), sampled(built)).value.square().sum().backward()
+    gradients = {
+        name: p.grad for name, p in built.named_parameters() if name.startswith(("router", "task_encoder"))
+    }
+    assert gradients
+    assert not any(gradient is not None and gradient.any() for gradient in gradients.values())
+    assert built.module_weight.grad is not None
+    assert built.module_weight.grad.any()
+
+
 def test_no_residual_leaves_out_the_shortcut_alone() -> None:
     with_shortcut, without = network("d2r"), network("d2r-no-residual")
     without.load_state_dict(with_shortcut.state_dict())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import load_method, load_scale, resolve_run
@@ -115,6 +116,19 @@ def learner(method: str) -> MultiTaskSAC:
     generator = torch.Generator().manual_seed(0)
     network = chosen.network.model_copy(update=sizes)
     return MultiTaskSAC(build_actor(network, 2, generator), build_critics(network, 2, generator), chosen.sac)
+
+
+def test_a_growing_network_is_published_as_it_was_evaluated_last(tmp_path: Path) -> None:
+    growing = config("d2r-growing", evaluate_every=20)
+    growing = growing.model_copy(
+        update={"network": growing.network.model_copy(update={"growth_patience": 1})}
+    )
+    assert train(growing, tmp_path, Machine()) == 0
+    folder = tmp_path / "runs" / "mt10-rand" / "d2r-growing" / "seed3"
+    metrics = pd.read_csv(folder / "metrics.csv")
+    used = metrics[metrics.quantity == "modules_in_use"].set_index("step").value.astype(int)
+    assert used.to_dict() == {20: 4, 40: 4, 60: 5}, "the third evaluation finds what the second one added"
+    assert int(load_file(folder / "policy.safetensors")["active"]) == 5
 
 
 def test_growth_waits_for_success_to_stop_rising() -> None:
