@@ -23,11 +23,11 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                if (
-                    signal.getsignal(number) != signal.SIG_IGN
-                ):  # as nohup and shells without job control leave it
-                    self._previous[number] = signal.signal(number, self._note)
+            noted = [signal.SIGTERM, signal.SIGINT]
+            if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
+                noted.append(signal.SIGHUP)
+            for number in noted:
+                self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -67,9 +67,8 @@ def steps(value: float | None) -> str:
     if value is None:
         return "–"
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if (
-            value >= 0.9995 * size
-        ):  # what is rounded to three digits below would read as a thousand of the next unit
+        # what three digits would round up to a thousand belongs to the next unit
+        if value >= 0.9995 * size:
             return f"{value / size:.3g}{unit}"
     return f"{value:.0f}"
 
