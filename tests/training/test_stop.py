@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,14 @@ from d2r.training.loop import Machine, Run
 from d2r.training.rundir import OUTPUTS, Lock, NotThisRun, RunFolders
 from d2r.training.signals import ECHO_SECONDS, StopRequest
 from d2r.training.train import train
+
+
+@pytest.fixture
+def not_under_nohup() -> Iterator[None]:
+    """SIGHUP as a terminal's programs have it, whatever started the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
@@ -44,7 +53,12 @@ def checkpoints(results: Path) -> list[int]:
     ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
 )
 def test_a_signal_ends_a_run_at_the_next_step_with_a_checkpoint(
-    number: int, status: int, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int,
+    status: int,
+    config: RunConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    not_under_nohup: None,
 ) -> None:
     signal_at(monkeypatch, 23, number)
     assert train(config, tmp_path, Machine()) == status
