@@ -52,6 +52,10 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], d
         if method not in known:
             training = Training(make_project(tmp_path_factory.mktemp("undisturbed") / method), method)
             training.finish()
+            if method == "d2r-growing":
+                assert "modules_in_use,6" in (training.published / "metrics.csv").read_text(), (
+                    "it has to grow"
+                )
             known[method] = training.end_state()
         return known[method]
 
