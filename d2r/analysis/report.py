@@ -153,8 +153,9 @@ def _claim(results: Results, judgement: Judgement) -> str:
 
 
 def _evidence_runs(results: Results, benchmark: str, methods: Sequence[str]) -> str:
-    finished = [method for method in methods if results.run_counts(benchmark, method)["finished"]]
-    return f"{benchmark}/{finished[-1]}" if finished == list(methods) != [] else ""
+    if not methods or not results.run_counts(benchmark, methods[-1])["finished"]:
+        return ""
+    return f"{benchmark}/{methods[-1]}"
 
 
 def _table(table: Table) -> str:

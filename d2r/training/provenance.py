@@ -52,9 +52,9 @@ def source_state(root: Path) -> dict[str, Any]:
     top = _git(root, "rev-parse", "--show-toplevel")
     commit = _git(root, "rev-parse", "HEAD") if top is not None and Path(top) == root.resolve() else None
     if commit is None:
-        stated = os.environ.get("D2R_COMMIT")
-        built = (stated or "").removesuffix(CHANGED)
-        return {"commit": built or None, "dirty": True if built != (stated or "") else None, "image": image}
+        built = os.environ.get("D2R_COMMIT") or ""
+        dirty = True if built.endswith(CHANGED) else None
+        return {"commit": built.removesuffix(CHANGED) or None, "dirty": dirty, "image": image}
     changed = _git(root, "status", "--porcelain", "--", "d2r", "config")
     return {"commit": commit, "dirty": bool(changed), "image": image}
 

@@ -160,11 +160,9 @@ def _unusual(results: Results) -> list[str]:
     finished = results.finished
     outdated = finished[finished["outdated"].astype(bool)]
     methods = ", ".join(sorted({f"{row.method} on {row.benchmark}" for row in outdated.itertuples()}))
-    notes = (
-        [f"WARNING: config/ states another configuration now than these runs have: {methods}."]
-        if methods
-        else []
-    )
+    notes = []
+    if methods:
+        notes.append(f"WARNING: config/ states another configuration now than these runs have: {methods}.")
     for options, runs in finished[finished["execution"] != ""].groupby("execution"):
         notes.append(f"{len(runs)} of {len(finished)} runs were executed with {options}.")
     return notes
