@@ -30,6 +30,7 @@ TELLING = 0.1
 points of success): a wider one could hide any effect worth claiming, and leaves the claim untested."""
 NAMED = 3
 """So many methods that were not run are named one by one."""
+NOT_RUN = Estimate(None, None, None, 0, "none", "not run at this scale")
 IN_POINTS = ("success", "area", "hard_tasks")
 
 Verdict = Literal["supported", "not supported", "not tested at this budget"]
@@ -112,7 +113,8 @@ def _evidence(results: Results, test: Mapping[str, Any]) -> list[Evidence]:
                 _compared(results, benchmark, what, quantity, (ours, other), True, direction, (REFERENCE,))
             )
         elif "than" not in test:
-            estimate = mean_interval(ours.dropna(), bounds(quantity))
+            planned = results.run_counts(benchmark, REFERENCE)["all"] > 0
+            estimate = mean_interval(ours.dropna(), bounds(quantity)) if planned else NOT_RUN
             found.append(
                 _found(
                     results, benchmark, f"{words(quantity)}, D2R", quantity, estimate, direction, (REFERENCE,)
@@ -148,8 +150,7 @@ def _not_run(results: Results, benchmark: str, quantity: str, absent: Sequence[s
     titles = ", ".join(method_info(name).title for name in absent)
     others = titles if len(absent) <= NAMED else f"{len(absent)} other methods"
     what = f"{words(quantity)}: D2R minus {others}"
-    nothing = Estimate(None, None, None, 0, "none", "not run at this scale")
-    return _found(results, benchmark, what, quantity, nothing, "higher", ())
+    return _found(results, benchmark, what, quantity, NOT_RUN, "higher", ())
 
 
 def _compared(
@@ -297,7 +298,7 @@ def claims_markdown(results: Results) -> str:
         "Cost of one run, roughly (`d2r plan --scale SCALE` prints what it is on your machine):",
         "",
         *(
-            f"- `{scale}`: {about['hours']:g} h on {about['machine']}, {about['megabytes']} MB of run files"
+            f"- `{scale}`: {about['hours']:g} h on {about['machine']}, {about['megabytes']:g} MB of run files"
             for scale, about in cost.items()
         ),
         "",
@@ -348,6 +349,6 @@ def _expected(runs: int | None, scale: str, cost: Mapping[str, Any] | None) -> s
     if cost is None:
         return f"{runs} runs with three seeds; `d2r plan --scale {scale}` says how long one takes here."
     return (
-        f"{runs} runs with three seeds, about {runs * cost['hours']:.0f} core hours, {runs * cost['megabytes']} MB of "
-        "run files."
+        f"{runs} runs with three seeds, about {runs * cost['hours']:.0f} core hours, "
+        f"{runs * cost['megabytes']:.0f} MB of run files."
     )

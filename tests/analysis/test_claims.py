@@ -80,6 +80,8 @@ def test_a_claim_about_all_is_not_supported_where_some_were_never_to_be_run(make
     assert reasons["mt10-rand"] == {"on the claimed side", "not run at this scale"}
     assert reasons["mt50-rand"] == {"not run at this scale"}
     assert claim.verdict == "not tested at this budget"
+    alone = {evidence.benchmark: evidence.reason for evidence in found["alpha-tracks-mastery"].evidence}
+    assert alone["mt50-rand"] == "not run at this scale"
 
 
 def test_the_claims_map_gives_every_number_found(make_results: Make) -> None:

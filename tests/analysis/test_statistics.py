@@ -252,6 +252,12 @@ def test_hedges_g_of_a_known_case() -> None:
     assert hedges_g(np.array([1.0, 1.0]), np.array([0.0, 0.0])) is None
 
 
+def test_hedges_g_is_zero_where_means_differ_in_their_last_bits_alone() -> None:
+    a, b = np.array([0.4, 0.3, 0.2]), np.array([0.2, 0.4, 0.3])
+    assert a.mean() != b.mean()
+    assert hedges_g(a, b) == 0.0
+
+
 def test_censored_runs_count_as_censored() -> None:
     steps = np.array([100.0, 200.0, 300.0])
     curves = np.array([[0.2, 0.6, 0.7], [0.1, 0.2, 0.3], [0.5, 0.5, 0.5]])

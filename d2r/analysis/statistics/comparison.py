@@ -184,7 +184,8 @@ def hedges_g(a: Floats, b: Floats) -> float | None:
     pooled = ((len(a) - 1) * a.var(ddof=1) + (len(b) - 1) * b.var(ddof=1)) / freedom
     if is_constant(a) and is_constant(b):
         return 0.0 if is_constant(np.concatenate([a, b])) else None
-    return float((a.mean() - b.mean()) / np.sqrt(pooled) * (1 - 3 / (4 * freedom - 1)))
+    difference = (a.mean() - b.mean()).round(TIE_DIGITS)
+    return float(difference / np.sqrt(pooled) * (1 - 3 / (4 * freedom - 1)))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -75,7 +75,8 @@ def as_runs(values: Iterable[float]) -> Floats:
 
 
 TIE_DIGITS = 12
-"""Means of the same counts may differ in their last bits: numbers are ranked after rounding to so many digits."""
+"""Means of the same counts may differ in their last bits: they are rounded to so many digits before they are ranked or
+an effect is made of them."""
 
 
 def is_constant(values: Floats) -> bool:
