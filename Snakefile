@@ -29,6 +29,15 @@ localrules:
     page,
 
 
+onstart:
+    forced = [
+        RunKey(**{**job.wildcards_dict, "seed": int(job.wildcards_dict["seed"])})
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name == "train" and workflow.dag.reason(job).forced
+    ]
+    in_one_line(refuse_to_repeat, forced)
+
+
 rule all:
     default_target: True
     input:
@@ -37,6 +46,8 @@ rule all:
             scale=SCALE.id,
             name=["tables", "figures", "report/index.html"],
         ),
+        # Snakemake does not miss a file between others that are there, so a run that was removed is asked for here.
+        files_of_runs(plan_runs(SCALE), RUN_FILES),
 
 
 rule runs:

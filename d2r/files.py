@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -74,6 +75,13 @@ def replacing(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
         raise
 
 
+def remove_temporaries(path: Path) -> None:
+    """Remove what killed processes left of their writing of ``path``, as far as it can be; nobody may be writing it."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.????????"):  # names as mkstemp makes them
+        with suppress(OSError):
+            temporary.unlink()
+
+
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
     """Replace ``path`` by ``data`` atomically and, unless told otherwise, durably.
 
@@ -82,6 +90,11 @@ def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
     """
     with replacing(path, durable) as file:
         file.write(data)
+
+
+def is_visible_file(path: Path) -> bool:
+    """Whether a path is a file and not hidden: editors keep hidden files and dangling links beside what they edit."""
+    return not path.name.startswith(".") and path.is_file()
 
 
 def sync_folder(folder: Path) -> None:

@@ -89,14 +89,14 @@ class Results:
 
     @cached_property
     def benchmarks(self) -> list[str]:
-        """Benchmarks with at least one planned or finished run, in the paper's order."""
-        present = set(self.runs["benchmark"])
+        """Benchmarks with at least one planned run, in the paper's order."""
+        present = set(self.planned["benchmark"])
         return [name for name in BENCHMARKS if name in present]
 
     @cached_property
     def methods(self) -> list[MethodInfo]:
-        """Methods with at least one planned or finished run: D2R, its variants, then the baselines."""
-        infos = [method_info(name) for name in self.runs["method"].unique()]
+        """Methods with at least one planned run: D2R, its variants, then the baselines."""
+        infos = [method_info(name) for name in self.planned["method"].unique()]
         return sorted(
             infos, key=lambda info: (info.id != REFERENCE, info.kind != "variant", info.title.lower())
         )
@@ -114,13 +114,18 @@ class Results:
         raise UserError(f"no run of method '{name}' in {self.folder}; {nearest(name, known)}")
 
     @cached_property
+    def planned(self) -> pd.DataFrame:
+        """Rows of ``runs`` that the scale plans; what it does not plan is listed and enters nothing else."""
+        return self.runs[self.runs["planned"].astype(bool)]
+
+    @cached_property
     def finished(self) -> pd.DataFrame:
-        """Rows of ``runs`` that count: finished ones."""
-        return self.runs[self.runs["status"] == "finished"]
+        """Rows of ``runs`` that count: planned and finished ones."""
+        return self.planned[self.planned["status"] == "finished"]
 
     def run_counts(self, benchmark: str, method: str) -> dict[str, int]:
-        """Numbers of ``finished``, ``failed`` and ``missing`` runs, and of ``all``."""
-        rows = self.runs[(self.runs["benchmark"] == benchmark) & (self.runs["method"] == method)]
+        """Numbers of ``finished``, ``failed`` and ``missing`` planned runs, and of ``all``."""
+        rows = self.planned[(self.planned["benchmark"] == benchmark) & (self.planned["method"] == method)]
         counts = {
             status: int((rows["status"] == status).sum()) for status in ("finished", "failed", "missing")
         }

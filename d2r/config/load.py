@@ -18,6 +18,7 @@ from d2r.config.networks import NETWORK_TYPES, NetworkConfig, size_names
 from d2r.config.paths import project_root
 from d2r.config.schema import BENCHMARKS, Budget, Method, Protocol, RunConfig, SacConfig, Scale
 from d2r.errors import UserError, nearest
+from d2r.files import is_visible_file
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -163,7 +164,7 @@ def config_folder(kind: str) -> Path:
 
 
 def _ids(kind: str) -> tuple[str, ...]:
-    paths = sorted(config_folder(kind).glob("*.yaml"))
+    paths = sorted(filter(is_visible_file, config_folder(kind).glob("*.yaml")))
     for path in paths:
         if not re.fullmatch(NAME, path.stem):
             raise UserError(

@@ -1,24 +1,32 @@
-"""What the Snakefile asks of the package: the chosen scale, a run's settings, and who holds the folder."""
+"""What the Snakefile asks of the package: scale, settings of a run, what to refuse, and who holds the folder."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import os
+import re
 import sys
-from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import d2r
-from d2r.config import RunConfig, Scale, config_hash, load_scale, plan_runs, project_root, resolve_run
+from d2r.config import RunConfig, RunKey, Scale, config_hash, load_scale, plan_runs, project_root, resolve_run
 from d2r.errors import UserError, nearest
+from d2r.files import is_visible_file
 from d2r.planning.cost import memory_mb
+from d2r.planning.layout import RELEASED
 
 CONFIG_KEYS = ("scale",)
 DEFAULT_SCALE = "smoke"
 SOURCES = (".py", ".yaml", ".js", ".css", ".html")
+
+
+SEED_FOLDER = "seed(0|[1-9][0-9]{0,18})"
+REPORTED = ("tables", "figures", "report/index.html")
+"""What rules mark for Snakemake's report, below the scale's folder."""
 
 
 class RunSettings(NamedTuple):
@@ -44,6 +52,81 @@ def choose_scale(config: Mapping[str, Any]) -> Scale:
     return scale
 
 
+def find_own_commands_first() -> None:
+    """Let jobs find ``d2r`` of the environment that runs Snakemake, also where it is not on the PATH."""
+    programs = str(Path(sys.executable).absolute().parent)
+    os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
+
+
+def check_targets(arguments: Iterable[str]) -> None:
+    """See to it that the files that Snakemake is asked for belong to scales and runs that there can be.
+
+    Args:
+        arguments: of Snakemake's command line; a workflow is not told its targets while it is read.
+
+    Raises:
+        UserError: naming the first target of which that is not so.
+    """
+    check: Callable[[], object]
+    for argument in arguments:
+        match PurePosixPath(argument).parts:
+            case ("results", scale, "runs", benchmark, method, folder, _):
+                check = partial(_check_run, scale, benchmark, method, folder)
+            case ("results", scale, "collected" | "tables" | "figures" | "report", *_):
+                check = partial(load_scale, scale)
+            case _:
+                continue
+        try:
+            check()
+        except UserError as error:
+            raise UserError(f"{argument}: {error}") from None
+
+
+def _check_run(scale: str, benchmark: str, method: str, folder: str) -> None:
+    if not re.fullmatch(SEED_FOLDER, folder):
+        raise UserError(f"'{folder}' is no run's folder; that of seed 1 is 'seed1'")
+    resolved_run(scale, benchmark, method, int(folder.removeprefix("seed")))
+
+
+def check_report(arguments: Sequence[str], scale: Scale) -> None:
+    """See to it that ``snakemake --report`` finds what it is to pack.
+
+    Args:
+        arguments: of Snakemake's command line.
+
+    Raises:
+        UserError: saying what has to be run first.
+    """
+    names = {argument.partition("=")[0] for argument in arguments}
+    if "--report" not in names or "--report-after-run" in names:
+        return
+    missing = [name for name in REPORTED if not (Path("results") / scale.id / name).exists()]
+    if missing:
+        raise UserError(
+            f"--report: results/{scale.id} has no {' and no '.join(missing)} yet; run `snakemake --cores 8 all "
+            f"--config scale={scale.id}` first (released runs have their page in results/{RELEASED}/SCALE/report)"
+        )
+
+
+def refuse_to_repeat(forced: Sequence[RunKey]) -> None:
+    """Refuse runs that Snakemake was told to do again whatever there is (``--forcerun``, ``--forceall``).
+
+    They would go on from their training state, the last step maybe, and publish the same policy again.
+
+    Raises:
+        UserError: if one has training state.
+    """
+    begun = [key for key in forced if any(key.state_folder(Path("results") / key.scale).rglob("checkpoint*"))]
+    if begun:
+        first = begun[0]
+        others = f" and {len(begun) - 1} others" if len(begun) > 1 else ""
+        raise UserError(
+            f"{first.benchmark}/{first.method}/seed{first.seed}{others}: training goes on from its last checkpoint, so "
+            f"forcing it would publish the same policy again; to train anew remove a run's folders below "
+            f"results/{first.scale}/runs and results/{first.scale}/state, and do not force"
+        )
+
+
 @cache
 def resolved_run(scale: str, benchmark: str, method: str, seed: int) -> RunConfig:
     """Resolve a run by name, once."""
@@ -60,7 +143,8 @@ def sources_of_analysis() -> str:
     """sha256 over the code and the configuration that tables, figures and page are made with."""
     root = project_root()
     folders = (Path(d2r.__file__).parent / "analysis", root / "config")
-    files = sorted(path for folder in folders for path in folder.rglob("*") if path.suffix in SOURCES)
+    paths = (path for folder in folders for path in folder.rglob("*") if path.suffix in SOURCES)
+    files = sorted(filter(is_visible_file, paths))
     contents = (hashlib.sha256(path.read_bytes()).digest() for path in files)
     return hashlib.sha256(b"".join(contents)).hexdigest()
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from d2r.errors import UserError
-from d2r.files import write_bytes
+from d2r.files import remove_temporaries, write_bytes
 from d2r.planning.layout import POLICIES, POLICY, RUN_FILES, RUN_RECORD, RUNS
 from d2r.planning.progress import read_record
 
@@ -175,6 +175,7 @@ def write_atomically(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_temporaries(path)
         write_bytes(path, text.encode())
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None

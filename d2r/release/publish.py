@@ -15,7 +15,7 @@ from d2r.config import RunKey, config_hash, plan_runs, resolve_run
 from d2r.config.load import read_yaml
 from d2r.config.schema import Scale
 from d2r.errors import UserError
-from d2r.files import replacing
+from d2r.files import remove_temporaries, replacing
 from d2r.planning.layout import POLICIES, POLICY, RUN_RECORD, RUNS
 from d2r.planning.progress import read_record
 from d2r.records import made_from_changed_sources
@@ -295,6 +295,7 @@ def _aside(target: Path) -> Path:
 
 
 def _copy_file(source: Path, target: Path) -> None:
+    remove_temporaries(target)
     with source.open("rb") as reader, replacing(target) as writer:
         shutil.copyfileobj(reader, writer)
 

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from d2r.config import RunConfig, RunKey, config_hash
 from d2r.errors import UserError
-from d2r.files import open_regular, read_bytes, replacing, sha256, write_bytes
+from d2r.files import open_regular, read_bytes, remove_temporaries, replacing, sha256, write_bytes
 from d2r.planning.layout import PROGRESS, RUN_RECORD
 from d2r.records import is_unchanged, record_bytes
 
@@ -60,6 +60,11 @@ class RunFolders:
                 raise UserError(
                     f"{folder}: cannot be written; mend its permissions or choose another --results"
                 )
+
+    def sweep(self) -> None:
+        """Remove the temporary files of a process that was killed while it wrote; only the lock's holder may."""
+        for path in (*(self.published / name for name in (*OUTPUTS, RUN_RECORD)), self.state / PROGRESS):
+            remove_temporaries(path)
 
     def examine(self) -> dict[str, Any] | None:
         """Return the published ``run.json`` if it is whole and this configuration's, none if nothing is published.

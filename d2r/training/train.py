@@ -48,6 +48,7 @@ def train(
     folders = RunFolders(results, config)
     folders.create()
     with Lock(folders.state), StopRequest() as stop:
+        folders.sweep()
         record = _published(config, folders, overridden)
         if record is not None:
             print(

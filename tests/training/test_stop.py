@@ -228,6 +228,25 @@ def test_a_disk_that_fills_while_a_run_is_published_keeps_the_record(
     assert sorted(path.name for path in folders.published.iterdir()) == sorted([*OUTPUTS, "run.json"])
 
 
+def test_what_a_killed_process_left_of_publishing_is_swept_at_the_next_start(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    """SIGKILL while all outputs are on disk but for their names, which comes as often as any other moment."""
+    folders = RunFolders(tmp_path, config)
+    folders.create()
+    child = os.fork()
+    if child == 0:
+        try:
+            files.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+            folders.publish(dict.fromkeys(OUTPUTS, b"x"), {"schema": 2})
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert len(list(folders.published.glob(".*"))) == len(OUTPUTS) + 1
+    assert train(config, tmp_path, Machine()) == 0
+    assert sorted(path.name for path in folders.published.iterdir()) == sorted([*OUTPUTS, "run.json"])
+
+
 def test_an_error_names_its_file(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(run: Run) -> None:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES), "/somewhere/metrics.csv")

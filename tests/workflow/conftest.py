@@ -36,7 +36,7 @@ class Project:
     root: Path
     environment: dict[str, str]
     programs: Path
-    """Folder whose ``d2r`` comes first on the PATH."""
+    """``bin`` of an environment like the one that runs the tests, but for its ``d2r``; first on the PATH."""
     stand_in = Path(__file__).with_name("stand_in.py")
     children: list[subprocess.Popen[str]] = field(default_factory=list)
 
@@ -46,13 +46,18 @@ class Project:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
+    @property
+    def snakemake_program(self) -> tuple[str, ...]:
+        return (str(self.programs / "python"), "-m", "snakemake")
+
     def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return self.call(*SNAKEMAKE, "--cores", "2", *arguments, **environment)
+        return self.call(*self.snakemake_program, "--cores", "2", *arguments, **environment)
 
     def start_snakemake(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start Snakemake in a process group of its own."""
         child = subprocess.Popen(
-            [*SNAKEMAKE, "--cores", "2", *arguments], cwd=self.root, env=self.environment | environment, text=True,
+            [*self.snakemake_program, "--cores", "2", *arguments],
+            cwd=self.root, env=self.environment | environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         self.children.append(child)
@@ -88,7 +93,22 @@ class Project:
             child.communicate()
 
 
-SNAKEMAKE = (sys.executable, "-m", "snakemake")
+def make_environment(folder: Path) -> Path:
+    """An environment with the packages of this one and the stand-in as its ``d2r``; returns its ``bin``."""
+    programs = folder / "bin"
+    programs.mkdir(parents=True)
+    base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    (programs / "python").symlink_to(base)
+    own = sys.prefix == sys.base_prefix
+    (folder / "pyvenv.cfg").write_text(
+        f"home = {base.parent}\ninclude-system-site-packages = {str(own).lower()}\n"
+    )
+    (folder / "lib").symlink_to(Path(sys.prefix) / "lib")
+    stand_in = programs / "d2r"
+    command = shlex.join([sys.executable, str(Project.stand_in)])
+    stand_in.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    stand_in.chmod(stand_in.stat().st_mode | stat.S_IXUSR)
+    return programs
 
 
 @pytest.fixture
@@ -102,12 +122,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     for name in ("config", ".gitignore"):
         shutil.copy(SOURCE / ".dvc" / name, root / ".dvc" / name)
     (root / "config" / "scales" / "smoke.yaml").write_text(SCALE)
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    stand_in = programs / "d2r"
-    command = shlex.join([sys.executable, str(Project.stand_in)])
-    stand_in.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-    stand_in.chmod(stand_in.stat().st_mode | stat.S_IXUSR)
+    programs = make_environment(tmp_path / "environment")
     environment = {
         **os.environ,
         "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",

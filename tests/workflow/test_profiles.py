@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import RUNS, SNAKEMAKE, SOURCE, Project
+from .conftest import RUNS, SOURCE, Project
 from .kubernetes_api import Server
 
 PROFILES = sorted(path.parent.name for path in SOURCE.glob("profiles/*/profile.yaml"))
@@ -58,7 +58,7 @@ def test_kubernetes_job_asks_for_what_a_run_needs(project: Project, tmp_path: Pa
         config = tmp_path / "kubeconfig"
         config.write_text(yaml.safe_dump(server.kubeconfig()))
         result = project.call(
-            *SNAKEMAKE, "--profile", "profiles/kubernetes", "--retries", "0", "runs",
+            *project.snakemake_program, "--profile", "profiles/kubernetes", "--retries", "0", "runs",
             "--default-storage-provider", "fs", "--default-storage-prefix", str(bucket),
             KUBECONFIG=str(config),
         )  # fmt: skip

@@ -1,6 +1,7 @@
 """What Snakemake does with runs that are finished, killed, stopped, changed or broken."""
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -104,6 +105,102 @@ def test_bad_configuration_ends_in_one_line(project: Project, arguments: list[st
     assert line in result.stdout.splitlines()
     assert "Traceback" not in result.stdout
     assert not (project.root / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "complaint"),
+    [
+        ("runs/mt10-rand/d2r/seed01/run.json", "'seed01' is no run's folder; that of seed 1 is 'seed1'"),
+        ("runs/mt10-rand/mtsca/seed1/run.json", "unknown method 'mtsca'; did you mean 'mtsac'?"),
+        ("runs/mt10-rnd/d2r/seed1/metrics.csv", "unknown benchmark 'mt10-rnd'; did you mean 'mt10-rand'?"),
+        ("runs/mt50-rand/d2r/seed1/run.json", "scale 'smoke' has no budget for 'mt50'; add one to its file"),
+    ],
+)
+def test_target_that_no_run_can_have_is_refused_in_one_line(
+    project: Project, target: str, complaint: str
+) -> None:
+    result = project.snakemake(f"results/smoke/{target}")
+    assert result.returncode == 2
+    assert f"d2r: error: results/smoke/{target}: {complaint}" in result.stdout.splitlines()
+    assert not (project.root / "results").exists()
+
+
+def test_target_of_an_unknown_scale_is_refused_in_one_line(project: Project) -> None:
+    result = project.snakemake("results/smok/tables")
+    assert result.returncode == 2
+    assert "d2r: error: results/smok/tables: unknown scale 'smok'; did you mean 'smoke'?" in result.stdout
+
+
+def test_scale_whose_name_is_a_number_is_found(project: Project) -> None:
+    scales = project.root / "config/scales"
+    (scales / "2024.yaml").write_text((scales / "smoke.yaml").read_text().replace("id: smoke", "id: '2024'"))
+    result = project.snakemake("-n", "all", "--config", "scale=2024")
+    assert result.returncode == 0, result.stdout
+    assert "results/2024/report/index.html" in result.stdout
+
+
+@pytest.mark.parametrize("removed", ["folder", "file"])
+def test_removed_run_is_trained_again_by_the_same_command(project: Project, removed: str) -> None:
+    assert project.snakemake("all").returncode == 0
+    folder = project.root / "results/smoke/runs/mt10-rand/d2r/seed2"
+    if removed == "folder":
+        shutil.rmtree(folder)
+        shutil.rmtree(project.root / "results/smoke/state/mt10-rand/d2r/seed2")
+    else:
+        (folder / "timing.csv").unlink()
+    project.forget_starts()
+    tables = project.root / "results/smoke/tables/main.csv"
+    tables.unlink()
+    again = project.snakemake("all")
+    assert again.returncode == 0, again.stdout
+    assert run_names(project) == ["mt10-rand/d2r/seed2"]
+    assert tables.is_file(), "tables are made of the new run"
+    assert NOTHING in project.snakemake("all").stdout
+
+
+@pytest.mark.parametrize("words", [("all", "--forcerun", "train"), ("all", "--forceall")])
+def test_forced_run_is_refused_while_its_training_state_would_be_taken_up(
+    project: Project, words: tuple[str, ...]
+) -> None:
+    """Else it would go on from its last step and publish the same policy again, as if it had trained."""
+    assert project.snakemake("all").returncode == 0
+    project.forget_starts()
+    refused = project.snakemake(*words)
+    assert refused.returncode == 2
+    (line,) = (line for line in refused.stdout.splitlines() if line.startswith("d2r: error: "))
+    assert "and 3 others: training goes on from its last checkpoint" in line
+    assert "results/smoke/state" in line
+    assert len(list(project.root.glob("results/smoke/runs/*/*/*/run.json"))) == len(RUNS), "nothing is lost"
+    assert project.starts() == []
+    shutil.rmtree(project.root / "results/smoke/state")
+    assert project.snakemake(*words).returncode == 0
+    assert run_names(project) == RUNS
+
+
+def test_editors_files_beside_the_configuration_are_ignored(project: Project) -> None:
+    assert project.snakemake("all").returncode == 0
+    for kind in ("methods", "protocols", "scales"):
+        folder = project.root / "config" / kind
+        (folder / ".#film.yaml").symlink_to("someone@somewhere.1234")
+        (folder / ".film.yaml").write_text("half a ")
+        (folder / "gone.yaml").symlink_to("nowhere")
+    again = project.snakemake("all")
+    assert NOTHING in again.stdout, again.stdout
+
+
+def test_jobs_find_the_environment_of_a_snakemake_that_is_not_on_the_path(project: Project) -> None:
+    result = project.snakemake("all", PATH=os.defpath)
+    assert result.returncode == 0, result.stdout
+    assert run_names(project) == RUNS
+
+
+@pytest.mark.parametrize("option", ["--report", "--report=report.zip"])
+def test_report_before_there_is_anything_says_what_to_run_first(project: Project, option: str) -> None:
+    result = project.snakemake(option)
+    assert result.returncode == 2
+    assert "run `snakemake --cores 8 all --config scale=smoke` first" in result.stdout
+    assert project.snakemake("all").returncode == 0
+    assert project.snakemake(option).returncode == 0
 
 
 def test_damaged_scale_file_ends_in_one_line(project: Project) -> None:

@@ -2,24 +2,41 @@
 import sys
 from pathlib import Path
 
-from d2r.config import load_scale, plan_runs
+from d2r.config import RunKey, load_scale, plan_runs
 from d2r.errors import UserError
 from d2r.planning.layout import RUN_FILES, files_of_runs
 from d2r.planning.workflow import (
+    check_report,
+    check_targets,
     choose_scale,
+    find_own_commands_first,
+    refuse_to_repeat,
     run_settings,
     sources_of_analysis,
     take_over_stale_lock,
 )
 
+
+def in_one_line(ask, *arguments):
+    """Call a function of the package, whose complaint ends Snakemake in one line."""
+    try:
+        return ask(*arguments)
+    except UserError as error:
+        print(f"d2r: error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+find_own_commands_first()
+
 if workflow.is_main_process:
     take_over_stale_lock(Path(".snakemake"))
 
-try:
-    SCALE = choose_scale(config)
-except UserError as error:
-    print(f"d2r: error: {error}", file=sys.stderr)
-    sys.exit(2)
+SCALE = in_one_line(choose_scale, config)
+config["scale"] = SCALE.id  # which Snakemake takes for a number where it looks like one
+
+if workflow.is_main_process:
+    in_one_line(check_targets, sys.argv[1:])
+    in_one_line(check_report, sys.argv[1:], SCALE)
 
 # A parameter of the cheap rules, which take seconds: a new version of the package gives new tables.
 SOURCES_OF_ANALYSIS = sources_of_analysis()
@@ -32,7 +49,7 @@ wildcard_constraints:
     scale="[a-z0-9-]+",
     benchmark="mt(10|50)-(fixed|rand)",
     method="[a-z0-9-]+",
-    seed="[0-9]+",
+    seed="0|[1-9][0-9]*",
 
 
 def files_of_scale(wildcards):
