@@ -230,10 +230,11 @@ def _single_scale(runs: list[dict[str, Any]], results: Path) -> str:
 def _with_planned(runs: list[dict[str, Any]], scale: str) -> list[dict[str, Any]]:
     """Mark the runs that the scale plans, and those of another configuration than ``config/`` gives them now.
 
-    Each that is planned and has no folder gets a row with the status ``missing``.
+    Each that is planned and has no folder gets a row with the status ``missing``. Of a scale that ``config/`` does
+    not know, what was run is the plan.
     """
     if scale not in scale_ids():
-        return runs
+        return [run | {"planned": True} for run in runs]
     definition = load_scale(scale)
     found = {RunKey(run["scale"], run["benchmark"], run["method"], run["seed"]): run for run in runs}
     for key, run in found.items():

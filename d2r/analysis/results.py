@@ -56,9 +56,11 @@ class MethodInfo:
 
 @dataclass(frozen=True)
 class Results:
-    """Tidy tables of one scale, as ``d2r collect`` wrote them."""
+    """Tidy tables of one scale, as ``d2r collect`` wrote them, of the runs that the scale plans."""
 
     folder: Path
+    listed: pd.DataFrame
+    """``runs`` and, beside them, runs that were found and are not planned: they are named and enter nothing else."""
     runs: pd.DataFrame
     metrics: pd.DataFrame
     evaluation: pd.DataFrame
@@ -89,14 +91,14 @@ class Results:
 
     @cached_property
     def benchmarks(self) -> list[str]:
-        """Benchmarks with at least one planned run, in the paper's order."""
-        present = set(self.planned["benchmark"])
+        """Benchmarks with at least one planned or finished run, in the paper's order."""
+        present = set(self.runs["benchmark"])
         return [name for name in BENCHMARKS if name in present]
 
     @cached_property
     def methods(self) -> list[MethodInfo]:
-        """Methods with at least one planned run: D2R, its variants, then the baselines."""
-        infos = [method_info(name) for name in self.planned["method"].unique()]
+        """Methods with at least one planned or finished run: D2R, its variants, then the baselines."""
+        infos = [method_info(name) for name in self.runs["method"].unique()]
         return sorted(
             infos, key=lambda info: (info.id != REFERENCE, info.kind != "variant", info.title.lower())
         )
@@ -114,18 +116,13 @@ class Results:
         raise UserError(f"no run of method '{name}' in {self.folder}; {nearest(name, known)}")
 
     @cached_property
-    def planned(self) -> pd.DataFrame:
-        """Rows of ``runs`` that the scale plans; what it does not plan is listed and enters nothing else."""
-        return self.runs[self.runs["planned"].astype(bool)]
-
-    @cached_property
     def finished(self) -> pd.DataFrame:
-        """Rows of ``runs`` that count: planned and finished ones."""
-        return self.planned[self.planned["status"] == "finished"]
+        """Rows of ``runs`` that count: finished ones."""
+        return self.runs[self.runs["status"] == "finished"]
 
     def run_counts(self, benchmark: str, method: str) -> dict[str, int]:
-        """Numbers of ``finished``, ``failed`` and ``missing`` planned runs, and of ``all``."""
-        rows = self.planned[(self.planned["benchmark"] == benchmark) & (self.planned["method"] == method)]
+        """Numbers of ``finished``, ``failed`` and ``missing`` runs, and of ``all``."""
+        rows = self.runs[(self.runs["benchmark"] == benchmark) & (self.runs["method"] == method)]
         counts = {
             status: int((rows["status"] == status).sum()) for status in ("finished", "failed", "missing")
         }
@@ -216,7 +213,7 @@ class Results:
 
 
 def load_results(folder: Path) -> Results:
-    """Load ``folder/collected``.
+    """Load ``folder/collected``. What is not planned is not averaged: of other runs only the list is kept.
 
     Raises:
         UserError: if ``d2r collect`` has not been run there, or what it wrote is damaged.
@@ -243,7 +240,13 @@ def load_results(folder: Path) -> Results:
             raise UserError(f"{path}: {wrong}; run `d2r collect --results {folder}` again")
     texts = [name for name in TEXT_COLUMNS if name in tables["runs"]]
     tables["runs"][texts] = tables["runs"][texts].fillna("")
-    return Results(folder=folder, **tables)
+    listed = tables["runs"]
+    if not listed["planned"].all():
+        tables["runs"] = listed[listed["planned"]]
+        run = ["benchmark", "method", "seed"]
+        for name in FILE_COLUMNS:
+            tables[name] = tables[name].merge(tables["runs"][run], on=run)
+    return Results(folder=folder, listed=listed, **tables)
 
 
 def _fault(name: str, table: pd.DataFrame) -> str | None:
@@ -256,6 +259,8 @@ def _fault(name: str, table: pd.DataFrame) -> str | None:
     for column in columns:
         if column in (*KEY, "status") and column != "seed":
             fits = pd.api.types.is_string_dtype(table[column])
+        elif column == "planned":
+            fits = pd.api.types.is_bool_dtype(table[column])
         elif column in NUMBERS:
             fits = pd.api.types.is_numeric_dtype(table[column])
             known = table[column].dropna() if name == "runs" and column != "seed" else table[column]

@@ -228,9 +228,13 @@ def _plan(artifact: Artifact) -> Line:
     planned = set(plan_runs(load_scale(scales[0])))
     present = {_key(run.config) for run in artifact.runs}
     missing = [f"{key.benchmark}/{key.method}/seed{key.seed}" for key in sorted(planned - present)]
-    extra = f"; {len(present - planned)} that it does not plan" if present - planned else ""
-    said = f"{len(planned & present)} of the {len(planned)} runs that scale '{scales[0]}' plans{extra}"
-    return _note(f"{said}; missing: {_some(missing)}") if missing or extra else _ok(said)
+    extra = [f"{key.benchmark}/{key.method}/seed{key.seed}" for key in sorted(present - planned)]
+    said = [f"{len(planned & present)} of the {len(planned)} runs that scale '{scales[0]}' plans"]
+    if missing:
+        said.append(f"missing: {_some(missing)}")
+    if extra:
+        said.append(f"not in the plan, and so in no mean: {_some(extra)}")
+    return (_note if missing or extra else _ok)("; ".join(said))
 
 
 def _key(config: RunConfig) -> RunKey:
@@ -395,8 +399,13 @@ def _tables(artifact: Artifact) -> Line:
 
 
 def _differences(stated: Path, again: Path) -> Iterator[str]:
-    """Relative names of files that are in one folder only or differ."""
-    names = {path.relative_to(base) for base in (stated, again) for path in base.rglob("*") if path.is_file()}
+    """Relative names of files that are in one folder only or differ; hidden ones are notes of tools (Snakemake's)."""
+    names = {
+        path.relative_to(base)
+        for base in (stated, again)
+        for path in base.rglob("*")
+        if path.is_file() and path.name[:1] != "."
+    }
     for name in sorted(names):
         left, right = stated / name, again / name
         if not (left.is_file() and right.is_file() and left.read_bytes() == right.read_bytes()):

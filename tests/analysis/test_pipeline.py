@@ -19,8 +19,9 @@ from d2r.analysis.results import load_results
 from d2r.analysis.tables import write_tables
 from d2r.errors import UserError
 from d2r.records import record_bytes
+from tests.projects import forget_configuration
 
-from .synthetic import Plan
+from .synthetic import Plan, write_project, write_runs
 
 Make = Callable[[Plan], Path]
 
@@ -76,6 +77,47 @@ def test_missing_and_failed_runs_are_shown_and_not_averaged(make_results: Make) 
     text = (results.folder / "tables" / "main.md").read_text()
     assert "n=2 of 3 (1 missing)" in text
     assert "n=2 of 3 (1 failed)" in text
+
+
+def test_what_is_not_planned_is_listed_and_not_averaged(make_results: Make) -> None:
+    """A seed, a method and a benchmark that are taken out of the scale's file leave what never running them gives."""
+    levels = {"d2r": 0.7, "mtsac": 0.3}
+    whole = Plan(levels={**levels, "d2r-naive": 0.4}, seeds=(1, 2, 3, 4))
+    smaller = Plan(benchmarks=("mt10-fixed",), levels=levels, seeds=(1, 2, 3))
+    results = make_results(whole)
+    root = results.parents[1]
+    write_project(root, smaller)
+    forget_configuration()
+    collect(results)
+    never = root / "never" / results.name
+    write_runs(never, smaller)
+    collect(never)
+    left, right = load_results(results), load_results(never)
+    for name in ("runs", "metrics", "evaluation", "routes"):
+        pd.testing.assert_frame_equal(
+            getattr(left, name).reset_index(drop=True), getattr(right, name).reset_index(drop=True)
+        )
+    write_tables(left)
+    write_tables(right)
+    for path in (never / "tables").iterdir():
+        if path.stem != "runs":
+            assert path.read_bytes() == (results / "tables" / path.name).read_bytes(), path.name
+    rows = pd.read_csv(results / "tables" / "runs.csv")
+    assert len(rows) == 24
+    assert rows["planned"].sum() == 6
+    text = (results / "tables" / "runs.md").read_text()
+    assert text.count("finished (not in the plan)") == 18
+    assert "18 runs are not in the plan of the scale" in text
+
+
+def test_what_was_run_is_the_plan_of_a_scale_that_is_not_there(make_results: Make) -> None:
+    results = make_results(Plan(seeds=(1, 2)))
+    (results.parents[1] / "config" / "scales" / "smoke.yaml").unlink()
+    forget_configuration()
+    collect(results)
+    loaded = load_results(results)
+    assert loaded.run_counts("mt10-rand", "d2r") == {"finished": 2, "failed": 0, "missing": 0, "all": 2}
+    assert "not in the plan" not in notes_of_runs(results)
 
 
 def changed(results: Path, text: str = "", **changes: object) -> None:

@@ -97,6 +97,36 @@ def test_results_that_are_not_released_are_checked_too(
     assert lines["manifest"][0] == lines["tables"][0] == "note"
 
 
+def test_what_snakemake_notes_in_its_folders_is_no_table(
+    released: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (released / "tables/.snakemake_timestamp").touch()
+    status, lines = verdicts(released, capsys)
+    assert status == 0, lines
+
+
+def test_runs_that_are_not_planned_are_named_and_lack_nothing(
+    world: World, released: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scale = world.project / "config/scales/tiny.yaml"
+    as_it_was = scale.read_text()
+    record = world.record()
+    try:
+        scale.write_text(as_it_was.replace("seeds: [1]", "seeds: [2]"))
+        forget_configuration()
+        _, lines = verdicts(released, capsys)
+    finally:
+        scale.write_text(as_it_was)
+        forget_configuration()
+    verdict, detail = lines["plan"]
+    assert verdict == "note"
+    run = f"{record['benchmark']}/{record['method']}"
+    assert detail == (
+        f"0 of the 1 runs that scale 'tiny' plans; missing: {run}/seed2; "
+        f"not in the plan, and so in no mean: {run}/seed1"
+    )
+
+
 def change_a_table(released: Path) -> None:
     path = next(iter(sorted((released / "tables").glob("*.csv"))))
     path.write_bytes(path.read_bytes() + b"ours\n")

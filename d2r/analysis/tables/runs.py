@@ -28,7 +28,7 @@ def runs_table(results: Results) -> Table:
     means = results.final_success.groupby(["benchmark", "method", "seed"])["success"].mean()
     scores = dict(zip(means.index, means, strict=True))
     rows = []
-    for run in results.runs.itertuples():
+    for run in results.listed.itertuples():
         key = (run.benchmark, run.method, run.seed)
         score = scores.get(key)
         folder = "" if run.status == "missing" else f"{run.benchmark}/{run.method}/seed{run.seed}"
@@ -47,7 +47,7 @@ def runs_table(results: Results) -> Table:
                 Cell(str(run.failure)),
             ]
         )
-    data = results.runs.drop(columns=["choices"])
+    data = results.listed.drop(columns=["choices"])
     notes = [
         (
             "Success in percent of the final policy; failed and missing runs enter no table. Each run's folder "
@@ -161,6 +161,11 @@ def _unusual(results: Results) -> list[str]:
     outdated = finished[finished["outdated"].astype(bool)]
     methods = ", ".join(sorted({f"{row.method} on {row.benchmark}" for row in outdated.itertuples()}))
     notes = []
+    unplanned = len(results.listed) - len(results.runs)
+    if unplanned:
+        notes.append(
+            f"{unplanned} runs are not in the plan of the scale; they are listed and enter no other table."
+        )
     if methods:
         notes.append(f"WARNING: config/ states another configuration now than these runs have: {methods}.")
     for options, runs in finished[finished["execution"] != ""].groupby("execution"):
