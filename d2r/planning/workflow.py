@@ -52,10 +52,10 @@ def choose_scale(config: Mapping[str, Any]) -> Scale:
     return scale
 
 
-def find_own_commands_first() -> None:
-    """Let jobs find ``d2r`` of the environment that runs Snakemake, also where it is not on the PATH."""
+def path_with_own_commands() -> str:
+    """Return a PATH on which programs of the environment that runs this come first, whatever the PATH is."""
     programs = str(Path(sys.executable).absolute().parent)
-    os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
+    return os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
 
 
 def check_targets(arguments: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from d2r.errors import UserError
+from d2r.planning.workflow import path_with_own_commands
 
 TRAIN_PIPELINE = "workflow/train/dvc.yaml"
 
@@ -27,7 +28,7 @@ def store_policies(root: Path, scale: str) -> None:
 
 
 def _dvc(root: Path, *arguments: str) -> None:
-    program = shutil.which("dvc")
+    program = shutil.which("dvc", path=path_with_own_commands())
     if program is None:
         raise UserError(
             "dvc: no such command; install the project's environment (make .venv) and use its PATH"

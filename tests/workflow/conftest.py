@@ -104,10 +104,13 @@ def make_environment(folder: Path) -> Path:
         f"home = {base.parent}\ninclude-system-site-packages = {str(own).lower()}\n"
     )
     (folder / "lib").symlink_to(Path(sys.prefix) / "lib")
-    stand_in = programs / "d2r"
+    run = "import runpy\nrunpy.run_module({!r}, run_name='__main__', alter_sys=True)\n"
+    scripts = {name: f"#!{programs / 'python'}\n{run.format(name)}" for name in ("snakemake", "dvc")}
     command = shlex.join([sys.executable, str(Project.stand_in)])
-    stand_in.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-    stand_in.chmod(stand_in.stat().st_mode | stat.S_IXUSR)
+    for name, script in {**scripts, "d2r": f'#!/bin/sh\nexec {command} "$@"\n'}.items():
+        program = programs / name
+        program.write_text(script)
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return programs
 
 

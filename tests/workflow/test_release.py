@@ -1,6 +1,7 @@
 """What ``d2r release`` accepts, what it refuses, and what a fresh clone can do with the result."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -281,3 +282,19 @@ def test_fresh_clone_reproduces_tables_and_pulls_policies(project: Project, tmp_
     assert len(list((released / "policies").rglob("*.safetensors"))) == 4
     assert "policies not here" not in clone.call("d2r", "release", "smoke", "--check").stdout
     assert clone.call("git", "status", "--porcelain").stdout == ""
+
+
+def test_dvc_finds_d2r_of_its_environment_where_that_is_not_on_the_path(project: Project) -> None:
+    """Else it would delete the tracked tables before it finds that there is no such command."""
+    assert project.call("snakemake", "--cores", "2", "all").returncode == 0
+    assert project.call("git", "init", "--quiet").returncode == 0
+    (project.root / "results/released").mkdir(exist_ok=True)
+    bare = {"PATH": os.defpath}
+    released = project.call(str(project.programs / "d2r"), "release", "smoke", **bare)
+    assert released.returncode == 0, released.stdout
+    again = project.call(str(project.programs / "dvc"), "repro", "--force", **bare)
+    assert again.returncode == 0, again.stdout
+    assert (project.root / "results/released/smoke/tables/main.csv").is_file()
+    editors = project.root / "config/methods/.#film.yaml"
+    editors.symlink_to("someone@somewhere.1234")
+    assert "up to date" in project.call(str(project.programs / "dvc"), "status", **bare).stdout

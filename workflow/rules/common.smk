@@ -1,4 +1,5 @@
 # What the rules share: the chosen scale, and what a rule asks about a run.
+import os
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from d2r.planning.workflow import (
     check_report,
     check_targets,
     choose_scale,
-    find_own_commands_first,
+    path_with_own_commands,
     refuse_to_repeat,
     run_settings,
     sources_of_analysis,
@@ -26,7 +27,8 @@ def in_one_line(ask, *arguments):
         sys.exit(2)
 
 
-find_own_commands_first()
+# Jobs find d2r of the environment that runs Snakemake, also where it is not on the PATH.
+os.environ["PATH"] = path_with_own_commands()
 
 if workflow.is_main_process:
     take_over_stale_lock(Path(".snakemake"))
