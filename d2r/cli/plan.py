@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from d2r.config import RunConfig, Scale, load_scale, project_root
+from d2r.cores import available_cores
 from d2r.errors import UserError
 from d2r.planning.blocks import Block, wall_seconds
 from d2r.planning.rates import Rates
@@ -23,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", default="smoke", help="scale to plan (default smoke)")
     parser.add_argument("--results", type=Path, metavar="FOLDER", help="its folder (default results/SCALE)")
     parser.add_argument(
-        "--cores", type=int, default=_cores(), help="runs at a time (default: this machine's cores)"
+        "--cores",
+        type=int,
+        default=available_cores(),
+        help="runs at a time (default: cores that may be used)",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of a table")
 
@@ -44,10 +47,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_describe(scale, blocks, args.cores))
     return 0
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _measure_aloud(config: RunConfig) -> Rates:

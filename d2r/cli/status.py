@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 
 from d2r.config import load_scale, plan_runs, project_root
+from d2r.cores import available_cores
 from d2r.errors import UserError
 from d2r.planning.progress import RunProgress, as_json, remaining_seconds, run_progress
 from d2r.planning.text import duration, table
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--results", type=Path, metavar="FOLDER", help="its folder, if it is not results/SCALE"
     )
     parser.add_argument(
-        "--cores", type=int, default=os.cpu_count() or 1, help="cores to assume for the time left"
+        "--cores", type=int, default=available_cores(), help="cores to assume for the time left"
     )
     parser.add_argument(
         "--watch", action="store_true", help="show it again every few seconds, until all runs have ended"

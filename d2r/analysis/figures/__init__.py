@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from d2r.analysis.figures.style import house_style, save, svg_text
 from d2r.analysis.results import Results
 from d2r.analysis.statistics import FEWEST_RUNS
 from d2r.config import BENCHMARKS
+from d2r.cores import available_cores
 from d2r.files import write_bytes
 
 
@@ -128,7 +128,7 @@ def write_figures(results: Results) -> list[Path]:
     (folder / SOURCE).unlink(missing_ok=True)
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(
-        min(len(FIGURES), len(os.sched_getaffinity(0))), context, _Worker.begin, (results,)
+        min(len(FIGURES), available_cores()), context, _Worker.begin, (results,)
     ) as pool:
         paths = [path for written in pool.map(_Worker.write, range(len(FIGURES))) for path in written]
     write_bytes(folder / SOURCE, f"{results.digest}\n".encode())
