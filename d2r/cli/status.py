@@ -7,10 +7,17 @@ import json
 import time
 from pathlib import Path
 
-from d2r.config import load_scale, plan_runs, project_root
+from d2r.config import Scale, load_scale, plan_runs, project_root, scale_ids
 from d2r.cores import available_cores
 from d2r.errors import UserError
-from d2r.planning.progress import RunProgress, as_json, remaining_seconds, run_progress
+from d2r.planning.progress import (
+    RunProgress,
+    as_json,
+    remaining_seconds,
+    run_progress,
+    scales_in,
+    unplanned_runs,
+)
 from d2r.planning.text import duration, table
 
 LONGEST_PAUSE = 86_400
@@ -19,9 +26,8 @@ LONGEST_PAUSE = 86_400
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--scale", help="scale to look at (default smoke)")
-    where.add_argument(
+    parser.add_argument("--scale", help="scale to look at (default: that of the runs in FOLDER, or smoke)")
+    parser.add_argument(
         "--results", type=Path, metavar="FOLDER", help="its folder, if it is not results/SCALE"
     )
     parser.add_argument(
@@ -42,24 +48,24 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--cores {args.cores}: must be positive")
     if not 0 < args.interval <= LONGEST_PAUSE:
         raise UserError(f"--interval {args.interval}: must be above 0 and at most {LONGEST_PAUSE} seconds")
-    scale_id, results = _place(args.scale, args.results)
-    scale = load_scale(scale_id)
-    keys = plan_runs(scale)
+    scale, results = _place(args.scale, args.results)
     while True:
-        runs = [run_progress(key, results, scale) for key in keys]
+        runs = [run_progress(key, results, scale) for key in plan_runs(scale)]
+        others = [run_progress(key, results, scale) for key in unplanned_runs(results, scale)]
         left = remaining_seconds(runs, args.cores)
         if args.json:
             document = {
                 "scale": scale.id,
                 "cores": args.cores,
                 "seconds_left": left,
-                "runs": [as_json(r) for r in runs],
+                "runs": [as_json(r) | {"planned": True} for r in runs]
+                + [as_json(r) | {"planned": False} for r in others],
             }
             print(json.dumps(document, indent=1))
         else:
             if args.watch:
                 print("\033[H\033[2J", end="")
-            print(_describe(results, runs, left, args.cores))
+            print(_describe(results, runs, others, left, args.cores))
         if not args.watch or all(r.status in ("finished", "failed") for r in runs):
             return 0
         try:
@@ -68,27 +74,41 @@ def run(args: argparse.Namespace) -> int:
             return 0
 
 
-def _place(scale: str | None, results: Path | None) -> tuple[str, Path]:
+def _place(scale: str | None, results: Path | None) -> tuple[Scale, Path]:
+    """The scale, and the folder of its results: each says which the other is, unless both are given."""
     if results is None:
-        name = "smoke" if scale is None else scale
-        load_scale(name)
-        return name, project_root() / "results" / name
+        known = load_scale("smoke" if scale is None else scale)
+        return known, project_root() / "results" / known.id
     if not results.is_dir():
         raise UserError(f"{results}: no such folder; give one like results/smoke")
-    return results.resolve().name, results
+    if scale is not None:
+        return load_scale(scale), results
+    stated = sorted(scales_in(results))
+    if len(stated) > 1:
+        raise UserError(f"{results}: holds runs of the scales {', '.join(stated)}; say which with --scale")
+    names = stated or [
+        name for name in (results.absolute().name, results.resolve().name) if name in scale_ids()
+    ]
+    if not names:
+        raise UserError(
+            f"{results}: neither its name nor a run in it says of which scale it is; give --scale"
+        )
+    return load_scale(names[0]), results
 
 
-def _describe(results: Path, runs: list[RunProgress], left: float | None, cores: int) -> str:
+def _describe(
+    results: Path, runs: list[RunProgress], others: list[RunProgress], left: float | None, cores: int
+) -> str:
     rows = [
         [
-            f"{r.benchmark}/{r.method}/seed{r.seed}",
+            f"{r.benchmark}/{r.method}/seed{r.seed}{'' if r in runs else ' (not in the plan)'}",
             r.status,
             f"{100 * r.step / r.steps:.0f} %",
             "-" if r.rate is None else f"{r.rate:.1f}",
             "-" if r.success is None else f"{100 * r.success:.1f} %",
             duration(r.eta_seconds) if r.eta_seconds is not None else "-",
         ]
-        for r in runs
+        for r in [*runs, *others]
     ]
     counts = {name: sum(r.status == name for r in runs) for name in dict.fromkeys(r.status for r in runs)}
     summary = ", ".join(f"{count} {name}" for name, count in counts.items())

@@ -23,6 +23,9 @@ POLICIES = "policies"
 RELEASED = "released"
 """In ``results/released/<scale>`` the policies are DVC's, and so lie in a tree of their own."""
 
+SEED_FOLDER = "seed(0|[1-9][0-9]{0,18})"
+"""What the folder of a run is called."""
+
 PROGRESS = "progress.json"
 """How far a run has come; lies in its state folder while it trains."""
 

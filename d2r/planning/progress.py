@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from d2r.config import RunKey, config_hash, resolve_run
+from d2r.config import RunKey, config_hash, plan_runs, resolve_run
 from d2r.config.schema import Scale
 from d2r.errors import UserError
 from d2r.files import read_bytes
-from d2r.planning.layout import PROGRESS, RUN_RECORD
+from d2r.planning.layout import PROGRESS, RUN_RECORD, SEED_FOLDER
 from d2r.records import is_unchanged
 
 Status = Literal["finished", "failed", "outdated", "running", "stopped", "waiting"]
@@ -75,6 +77,39 @@ def run_progress(key: RunKey, results: Path, scale: Scale) -> RunProgress:
         key.benchmark, key.method, key.seed, "running" if alive else "stopped", step, steps,
         rate if alive else None, _number(progress.get("success")), eta,
     )  # fmt: skip
+
+
+def scales_in(results: Path) -> set[str]:
+    """Scales that the runs below ``results`` say they belong to; records that cannot be read say nothing."""
+    records = (
+        path
+        for names in (f"runs/*/*/*/{RUN_RECORD}", f"state/*/*/*/{PROGRESS}")
+        for path in results.glob(names)
+    )
+    found = set()
+    for path in records:
+        with suppress(UserError):
+            record = read_record(path)
+            found.add(str(record.get("scale") or record.get("run", "")).partition("/")[0])
+    return found - {""}
+
+
+def unplanned_runs(results: Path, scale: Scale) -> list[RunKey]:
+    """Runs that lie below ``results`` although the scale does not plan them, such as ``d2r train`` by hand leaves."""
+    found = set()
+    for folder in (path for tree in ("runs", "state") for path in results.glob(f"{tree}/*/*/seed*")):
+        benchmark, method, seed = folder.parts[-3:]
+        if re.fullmatch(SEED_FOLDER, seed):
+            found.add(RunKey(scale.id, benchmark, method, int(seed.removeprefix("seed"))))
+    return sorted(key for key in found - set(plan_runs(scale)) if _can_be(key, scale))
+
+
+def _can_be(key: RunKey, scale: Scale) -> bool:
+    try:
+        resolve_run(scale, key.benchmark, key.method, key.seed)
+    except UserError:
+        return False
+    return True
 
 
 def has_ended(key: RunKey, results: Path, hash_of_config: str) -> bool:

@@ -17,14 +17,13 @@ from d2r.config import RunConfig, RunKey, Scale, config_hash, load_scale, plan_r
 from d2r.errors import UserError, nearest
 from d2r.files import is_visible_file
 from d2r.planning.cost import memory_mb
-from d2r.planning.layout import RELEASED
+from d2r.planning.layout import RELEASED, SEED_FOLDER
 
 CONFIG_KEYS = ("scale",)
 DEFAULT_SCALE = "smoke"
 SOURCES = (".py", ".yaml", ".js", ".css", ".html")
 
 
-SEED_FOLDER = "seed(0|[1-9][0-9]{0,18})"
 REPORTED = ("tables", "figures", "report/index.html")
 """What rules mark for Snakemake's report, below the scale's folder."""
 

@@ -65,6 +65,7 @@ class Reporter:
         write_progress(
             self.folder,
             {
+                "run": self.name,
                 "step": step,
                 "steps": self.steps,
                 "updates": updates,

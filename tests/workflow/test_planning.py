@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from d2r.algorithms.replay import Replay
 from d2r.cli.main import main
-from d2r.config import config_hash, load_scale, method_ids, plan_runs, resolve_run
+from d2r.config import RunKey, config_hash, load_scale, method_ids, plan_runs, resolve_run
 from d2r.config.schema import RunGroup
 from d2r.errors import UserError
 from d2r.networks.registry import build_actor
@@ -134,8 +134,8 @@ def progress_of(tmp_path: Path):
     return run_progress(KEY, tmp_path, load_scale("smoke"))
 
 
-def write_progress(tmp_path: Path, pid: int, **changes: object) -> None:
-    state = KEY.state_folder(tmp_path)
+def write_progress(tmp_path: Path, pid: int, key: RunKey = KEY, **changes: object) -> None:
+    state = key.state_folder(tmp_path)
     state.mkdir(parents=True, exist_ok=True)
     (state / "lock").write_text(f"{pid} on {os.uname().nodename}\n")
     now = datetime.now(UTC).isoformat()
@@ -261,3 +261,41 @@ def test_status_as_json_has_one_entry_for_each_run(
     document = json.loads(capsys.readouterr().out)
     assert len(document["runs"]) == len(plan_runs(load_scale("smoke")))
     assert {run["status"] for run in document["runs"]} == {"waiting"}
+
+
+def status_of(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
+    assert main(["status", "--json", *words]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_status_of_a_folder_of_any_name_is_of_the_scale_that_its_runs_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    published(tmp_path / "mine")
+    beyond = KEY._replace(seed=77)
+    write_progress(tmp_path / "mine", 1, key=beyond, run="smoke/x/y/seed77", host="elsewhere")
+    document = status_of(capsys, "--results", str(tmp_path / "mine"))
+    assert document["scale"] == "smoke"
+    assert [run["status"] for run in document["runs"] if run["planned"]].count("finished") == 1
+    (other,) = (run for run in document["runs"] if not run["planned"])
+    assert (other["method"], other["seed"], other["status"]) == (beyond.method, 77, "running")
+    assert main(["status", "--results", str(tmp_path / "mine")]) == 0
+    assert f"{beyond.benchmark}/{beyond.method}/seed77 (not in the plan)" in capsys.readouterr().out
+
+
+def test_status_of_a_run_that_has_not_ended_is_found_by_its_progress(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_progress(tmp_path, 1, run="lite/mt10-rand/d2r/seed1")
+    assert status_of(capsys, "--results", str(tmp_path))["scale"] == "lite"
+
+
+def test_status_of_a_link_to_another_disk_is_of_the_scale_that_the_link_names(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "lite").symlink_to(tmp_path / "disk")
+    assert status_of(capsys, "--results", str(tmp_path / "lite"))["scale"] == "lite"
+    assert status_of(capsys, "--results", str(tmp_path / "disk"), "--scale", "paper")["scale"] == "paper"
+    assert main(["status", "--results", str(tmp_path / "disk")]) == 2
+    assert "give --scale" in capsys.readouterr().err
