@@ -35,13 +35,17 @@ def run(args: argparse.Namespace) -> int:
     """Measure what no finished run tells, and print the plan."""
     if args.cores < 1:
         raise UserError(f"--cores {args.cores}: must be at least 1")
-    from d2r.planning.plan import (
-        plan_blocks,
-    )  # PyTorch comes with it, and `d2r --help` should not wait for that
-
     scale = load_scale(args.scale)
     results = args.results or project_root() / "results" / scale.id
-    blocks = plan_blocks(scale, results, _measure_aloud)
+    if not args.json:
+        print(
+            f"{scale.id}: times from runs that finished in {results}, or from a few steps and updates now",
+            flush=True,
+        )
+    from d2r.planning.measure import update_work  # PyTorch comes with them, and takes a moment
+    from d2r.planning.plan import plan_blocks
+
+    blocks = plan_blocks(scale, results, _measure_aloud, update_work)
     if args.json:
         print(json.dumps(_document(scale, blocks, args.cores), indent=1))
     else:

@@ -10,14 +10,17 @@ from pathlib import Path
 import torch
 
 from d2r.config import RunConfig
-from d2r.networks.registry import check_size
+from d2r.networks.compute import dense_multiply_adds
+from d2r.networks.registry import ACTION_DIM, OBSERVATION_DIM, build_actor, build_critics, check_size
 from d2r.planning.rates import Rates
 from d2r.training.loop import Machine, Run
 from d2r.training.rundir import RunFolders
 from d2r.training.signals import StopRequest
 
 MEASURE_SECONDS = 0.5
-"""Time to spend on measuring steps, and again on updates, at least two of each."""
+"""Time to spend on measuring steps, and again on updates, at least one of each."""
+PATIENCE_SECONDS = 10.0
+"""The first call allocates and is not counted, unless it takes longer than this."""
 
 
 def measure(config: RunConfig) -> Rates:
@@ -40,11 +43,31 @@ def measure(config: RunConfig) -> Rates:
             run.close()
 
 
+def update_work(config: RunConfig) -> int:
+    """What one update computes for each transition of its batch: multiply-adds of the actor and both critics.
+
+    Counted without arithmetic, so that times of methods that are executed alike can be told from each other's.
+
+    Raises:
+        UserError: if its networks are too large to build.
+    """
+    check_size(config.network, config.num_tasks, config.method)
+    rows = config.sac.batch_per_task
+    actor = build_actor(config.network, config.num_tasks, torch.Generator()).to("meta")
+    critics = build_critics(config.network, config.num_tasks, torch.Generator()).to("meta")
+    of_actor = dense_multiply_adds(actor, OBSERVATION_DIM, rows)
+    return of_actor + critics.ensemble * dense_multiply_adds(critics, OBSERVATION_DIM + ACTION_DIM, rows)
+
+
 def _seconds_per_call(call: Callable[[], None]) -> float:
-    call()  # the first one allocates
+    began = time.perf_counter()
+    call()
+    first = time.perf_counter() - began
+    if first > PATIENCE_SECONDS:
+        return first
     calls = 0
     began = time.perf_counter()
-    while calls < 2 or time.perf_counter() - began < MEASURE_SECONDS:
+    while calls < 1 or time.perf_counter() - began < MEASURE_SECONDS:
         call()
         calls += 1
     return (time.perf_counter() - began) / calls

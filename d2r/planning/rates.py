@@ -31,7 +31,7 @@ class Estimate:
     """Time for one run, and where the figure comes from."""
 
     seconds: float
-    source: Literal["finished runs", "measured now"]
+    source: Literal["finished runs", "measured now", "multiply-adds"]
     rates: Rates | None = None
 
 

@@ -17,10 +17,12 @@ from d2r.cli.main import main
 from d2r.config import RunKey, config_hash, load_scale, method_ids, plan_runs, resolve_run
 from d2r.config.schema import RunGroup
 from d2r.errors import UserError
-from d2r.networks.registry import build_actor
+from d2r.networks.compute import dense_multiply_adds
+from d2r.networks.registry import build_actor, build_critics
 from d2r.planning.blocks import Block, wall_seconds
 from d2r.planning.cost import replay_bytes
 from d2r.planning.layout import policy_path
+from d2r.planning.measure import update_work
 from d2r.planning.plan import plan_blocks
 from d2r.planning.progress import has_ended, remaining_seconds, run_progress
 from d2r.planning.rates import Estimate, Rates, seconds_of_run
@@ -98,27 +100,69 @@ def test_replay_bytes_are_those_of_the_replay(method: str) -> None:
     assert replay_bytes(config) == replay.capacity * config.num_tasks * replay.bytes_per_transition
 
 
-def test_plan_measures_each_method_once_and_believes_finished_runs_more(tmp_path: Path) -> None:
+def test_plan_measures_one_method_of_each_kind_and_believes_finished_runs_more(tmp_path: Path) -> None:
     scale = load_scale("smoke")
-    two = RunGroup(benchmarks=("mt10-fixed", "mt10-rand"), methods=("d2r", "mtsac"))
+    two = RunGroup(benchmarks=("mt10-fixed", "mt10-rand"), methods=("d2r", "mtsac", "mmoe", "film", "pcgrad"))
     scale = scale.model_copy(update={"runs": (two,)})
     config = resolve_run(scale, *KEY[1:])
     publish(KEY, config_hash(config), KEY.folder(tmp_path), "2026-01-01T00:00:00+00:00", config.budget.steps)
     (KEY.folder(tmp_path) / "timing.csv").write_text("step,quantity,value\n1,total,30\n2,total,70\n")
-    asked: list[tuple[str, str]] = []
+    asked: list[str] = []
+    work = {"d2r": 9, "mtsac": 3, "mmoe": 12, "film": 6, "pcgrad": 5}
 
     def measure(config):
-        asked.append((config.suite, config.method))
+        asked.append(config.method)
         return Rates(0.01, 0.1)
 
-    blocks = plan_blocks(scale, tmp_path, measure)
+    blocks = plan_blocks(scale, tmp_path, measure, lambda config: work[config.method])
     assert sum(b.runs for b in blocks) == len(plan_runs(scale))
-    assert len(asked) == len(set(asked)), "both goal distributions of a suite cost the same"
+    assert sorted(asked) == ["d2r", "film", "pcgrad"], (
+        "one with routes, the median of the others, one with surgery"
+    )
+    rates = {b.method: b.estimate.rates for b in blocks if b.benchmark == "mt10-rand"}
+    updates = {method: round(of.update_seconds, 9) for method, of in rates.items()}
+    assert updates == {"d2r": 0.1, "film": 0.1, "pcgrad": 0.1, "mtsac": 0.05, "mmoe": 0.2}, (
+        "in proportion to work"
+    )
+    sources = {b.method: b.estimate.source for b in blocks if b.benchmark == "mt10-rand"}
+    assert sources["mmoe"] == "multiply-adds"
+    assert sources["film"] == "measured now"
     known = next(b for b in blocks if (b.benchmark, b.method) == (KEY.benchmark, KEY.method))
     assert known.estimate.source == "finished runs"
     assert 70 <= known.estimate.seconds <= 80
     assert known.finished == 1
     assert known.core_seconds == pytest.approx((known.runs - 1) * known.estimate.seconds)
+
+
+@pytest.mark.parametrize("method", method_ids())
+def test_work_of_an_update_is_that_of_the_networks_that_it_trains(method: str) -> None:
+    """Counted without arithmetic, against counting while the networks compute."""
+    config = resolve_run(load_scale("smoke"), "mt10-rand", method, 1)
+    rows, generator = config.sac.batch_per_task, torch.Generator().manual_seed(1)
+    actor, critics = (
+        make(config.network, config.num_tasks, generator) for make in (build_actor, build_critics)
+    )
+    alone = dense_multiply_adds(actor, 39) + 2 * dense_multiply_adds(critics, 43)
+    together = dense_multiply_adds(actor, 39, rows) + 2 * dense_multiply_adds(critics, 43, rows)
+    assert update_work(config) == together
+    assert together <= alone, "rows share what is computed once for a task"
+
+
+def test_plan_says_what_it_does_before_it_takes_its_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said = []
+
+    def plan(*_: object) -> list[Block]:
+        said.append(capsys.readouterr().out)
+        return [block(60, 2)]
+
+    monkeypatch.setattr("d2r.planning.plan.plan_blocks", plan)
+    assert main(["plan", "--results", str(tmp_path)]) == 0
+    assert said[0].startswith("smoke: times from runs that finished in ")
+    assert main(["plan", "--results", str(tmp_path), "--json"]) == 0
+    assert said[1] == ""
+    assert json.loads(capsys.readouterr().out)["runs"] == 2
 
 
 def published(tmp_path: Path, **changes: object) -> str:
