@@ -31,7 +31,7 @@ $(INSTALLED): requirements-$(TORCH).lock requirements/install.sh
 	touch $@
 
 all: $(VENV)  ## train, evaluate and report everything at SCALE (default smoke) on CORES (default all)
-	snakemake --cores $(if $(filter all,$(CORES)),$$(python -m d2r.cores),$(CORES)) all --config scale=$(SCALE)
+	snakemake --cores $(if $(filter all,$(CORES)),$$(python -P -m d2r.cores),$(CORES)) all --config scale=$(SCALE)
 	@echo "Report: $(CURDIR)/results/$(SCALE)/report/index.html"
 
 test: $(VENV)  ## run the tests

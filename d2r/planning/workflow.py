@@ -57,6 +57,11 @@ def path_with_own_commands() -> str:
     return os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
 
 
+def find_own_commands_first() -> None:
+    """Let the jobs of this process find ``d2r`` of the environment that runs it, on the PATH or not."""
+    os.environ["PATH"] = path_with_own_commands()
+
+
 def check_targets(arguments: Iterable[str]) -> None:
     """See to it that the files that Snakemake is asked for belong to scales and runs that there can be.
 

@@ -160,6 +160,7 @@ def test_plan_says_what_it_does_before_it_takes_its_time(
     monkeypatch.setattr("d2r.planning.plan.plan_blocks", plan)
     assert main(["plan", "--results", str(tmp_path)]) == 0
     assert said[0].startswith("smoke: times from runs that finished in ")
+    capsys.readouterr()
     assert main(["plan", "--results", str(tmp_path), "--json"]) == 0
     assert said[1] == ""
     assert json.loads(capsys.readouterr().out)["runs"] == 2

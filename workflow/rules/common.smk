@@ -1,5 +1,4 @@
 # What the rules share: the chosen scale, and what a rule asks about a run.
-import os
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from d2r.planning.workflow import (
     check_report,
     check_targets,
     choose_scale,
-    path_with_own_commands,
+    find_own_commands_first,
     refuse_to_repeat,
     run_settings,
     sources_of_analysis,
@@ -27,8 +26,7 @@ def in_one_line(ask, *arguments):
         sys.exit(2)
 
 
-# Jobs find d2r of the environment that runs Snakemake, also where it is not on the PATH.
-os.environ["PATH"] = path_with_own_commands()
+find_own_commands_first()
 
 if workflow.is_main_process:
     take_over_stale_lock(Path(".snakemake"))
