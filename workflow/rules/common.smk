@@ -36,7 +36,8 @@ config["scale"] = SCALE.id  # which Snakemake takes for a number where it looks 
 
 if workflow.is_main_process:
     in_one_line(check_targets, sys.argv[1:])
-    in_one_line(check_report, sys.argv[1:], SCALE)
+    if workflow.storage_settings.default_storage_provider is None:
+        in_one_line(check_report, sys.argv[1:], SCALE)
 
 # A parameter of the cheap rules, which take seconds: a new version of the package gives new tables.
 SOURCES_OF_ANALYSIS = sources_of_analysis()
