@@ -1,6 +1,7 @@
 """The workflow with real training and real analysis, as a user runs it; minutes, so not in the default run."""
 
 import json
+import re
 import signal
 import time
 
@@ -54,6 +55,8 @@ def test_killed_pipeline_ends_with_the_same_bytes_and_is_then_done(real: Project
     assert again.returncode == 0, again.stdout
     assert any("resumed at step" in path.read_text() for path in logs.rglob("*.log"))
     assert (real.root / "results/smoke/report/index.html").stat().st_size > 0
+    checked = real.call("d2r", "verify", "artifact", "results/smoke").stdout
+    assert re.search("ok +tables .* come out of the runs again, byte for byte", checked), checked
     real.shuffle_times()
     assert "Nothing to be done" in real.snakemake("all").stdout
 
