@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from d2r.config import RunConfig, RunKey, config_hash, plan_runs, resolve_run
+from d2r.config import RunConfig, RunKey, plan_runs, resolve_run
 from d2r.config.schema import Scale
 from d2r.planning.blocks import Block
 from d2r.planning.cost import memory_mb
@@ -38,7 +38,7 @@ def _plan_block(
 ) -> Block:
     configs = {key: resolve_run(scale, key.benchmark, key.method, key.seed) for key in keys}
     config = configs[keys[0]]
-    times = [seconds_of_finished(key, results, config_hash(configs[key])) for key in keys]
+    times = [seconds_of_finished(key, results, configs[key]) for key in keys]
     known = [seconds for seconds in times if seconds is not None]
     if known:
         estimate = Estimate(sum(known) / len(known), "finished runs")
@@ -51,7 +51,7 @@ def _plan_block(
         benchmark=config.benchmark,
         method=config.method,
         runs=len(keys),
-        finished=sum(has_ended(key, results, config_hash(configs[key])) for key in keys),
+        finished=sum(has_ended(key, results, configs[key]) for key in keys),
         estimate=estimate,
         memory_mb=memory_mb(config),
         disk_bytes=output_bytes(config),

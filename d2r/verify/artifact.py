@@ -23,7 +23,7 @@ from d2r.analysis.figures import write_figures
 from d2r.analysis.report import write_report
 from d2r.analysis.results import Results, load_results
 from d2r.analysis.tables import write_tables
-from d2r.config import RunConfig, RunKey, config_hash, load_scale, plan_runs, resolve_run, scale_ids
+from d2r.config import RunConfig, RunKey, is_run, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.envs.tasks import parse_benchmark
 from d2r.errors import UserError
 from d2r.evaluation.again import check_output, load_actor, read_run
@@ -256,7 +256,7 @@ def _configuration(artifact: Artifact) -> Line:
                 f"scale '{config.scale}' is not in config/scales; each run.json holds its whole configuration"
             )
         current = resolve_run(load_scale(config.scale), config.benchmark, config.method, config.seed)
-        if config_hash(current) != run.record["config_hash"]:
+        if not is_run(run.record, current):
             changed.append(run.name)
     if changed:
         return _fail(f"{_some(changed)}: made with another configuration than config/ states now")
