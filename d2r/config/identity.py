@@ -3,9 +3,9 @@
 *Is a recorded configuration as it was written?* :func:`config_hash`, over the JSON that the record holds and never over
 what today's classes make of it, so that old records stay whole whatever the classes become.
 
-*Is this the run that is planned?* :func:`is_run`: what the record holds is read by today's classes and compared value by
-value. A key that it lacks has its default, so a new key changes nothing. Records state every value, so a default that is
-changed later makes exactly those runs others that had the old one.
+*Is this the run that is planned?* :func:`is_run`: what the record holds is read by today's classes and compared value
+by value. A key that it lacks has its default, so a new key changes nothing. Records state every value, so a default
+that is changed later makes exactly those runs others that had the old one.
 
 *Must Snakemake train anew?* Whether :func:`identity` differs from the one that it noted. Values that equal their
 defaults are left out of it, so a new key changes nothing here either; but for that it cannot see a changed default.
@@ -57,9 +57,9 @@ def is_run(record: Mapping[str, Any], planned: RunConfig) -> bool:
 
 
 def choices(record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Every value that today's classes read from a record's configuration; none if they do not understand it."""
+    """Every value that today's classes read from a record's configuration; none if it was changed or is not theirs."""
     written = record.get("config")
-    if not isinstance(written, Mapping):
+    if not isinstance(written, Mapping) or config_hash(written) != record.get("config_hash"):
         return None
     try:
         config = parse(RunConfig, written, "config")

@@ -46,17 +46,19 @@ class RunFolders:
         self.state = self.key.state_folder(results)
         self._about = json.dumps(stated(config), indent=1).encode()
         named = self.state / hashlib.sha256(self._about).hexdigest()[:12]
-        self.checkpoints = next((path for path in sorted(self.state.glob("*/")) if self._is_ours(path)), named)
+        self.checkpoints = next(
+            (path for path in sorted(self.state.glob("*/")) if self._is_ours(path)), named
+        )
 
     def _is_ours(self, state: Path) -> bool:
         """Whether a folder of training state is this run's; the first ones say it by their name alone."""
         try:
             about = json.loads(read_bytes(state / CONFIG))
+            return isinstance(about, dict) and is_run(about, self.config)
         except FileNotFoundError:
             return CONFIG_SCHEMA == 1 and state.name == config_hash(self.config)[:12]
         except (OSError, ValueError, RecursionError):
             return False
-        return isinstance(about, dict) and is_run(about, self.config)
 
     def create(self) -> None:
         """Make the folders, and note beside the checkpoints what they are of.

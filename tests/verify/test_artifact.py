@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -18,9 +17,7 @@ from d2r.analysis.report import write_report
 from d2r.analysis.results import load_results
 from d2r.analysis.tables import write_tables
 from d2r.cli.main import main
-from d2r.config import RunConfig, config_hash
-from d2r.config.load import parse
-from d2r.errors import UserError
+from d2r.config import config_hash
 from d2r.records import record_bytes
 from tests.faults.targets import World, make_world
 from tests.faults.tiny import PROJECT
@@ -292,8 +289,7 @@ def test_sizes_that_no_run_has_are_refused(
     """The record's hashes are right: whoever wrote the sizes sealed them."""
     record = world.record()
     record["config"][part][key] = value
-    with contextlib.suppress(UserError):
-        record["config_hash"] = config_hash(parse(RunConfig, record["config"], "record"))
+    record["config_hash"] = config_hash(record["config"])
     results = world.copy_of_run("run.json", record_bytes(record))
     status, lines = verdicts(results, capsys)
     assert status == 1

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from d2r.algorithms.replay import Replay
 from d2r.cli.main import main
-from d2r.config import config_hash, load_scale, method_ids, plan_runs, resolve_run
+from d2r.config import RunConfig, load_scale, method_ids, plan_runs, resolve_run
 from d2r.config.schema import RunGroup
 from d2r.errors import UserError
 from d2r.networks.registry import build_actor
@@ -103,7 +103,7 @@ def test_plan_measures_each_method_once_and_believes_finished_runs_more(tmp_path
     two = RunGroup(benchmarks=("mt10-fixed", "mt10-rand"), methods=("d2r", "mtsac"))
     scale = scale.model_copy(update={"runs": (two,)})
     config = resolve_run(scale, *KEY[1:])
-    publish(KEY, config_hash(config), KEY.folder(tmp_path), "2026-01-01T00:00:00+00:00", config.budget.steps)
+    publish(KEY, config, KEY.folder(tmp_path), "2026-01-01T00:00:00+00:00", config.budget.steps)
     (KEY.folder(tmp_path) / "timing.csv").write_text("step,quantity,value\n1,total,30\n2,total,70\n")
     asked: list[tuple[str, str]] = []
 
@@ -121,13 +121,13 @@ def test_plan_measures_each_method_once_and_believes_finished_runs_more(tmp_path
     assert known.core_seconds == pytest.approx((known.runs - 1) * known.estimate.seconds)
 
 
-def published(tmp_path: Path, **changes: object) -> str:
-    """Publish ``KEY`` with changes to its record; returns the hash of its configuration."""
+def published(tmp_path: Path, **changes: object) -> RunConfig:
+    """Publish ``KEY`` with changes to its record; returns its configuration."""
     config = resolve_run(load_scale("smoke"), *KEY[1:])
-    publish(KEY, config_hash(config), KEY.folder(tmp_path), "2026-01-01T00:00:00+00:00", config.budget.steps)
+    publish(KEY, config, KEY.folder(tmp_path), "2026-01-01T00:00:00+00:00", config.budget.steps)
     path = KEY.folder(tmp_path) / "run.json"
     path.write_bytes(record_bytes(json.loads(path.read_text()) | changes))
-    return config_hash(config)
+    return config
 
 
 def progress_of(tmp_path: Path):
