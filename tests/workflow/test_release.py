@@ -10,7 +10,7 @@ import pytest
 from d2r.config import load_scale, plan_runs, resolve_run
 from d2r.errors import UserError
 from d2r.records import record_bytes
-from d2r.release.manifest import check_manifest, read_manifest
+from d2r.release.manifest import check_manifest, read_manifest, write_manifest
 from d2r.release.publish import release_scale, released_scales
 from tests.projects import forget_configuration
 
@@ -245,6 +245,13 @@ def test_change_to_a_released_file_is_found(folder: Path) -> None:
     victim.write_bytes(content)
     (released / "runs/extra.csv").write_text("")
     with pytest.raises(UserError, match=r"extra\.csv: is not in"):
+        check_manifest(released)
+
+
+def test_a_manifest_that_names_no_file_checks_nothing(folder: Path) -> None:
+    released = folder / "released/tiny"
+    write_manifest(released, "tiny", {})
+    with pytest.raises(UserError, match="names no file"):
         check_manifest(released)
 
 
