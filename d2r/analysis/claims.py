@@ -19,7 +19,7 @@ from d2r.analysis.results import REFERENCE, Results, method_info
 from d2r.analysis.statistics import Estimate, difference_interval, mean_interval, paired_difference_interval
 from d2r.analysis.statistics.efficiency import area_under_curve
 from d2r.analysis.tables.text import number_interval, points_interval
-from d2r.config import load_scale, method_ids, scale_ids
+from d2r.config import load_scale, scale_ids
 from d2r.config.load import read_yaml
 
 DATA = Path(__file__).parent / "data" / "claims.yaml"
@@ -138,11 +138,11 @@ def _evidence(results: Results, test: Mapping[str, Any]) -> list[Evidence]:
 
 
 def _methods(results: Results, than: str | Sequence[str]) -> list[str]:
-    """The methods to compare with; all baselines are those of these runs, and then those of ``config/``."""
+    """The methods to compare with; baselines are those of these runs, and then the others that claims are about."""
     if than != "baselines":
         return list(than)
-    known = dict.fromkeys([*(method.id for method in results.methods), *method_ids()])
-    return [name for name in known if method_info(name).kind == "baseline"]
+    run = [method.id for method in results.methods if method.kind == "baseline"]
+    return list(dict.fromkeys([*run, *read_yaml(DATA)["baselines"]]))
 
 
 def _not_run(results: Results, benchmark: str, quantity: str, absent: Sequence[str]) -> Evidence:

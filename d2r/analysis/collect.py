@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from d2r.algorithms.execution import PLAIN, Execution
-from d2r.config import RunKey, Scale, config_hash, load_scale, plan_runs, resolve_run, scale_ids
+from d2r.config import RunKey, Scale, choices, is_run, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.errors import UserError
 from d2r.files import read_bytes, replacing
 from d2r.records import is_unchanged, made_from_changed_sources, malformed, processes
@@ -52,9 +52,11 @@ def collect(results: Path) -> Path:
         )
     runs: list[dict[str, Any]] = []
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in FILE_COLUMNS}
+    records: dict[RunKey, dict[str, Any]] = {}
     for folder in folders:
         about = _read_run_json(folder)
         key = {name: about[name] for name in KEY}
+        records[_key(about)] = about
         evaluation = pd.DataFrame()
         for name, columns in FILE_COLUMNS.items():
             table = read_csv(folder / f"{name}.csv", columns, about["outputs"].get(f"{name}.csv"))
@@ -68,7 +70,8 @@ def collect(results: Path) -> Path:
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError):
             raise UserError(f"{folder / 'run.json'}: not a run's record; train the run again") from None
     scale = _single_scale(runs, results)
-    runs = _with_planned(runs, scale)
+    _name_choices(runs, records)
+    runs = _with_planned(runs, records, scale)
     target = results / "collected"
     target.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame(runs, columns=list(RUN_COLUMNS)).sort_values(["benchmark", "method", "seed"])
@@ -141,10 +144,7 @@ def _run_row(folder: Path, about: dict[str, Any], evaluation: pd.DataFrame) -> d
     failure = about.get("failure")
     hours, update_seconds = _times(folder, about)
     tasks = int(evaluation["task"].nunique())
-    choices = {key: value for key, value in config.items() if key != "seed"}
     execution = Execution(**about.get("execution", {}))
-    if execution != PLAIN:
-        choices["execution"] = about["execution"]
     return {
         **{name: about[name] for name in KEY},
         "status": about["status"],
@@ -170,7 +170,6 @@ def _run_row(folder: Path, about: dict[str, Any], evaluation: pd.DataFrame) -> d
         "resumes": about.get("resumes", 0),
         "execution": "" if execution == PLAIN else execution.options(),
         "outdated": False,
-        "choices": hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12],
     }
 
 
@@ -227,7 +226,31 @@ def _single_scale(runs: list[dict[str, Any]], results: Path) -> str:
     return scales[0]
 
 
-def _with_planned(runs: list[dict[str, Any]], scale: str) -> list[dict[str, Any]]:
+def _key(row: Mapping[str, Any]) -> RunKey:
+    return RunKey(*(row[name] for name in RunKey._fields))
+
+
+def _name_choices(runs: list[dict[str, Any]], records: Mapping[RunKey, dict[str, Any]]) -> None:
+    """Give runs that differ in their seed alone one name for what they have in common: a hash of the first's.
+
+    Records of different times may write the same configuration differently: with other words, or without a key that
+    had no other value then.
+    """
+    names: dict[str, str] = {}
+    for run in runs:
+        about = records[_key(run)]
+        written = {name: value for name, value in about["config"].items() if name != "seed"}
+        if run["execution"]:
+            written["execution"] = about["execution"]
+        understood = choices(about)
+        meant = written if understood is None else understood | {"seed": None, "execution": run["execution"]}
+        digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:12]
+        run["choices"] = names.setdefault(json.dumps(meant, sort_keys=True), digest)
+
+
+def _with_planned(
+    runs: list[dict[str, Any]], records: Mapping[RunKey, dict[str, Any]], scale: str
+) -> list[dict[str, Any]]:
     """Mark the runs that the scale plans, and those of another configuration than ``config/`` gives them now.
 
     Each that is planned and has no folder gets a row with the status ``missing``. Of a scale that ``config/`` does
@@ -236,9 +259,9 @@ def _with_planned(runs: list[dict[str, Any]], scale: str) -> list[dict[str, Any]
     if scale not in scale_ids():
         return [run | {"planned": True} for run in runs]
     definition = load_scale(scale)
-    found = {RunKey(run["scale"], run["benchmark"], run["method"], run["seed"]): run for run in runs}
+    found = {_key(run): run for run in runs}
     for key, run in found.items():
-        run["outdated"] = run["config_hash"] != _hash_now(definition, key)
+        run["outdated"] = not _is_planned(records[key], definition, key)
     for key in plan_runs(definition):
         if key in found:
             found[key]["planned"] = True
@@ -248,12 +271,12 @@ def _with_planned(runs: list[dict[str, Any]], scale: str) -> list[dict[str, Any]
     return runs
 
 
-def _hash_now(scale: Scale, key: RunKey) -> str | None:
-    """Hash of the configuration that ``config/`` gives a run; none if it cannot give it any."""
+def _is_planned(record: Mapping[str, Any], scale: Scale, key: RunKey) -> bool:
+    """Whether a record is of the configuration that ``config/`` gives the run; it may not give it any."""
     try:
-        return config_hash(resolve_run(scale, key.benchmark, key.method, key.seed))
+        return is_run(record, resolve_run(scale, key.benchmark, key.method, key.seed))
     except UserError:
-        return None
+        return False
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -1,9 +1,9 @@
 """Configuration: typed, frozen, validated, and the only part that reads YAML."""
 
+from d2r.config.identity import choices, config_hash, identity, is_run, stated
 from d2r.config.load import (
     RunKey,
     check_benchmark,
-    config_hash,
     load_method,
     load_protocol,
     load_scale,
@@ -26,7 +26,10 @@ __all__ = [
     "SacConfig",
     "Scale",
     "check_benchmark",
+    "choices",
     "config_hash",
+    "identity",
+    "is_run",
     "load_method",
     "load_protocol",
     "load_scale",
@@ -36,4 +39,5 @@ __all__ = [
     "resolve_network",
     "resolve_run",
     "scale_ids",
+    "stated",
 ]

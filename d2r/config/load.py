@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -383,12 +381,3 @@ class _Network(BaseModel):
 
 def _scaled(dim: int, width: float) -> int:
     return dim if width == 1 else max(8, round(dim * width / 8) * 8)
-
-
-def config_hash(config: RunConfig) -> str:
-    """sha256 of the run's configuration in canonical JSON, the protocol's description included.
-
-    What it covers is fixed by the runs that are released: leaving anything out would outdate all of them.
-    """
-    canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -20,6 +20,13 @@ Episodes = Annotated[int, Field(strict=True, gt=0, le=10_000)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 
+class Descriptive:
+    """Marks a key that tells readers about a run and is no part of what the run is."""
+
+
+Words = Annotated[str, Descriptive()]
+
+
 class Frozen(BaseModel):
     """Base of all configuration: immutable; an unknown key or a number that is not finite is an error."""
 
@@ -30,7 +37,7 @@ class Protocol(Frozen):
     """Every choice that makes numbers incomparable between papers."""
 
     id: str
-    description: str
+    description: Words
     horizon: Annotated[int, Field(strict=True, gt=0, le=500)]
     reward_scale: PositiveFloat
     reward_version: Literal["v1", "v2"] = "v2"
@@ -108,16 +115,16 @@ class Method(Frozen):
     """A D2R variant or a baseline: its network and the switches it changes."""
 
     id: str
-    title: str
+    title: Words
     kind: Literal["variant", "baseline"]
-    source: str
+    source: Words
     """Paper and code that define it."""
-    summary: str
+    summary: Words
     network: NetworkConfig = Field(discriminator="type")
     mt50: dict[str, Size] = {}
     """Network sizes that the source changes on MT50."""
     sac: SacConfig = SacConfig()
-    deviations: tuple[str, ...] = ()
+    deviations: Annotated[tuple[str, ...], Descriptive()] = ()
 
 
 class RunGroup(Frozen):
@@ -135,7 +142,7 @@ class Scale(Frozen):
     """How much is run: which benchmarks, methods and seeds, at which size and budget."""
 
     id: str
-    description: str
+    description: Words
     protocol: str
     seeds: tuple[NonNegative, ...] = Field(min_length=1)
     runs: tuple[RunGroup, ...] = Field(min_length=1)

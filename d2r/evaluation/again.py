@@ -67,9 +67,9 @@ def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig]:
     wrong = malformed(record)
     if wrong is not None:
         raise UserError(f"{path}: '{wrong}' is missing or not what training writes; train the run again")
-    config = parse(RunConfig, written, f"{path}: config")
-    if config_hash(config) != stated:
+    if config_hash(written) != stated:
         raise UserError(f"{path}: its configuration does not have the hash stated; the file has been changed")
+    config = parse(RunConfig, written, f"{path}: config")
     for name in RunKey._fields:
         if record[name] != written[name]:
             raise UserError(f"{path}: '{name}' is not that of its configuration; the file has been changed")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from d2r.config import RunConfig, RunKey, config_hash, plan_runs, resolve_run
+from d2r.config import RunConfig, RunKey, plan_runs, resolve_run
 from d2r.config.networks import RoutedConfig, RoutedLevelConfig
 from d2r.config.schema import Scale
 from d2r.planning.blocks import Block
@@ -63,7 +63,7 @@ def plan_blocks(
 
 def _known_seconds(block: Mapping[RunKey, RunConfig], results: Path) -> list[float]:
     """Times of the runs that finished."""
-    times = (seconds_of_finished(key, results, config_hash(config)) for key, config in block.items())
+    times = (seconds_of_finished(key, results, config) for key, config in block.items())
     return [seconds for seconds in times if seconds is not None]
 
 
@@ -73,7 +73,7 @@ def _describe(block: Mapping[RunKey, RunConfig], results: Path, estimate: Estima
         benchmark=config.benchmark,
         method=config.method,
         runs=len(block),
-        finished=sum(has_ended(key, results, config_hash(config)) for key, config in block.items()),
+        finished=sum(has_ended(key, results, config) for key, config in block.items()),
         estimate=estimate,
         memory_mb=memory_mb(config),
         disk_bytes=output_bytes(config),

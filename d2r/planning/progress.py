@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from d2r.config import RunKey, config_hash, plan_runs, resolve_run
-from d2r.config.schema import Scale
+from d2r.config import RunConfig, RunKey, Scale, is_run, plan_runs, resolve_run
 from d2r.errors import UserError
 from d2r.files import read_bytes
 from d2r.planning.layout import PROGRESS, RUN_RECORD, SEED_FOLDER
@@ -56,7 +55,7 @@ def run_progress(key: RunKey, results: Path, scale: Scale) -> RunProgress:
     if record_path.is_file():
         record = read_record(record_path)
         status: Status = "failed" if record.get("status") == "failed" else "finished"
-        if record.get("config_hash") != config_hash(config):
+        if not is_run(record, config):
             status = "outdated"
         done = _count(record.get("steps"), 0)
         return RunProgress(
@@ -112,13 +111,13 @@ def _can_be(key: RunKey, scale: Scale) -> bool:
     return True
 
 
-def has_ended(key: RunKey, results: Path, hash_of_config: str) -> bool:
+def has_ended(key: RunKey, results: Path, config: RunConfig) -> bool:
     """Whether a run with this very configuration has finished or failed, so that it is not trained again."""
     try:
         record = read_record(key.folder(results) / RUN_RECORD)
     except UserError:
         return False
-    return record.get("status") in ("finished", "failed") and record.get("config_hash") == hash_of_config
+    return record.get("status") in ("finished", "failed") and is_run(record, config)
 
 
 def read_record(path: Path) -> dict[str, Any]:

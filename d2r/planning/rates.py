@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from d2r.config import RunConfig, RunKey
+from d2r.config import RunConfig, RunKey, is_run
 from d2r.errors import UserError
 from d2r.files import open_regular
 from d2r.planning.layout import RUN_RECORD
@@ -48,16 +48,12 @@ def seconds_of_run(config: RunConfig, rates: Rates) -> float:
     )
 
 
-def seconds_of_finished(key: RunKey, results: Path, hash_of_config: str) -> float | None:
+def seconds_of_finished(key: RunKey, results: Path, config: RunConfig) -> float | None:
     """Wall-clock time of a run that finished without interruption with this very configuration, or none."""
     folder = key.folder(results)
     try:
         record = read_record(folder / RUN_RECORD)
-        if (
-            record.get("config_hash") != hash_of_config
-            or record.get("resumes")
-            or record.get("status") != "finished"
-        ):
+        if not is_run(record, config) or record.get("resumes") or record.get("status") != "finished":
             return None
         with os.fdopen(open_regular(folder / "timing.csv"), encoding="utf-8", newline="") as stream:
             totals = [float(row["value"]) for row in csv.DictReader(stream) if row["quantity"] == "total"]

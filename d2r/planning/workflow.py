@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import d2r
-from d2r.config import RunConfig, RunKey, Scale, config_hash, load_scale, plan_runs, project_root, resolve_run
+from d2r.config import RunConfig, RunKey, Scale, identity, load_scale, plan_runs, project_root, resolve_run
 from d2r.errors import UserError, nearest
 from d2r.files import is_visible_file
 from d2r.planning.cost import memory_mb
@@ -31,7 +31,7 @@ REPORTED = ("tables", "figures", "report/index.html")
 class RunSettings(NamedTuple):
     """What Snakemake needs to know of a run beyond its name."""
 
-    config_hash: str
+    identity: str
     """A change of it, and nothing else about the code or the files' times, trains the run anew."""
     memory_mb: int
 
@@ -140,7 +140,7 @@ def resolved_run(scale: str, benchmark: str, method: str, seed: int) -> RunConfi
 def run_settings(wildcards: Any) -> RunSettings:
     """Settings of the run that the ``wildcards`` of the rule ``train`` name."""
     run = resolved_run(wildcards.scale, wildcards.benchmark, wildcards.method, int(wildcards.seed))
-    return RunSettings(config_hash(run), memory_mb(run))
+    return RunSettings(identity(run), memory_mb(run))
 
 
 def sources_of_analysis() -> str:

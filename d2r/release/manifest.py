@@ -141,6 +141,8 @@ def check_manifest(released: Path) -> tuple[int, int]:
         UserError: naming the first file that is missing, changed, or not in the manifest.
     """
     entries = read_manifest(released)
+    if not entries:
+        raise UserError(f"{released / MANIFEST}: names no file; restore it from git")
     absent = 0
     for name, entry in entries.items():
         path = released / name

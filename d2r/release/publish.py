@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from d2r.config import RunKey, config_hash, plan_runs, resolve_run
+from d2r.config import RunKey, is_run, plan_runs, resolve_run
 from d2r.config.load import read_yaml
 from d2r.config.schema import Scale
 from d2r.errors import UserError
@@ -198,8 +198,7 @@ def _candidate(folder: Path, scale: Scale, results: Path) -> Candidate:
 
 def _as_stated(record: Mapping[str, Any], place: PurePosixPath, scale: Scale) -> bool:
     benchmark, method, seed = place.parts
-    current = config_hash(resolve_run(scale, benchmark, method, int(seed.removeprefix("seed"))))
-    return record.get("config_hash") == current
+    return is_run(record, resolve_run(scale, benchmark, method, int(seed.removeprefix("seed"))))
 
 
 def _made_as_stated(released: Path, entries: Mapping[str, Entry], place: PurePosixPath, scale: Scale) -> bool:

@@ -17,7 +17,7 @@ from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.policy import sample_action
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import Diverged, MultiTaskSAC
-from d2r.config import RunConfig, project_root
+from d2r.config import RunConfig, config_hash, project_root, stated
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import UserError
 from d2r.evaluation.success import Evaluation, evaluate
@@ -369,7 +369,9 @@ class Run:
                 for (task, episode), won in np.ndenumerate(evaluation.success)
             ]
         policy = {name: value.contiguous().cpu() for name, value in self.learner.actor.state_dict().items()}
-        label = {"config_hash": self.folders.hash}  # one key: safetensors writes several in random order
+        label = {
+            "config_hash": config_hash(self.config)
+        }  # one key: safetensors writes several in random order
         files = tidy | {
             "evaluation.csv": csv_bytes(COLUMNS["evaluation.csv"], episodes),
             "policy.safetensors": safetensors.torch.save(policy, metadata=label),
@@ -386,8 +388,7 @@ class Run:
             **key._asdict(),
             "protocol": self.config.protocol.id,
             "status": "finished" if failure is None else "failed",
-            "config": self.config.model_dump(mode="json"),
-            "config_hash": self.folders.hash,
+            **stated(self.config),
             "steps": self.step,
             "updates": self.updates,
             **self.process,

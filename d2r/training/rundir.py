@@ -11,12 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from d2r.config import RunConfig, RunKey, config_hash
+from d2r.config import RunConfig, RunKey, config_hash, is_run, stated
+from d2r.config.identity import CONFIG_SCHEMA
 from d2r.errors import UserError
 from d2r.files import open_regular, read_bytes, remove_temporaries, replacing, sha256, write_bytes
 from d2r.planning.layout import PROGRESS, RUN_RECORD
 from d2r.records import is_unchanged, record_bytes
 
+CONFIG = "config.json"
+"""What the checkpoints beside it are of, as a run's record states it."""
 OUTPUTS = ("metrics.csv", "routes.csv", "evaluation.csv", "timing.csv", "policy.safetensors")
 
 
@@ -32,19 +35,33 @@ class NotThisRun(Exception):
 class RunFolders:
     """Where one run keeps what.
 
-    Training state lies in a folder named by the configuration's hash, so that a changed configuration
+    Training state lies in a folder that says of which configuration it is, so that a changed configuration
     starts anew and an older state is still there if the change is taken back.
     """
 
     def __init__(self, results: Path, config: RunConfig):
-        key = RunKey(config.scale, config.benchmark, config.method, config.seed)
-        self.key, self.hash = key, config_hash(config)
-        self.published = key.folder(results)
-        self.state = key.state_folder(results)
-        self.checkpoints = self.state / self.hash[:12]
+        self.key = RunKey(config.scale, config.benchmark, config.method, config.seed)
+        self.config = config
+        self.published = self.key.folder(results)
+        self.state = self.key.state_folder(results)
+        self._about = json.dumps(stated(config), indent=1).encode()
+        named = self.state / hashlib.sha256(self._about).hexdigest()[:12]
+        self.checkpoints = next(
+            (path for path in sorted(self.state.glob("*/")) if self._is_ours(path)), named
+        )
+
+    def _is_ours(self, state: Path) -> bool:
+        """Whether a folder of training state is this run's; the first ones say it by their name alone."""
+        try:
+            about = json.loads(read_bytes(state / CONFIG))
+            return isinstance(about, dict) and is_run(about, self.config)
+        except FileNotFoundError:
+            return CONFIG_SCHEMA == 1 and state.name == config_hash(self.config)[:12]
+        except (OSError, ValueError, RecursionError):
+            return False
 
     def create(self) -> None:
-        """Make the folders.
+        """Make the folders, and note beside the checkpoints what they are of.
 
         Raises:
             UserError: if one cannot be written.
@@ -60,6 +77,12 @@ class RunFolders:
                 raise UserError(
                     f"{folder}: cannot be written; mend its permissions or choose another --results"
                 )
+        note = self.checkpoints / CONFIG
+        try:
+            if not (note.is_file() and read_bytes(note) == self._about):
+                write_bytes(note, self._about)
+        except OSError as error:
+            raise UserError(f"{note}: cannot be written ({error.strerror}); mend this") from None
 
     def sweep(self) -> None:
         """Remove the temporary files of a process that was killed while it wrote; only the lock's holder may."""
@@ -80,7 +103,7 @@ class RunFolders:
                 raise NotThisRun(f"{RUN_RECORD} does not have the sha256 that it states")
             if status not in ("finished", "failed"):
                 raise NotThisRun(f"{RUN_RECORD} does not say that the run ended")
-            if record["config_hash"] != self.hash:
+            if not is_run(record, self.config):
                 raise NotThisRun("it has another configuration", finished=status == "finished")
             outputs = record["outputs"]
             for name in OUTPUTS:

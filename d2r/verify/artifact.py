@@ -23,7 +23,7 @@ from d2r.analysis.figures import write_figures
 from d2r.analysis.report import write_report
 from d2r.analysis.results import Results, load_results
 from d2r.analysis.tables import write_tables
-from d2r.config import RunConfig, RunKey, config_hash, load_scale, plan_runs, resolve_run, scale_ids
+from d2r.config import RunConfig, RunKey, is_run, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.envs.tasks import parse_benchmark
 from d2r.errors import UserError
 from d2r.evaluation.again import check_output, load_actor, read_run
@@ -33,6 +33,8 @@ from d2r.release.manifest import MANIFEST, check_manifest
 from d2r.verify.golden import TOLERANCE, verify_file
 
 LOCKS = ("requirements-cpu.lock", "requirements-cuda.lock")
+DECISIVE = {"metaworld", "mujoco", "torch"}
+"""Packages whose versions every run states and every lock file pins."""
 GOLDEN = "tests/golden"
 WRITERS: dict[str, Callable[[Results], object]] = {
     "tables": write_tables,
@@ -79,6 +81,8 @@ class Artifact:
     root: Path
     """The project: its configuration, lock files and golden files."""
     runs: list[Run] = field(default_factory=list)
+    """Those that could be read and are whole; the others are for the line ``runs`` alone."""
+    damaged: int = 0
     policies_absent: int = 0
 
     @property
@@ -107,15 +111,15 @@ def verify_artifact(folder: Path, root: Path) -> list[Line]:
     checks: tuple[tuple[str, Callable[[Artifact], Line]], ...] = (
         ("manifest", _manifest),
         ("runs", _runs),
-        ("plan", _plan),
-        ("outcome", _outcome),
-        ("configuration", _configuration),
-        ("numbers", _numbers),
-        ("policies", _policies),
-        ("pins", _pins),
-        ("source", _source),
+        ("plan", _of_runs(_plan)),
+        ("outcome", _of_runs(_outcome)),
+        ("configuration", _of_runs(_configuration)),
+        ("numbers", _of_runs(_numbers)),
+        ("policies", _of_runs(_policies)),
+        ("pins", _of_runs(_pins)),
+        ("source", _of_runs(_source)),
         ("golden", _golden),
-        ("tables", _tables),
+        ("tables", _of_runs(_tables)),
     )
     lines = []
     for name, check in checks:
@@ -124,6 +128,20 @@ def verify_artifact(folder: Path, root: Path) -> list[Line]:
         except UserError as error:
             lines.append(Line(name, "FAIL", " ".join(str(error).split())))
     return lines
+
+
+def _of_runs(check: Callable[[Artifact], Line]) -> Callable[[Artifact], Line]:
+    """A check that looks at runs: of none it finds nothing wrong, which is not ``ok``, and of some it says so."""
+
+    def checked(artifact: Artifact) -> Line:
+        if not artifact.runs:
+            return _fail("not checked, since no run could be read")
+        line = check(artifact)
+        if not artifact.damaged or line.verdict == "FAIL":
+            return line
+        return _note(f"{line.detail}; not looked at: {artifact.damaged} damaged runs")
+
+    return checked
 
 
 def _ok(detail: str) -> Line:
@@ -183,6 +201,7 @@ def _runs(artifact: Artifact) -> Line:
     if artifact.released and unfinished:
         problems.append(f"{_some(unfinished)}: no {RUN_RECORD}")
     if problems:
+        artifact.damaged = len(problems)
         return _fail(f"{len(problems)} damaged: {'; '.join(problems[:SHOWN])}")
     if not artifact.runs:
         return _fail("no finished run")
@@ -220,7 +239,7 @@ def _plan(artifact: Artifact) -> Line:
     """Which of the scale's runs there are."""
     scales = sorted({run.config.scale for run in artifact.runs})
     if len(scales) != 1:
-        return _fail(f"runs of the scales {_some(scales) or 'none'}; one folder holds one scale")
+        return _fail(f"runs of the scales {_some(scales)}; one folder holds one scale")
     if scales[0] not in scale_ids():
         return _note(
             f"scale '{scales[0]}' is not in config/scales, so nothing says which runs it should have"
@@ -260,7 +279,7 @@ def _configuration(artifact: Artifact) -> Line:
                 f"scale '{config.scale}' is not in config/scales; each run.json holds its whole configuration"
             )
         current = resolve_run(load_scale(config.scale), config.benchmark, config.method, config.seed)
-        if config_hash(current) != run.record["config_hash"]:
+        if not is_run(run.record, current):
             changed.append(run.name)
     if changed:
         return _fail(f"{_some(changed)}: made with another configuration than config/ states now")
@@ -273,9 +292,10 @@ def _configuration(artifact: Artifact) -> Line:
 
 def _numbers(artifact: Artifact) -> Line:
     """Finished runs spent their budget and evaluated every task; every rate is one."""
-    for run in artifact.runs:
-        if not run.finished:
-            continue
+    finished = [run for run in artifact.runs if run.finished]
+    if not finished:
+        return _note("not checked, since no run finished")
+    for run in finished:
         if run.record.get("steps") != run.config.budget.steps:
             return _fail(
                 f"{run.name}: {run.record.get('steps')} steps of {run.config.budget.steps}, yet 'finished'"
@@ -311,7 +331,9 @@ def _policies(artifact: Artifact) -> Line:
             return _fail(str(error))
         loaded += 1
     absent = f"; {artifact.policies_absent} are not here (dvc pull)" if artifact.policies_absent else ""
-    return (_ok if loaded else _note)(f"{loaded} policies hold the tensors of their networks{absent}")
+    if not loaded:
+        return _note(f"not checked{absent}")
+    return _ok(f"{loaded} policies hold the tensors of their networks{absent}")
 
 
 def _pins(artifact: Artifact) -> Line:
@@ -322,17 +344,16 @@ def _pins(artifact: Artifact) -> Line:
             r"^([a-z0-9._-]+)==([^ \\\n]+)", _text(artifact.root / lock), re.MULTILINE
         ):
             pinned.setdefault(name, set()).add(version)
+    unpinned = sorted(DECISIVE - pinned.keys())
+    if unpinned:
+        return _fail(f"{_some(unpinned)}: not pinned in {' or '.join(LOCKS)}; restore these files")
     other = {
         f"{name} {version}, locked {' or '.join(sorted(pinned[name]))}"
         for run in artifact.runs
         for name, version in run.record["packages"].items()
         if name in pinned and version not in pinned[name]
     }
-    unnamed = [
-        run.name
-        for run in artifact.runs
-        if not {"metaworld", "mujoco", "torch"} <= set(run.record["packages"])
-    ]
+    unnamed = [run.name for run in artifact.runs if not set(run.record["packages"]) >= DECISIVE]
     if other or unnamed:
         return _fail(_some(sorted(other)) if other else f"{_some(unnamed)}: packages are not stated")
     return _ok(f"package versions of every run are those of {' or '.join(LOCKS)}")

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from d2r.config import config_hash, load_scale, resolve_run
+from d2r.config import load_scale, resolve_run, stated
 from d2r.records import record_bytes
 
 MT10 = (
@@ -187,7 +187,7 @@ def _run_json(
     return {
         "schema": 2, "scale": plan.scale, "benchmark": benchmark, "method": method, "seed": seed,
         "protocol": "d2r-official", "status": "failed" if failed else "finished",
-        "config": config.model_dump(mode="json"), "config_hash": config_hash(config),
+        **stated(config),
         "steps": plan.steps // 2 if failed else plan.steps, "updates": plan.steps // 2,
         "packages": {"torch": "2.13.0", "metaworld": "3.1.1", "mujoco": "3.3.0"},
         "commit": "0" * 40, "dirty": False, "cpu": {"model": "synthetic"}, "threads": 1, "device": "cpu",

@@ -25,7 +25,7 @@ from d2r.analysis.difficulty import (
 from d2r.analysis.results import Results, load_results
 from d2r.analysis.routing import SIGNATURES, used_modules
 from d2r.cli import routes as routes_command
-from d2r.config import RunConfig, config_hash
+from d2r.config import config_hash
 from d2r.errors import UserError
 from d2r.records import record_bytes
 
@@ -244,7 +244,7 @@ def test_routes_of_a_scale_that_is_no_name_are_refused(make_results: Make, scale
     run = make_results(Plan(benchmarks=("mt10-rand",), seeds=(1,))) / "runs/mt10-rand/d2r/seed1"
     record = json.loads((run / "run.json").read_bytes())
     record |= {"scale": scale, "config": record["config"] | {"scale": scale}}
-    record["config_hash"] = config_hash(RunConfig.model_validate(record["config"]))
+    record["config_hash"] = config_hash(record["config"])
     (run / "run.json").write_bytes(record_bytes(record))
     with pytest.raises(UserError, match="is no name of a file"):
         routes_command.run(arguments(str(run)))

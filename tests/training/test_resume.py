@@ -17,6 +17,7 @@ from d2r.errors import UserError
 from d2r.files import sha256
 from d2r.training.checkpoint import Manifest
 from d2r.training.loop import TIDY, Machine, Run
+from d2r.training.rundir import CONFIG
 from d2r.training.train import train
 from tests.faults.tiny import BENCHMARK, assert_equal
 
@@ -169,6 +170,54 @@ def test_a_run_is_not_resumed_under_another_execution(
     assert first["commit"] == record["commit"]
     assert record["execution"] == {"compile": False, "graph": False, "autocast": "none", "tf32": False}
     assert record["config_hash"] == config_hash(config)
+
+
+def from_before_a_key(folder: Path, about: dict[str, Any]) -> None:
+    """As if ``gradient_surgery`` had been added since, and the protocol been described in other words."""
+    del about["config"]["sac"]["gradient_surgery"]
+    about["config"]["protocol"]["description"] = "Said otherwise."
+    about["config_hash"] = config_hash(about["config"])
+    (folder / CONFIG).write_text(json.dumps(about), encoding="utf-8")
+
+
+def from_before_configurations_were_noted(folder: Path, about: dict[str, Any]) -> None:
+    """The first folders of training state said by their names alone what they were of."""
+    (folder / CONFIG).unlink()
+    folder.rename(folder.with_name(about["config_hash"][:12]))
+
+
+def damaged(folder: Path, about: dict[str, Any]) -> None:
+    (folder / CONFIG).write_bytes(b"{")
+
+
+@pytest.mark.parametrize("change", [from_before_a_key, from_before_configurations_were_noted, damaged])
+def test_a_state_of_the_same_run_is_resumed_however_it_says_so(
+    change: Callable[[Path, dict[str, Any]], None],
+    config: RunConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = checkpoints_of_interrupted(config, tmp_path / "older", monkeypatch)
+    change(folder, json.loads((folder / CONFIG).read_bytes()))
+    assert train(config, tmp_path / "older", Machine()) == 0
+    assert "resumed at step 30" in capsys.readouterr().out
+    assert train(config, tmp_path / "undisturbed", Machine()) == 0
+    assert_equal(ends[0], ends[1])
+
+
+def test_a_state_of_another_configuration_is_left_alone(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = checkpoints_of_interrupted(config, tmp_path, monkeypatch)
+    about = (folder / CONFIG).read_bytes()
+    slower = config.model_copy(update={"sac": config.sac.model_copy(update={"lr_actor": 1e-5})})
+    assert train(slower, tmp_path, Machine()) == 0
+    assert "resumed" not in capsys.readouterr().out
+    assert (folder / CONFIG).read_bytes() == about
+    assert train(config, tmp_path, Machine()) == 0
+    assert "resumed at step 30" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -18,10 +17,9 @@ from d2r.analysis.report import write_report
 from d2r.analysis.results import load_results
 from d2r.analysis.tables import write_tables
 from d2r.cli.main import main
-from d2r.config import RunConfig, config_hash
-from d2r.config.load import parse
-from d2r.errors import UserError
+from d2r.config import config_hash
 from d2r.records import record_bytes
+from d2r.verify.artifact import LOCKS
 from tests.faults.targets import World, make_world
 from tests.faults.tiny import PROJECT
 from tests.projects import forget_configuration
@@ -125,6 +123,58 @@ def test_runs_that_are_not_planned_are_named_and_lack_nothing(
         f"0 of the 1 runs that scale 'tiny' plans; missing: {run}/seed2; "
         f"not in the plan, and so in no mean: {run}/seed1"
     )
+
+
+LOOK_AT_RUNS = ("plan", "outcome", "configuration", "numbers", "policies", "pins", "source", "tables")
+
+
+def test_what_looked_at_no_run_is_not_ok(released: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change_metrics(released)
+    status, lines = verdicts(released, capsys)
+    assert status == 1
+    assert "1 damaged" in lines["runs"][1]
+    assert {lines[check] for check in LOOK_AT_RUNS} == {("FAIL", "not checked, since no run could be read")}
+
+
+def test_what_looked_at_some_runs_only_says_so(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Path(shutil.copytree(world.results, tmp_path / "tiny"))
+    second = Path(shutil.copytree(world.key.folder(results), world.key.folder(results).with_name("seed2")))
+    status, lines = verdicts(results, capsys)
+    assert status == 1
+    assert str(second) in lines["runs"][1]
+    for check in ("outcome", "configuration", "numbers", "policies", "pins", "source"):
+        verdict, said = lines[check]
+        assert verdict == "note"
+        assert said.endswith("not looked at: 1 damaged runs")
+
+
+def test_of_failed_runs_no_numbers_are_checked(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Path(shutil.copytree(world.results, tmp_path / "tiny"))
+    path = world.key.folder(results) / "run.json"
+    failure = {"message": "q_loss is not finite", "task": None, "step": 9, "quantity": "q_loss"}
+    path.write_bytes(record_bytes(json.loads(path.read_bytes()) | {"status": "failed", "failure": failure}))
+    assert verdicts(results, capsys)[1]["numbers"] == ("note", "not checked, since no run finished")
+
+
+def test_lock_files_that_pin_nothing_are_named(
+    released: Path,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    project = Path(
+        shutil.copytree(world.project, tmp_path / "project", ignore=shutil.ignore_patterns("results"))
+    )
+    for lock in LOCKS:
+        (project / lock).write_text("")
+    monkeypatch.setenv("D2R_ROOT", str(project))
+    verdict, said = verdicts(released, capsys)[1]["pins"]
+    assert (verdict, said[:24]) == ("FAIL", "metaworld, mujoco, torch")
 
 
 def change_a_table(released: Path) -> None:
@@ -322,8 +372,7 @@ def test_sizes_that_no_run_has_are_refused(
     """The record's hashes are right: whoever wrote the sizes sealed them."""
     record = world.record()
     record["config"][part][key] = value
-    with contextlib.suppress(UserError):
-        record["config_hash"] = config_hash(parse(RunConfig, record["config"], "record"))
+    record["config_hash"] = config_hash(record["config"])
     results = world.copy_of_run("run.json", record_bytes(record))
     status, lines = verdicts(results, capsys)
     assert status == 1

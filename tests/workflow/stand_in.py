@@ -35,7 +35,7 @@ def train(arguments: list[str]) -> int:
     if os.environ.get("STAND_IN_FAILS") == args.method:
         print("the stand-in was asked to fail")
         return 1
-    from d2r.config import RunKey, config_hash, load_scale, resolve_run
+    from d2r.config import RunKey, load_scale, resolve_run
 
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -64,11 +64,12 @@ def train(arguments: list[str]) -> int:
         write(state / "progress.json", json.dumps(progress))
         if signals:
             return 128 + signals[0]
-    publish(key, config_hash(config), folder, started, config.budget.steps)
+    publish(key, config, folder, started, config.budget.steps)
     return 0
 
 
-def publish(key, hash_of_config: str, folder: Path, started: str, steps: int) -> None:
+def publish(key, config, folder: Path, started: str, steps: int) -> None:
+    from d2r.config import stated
     from d2r.records import record_bytes
 
     texts = {
@@ -81,7 +82,7 @@ def publish(key, hash_of_config: str, folder: Path, started: str, steps: int) ->
     for name, text in texts.items():
         write(folder / name, text)
     record = {
-        **key._asdict(), "status": "finished", "config_hash": hash_of_config, "steps": steps, "dirty": False,
+        **key._asdict(), "status": "finished", **stated(config), "steps": steps, "dirty": False,
         "started": started, "ended": datetime.now(UTC).isoformat(),
         "outputs": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
     }  # fmt: skip

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from d2r.algorithms.replay import Replay
 from d2r.cli.main import main
-from d2r.config import RunKey, config_hash, load_scale, method_ids, plan_runs, resolve_run
+from d2r.config import RunConfig, RunKey, load_scale, method_ids, plan_runs, resolve_run
 from d2r.config.schema import RunGroup
 from d2r.errors import UserError
 from d2r.networks.compute import dense_multiply_adds
@@ -105,7 +105,7 @@ def test_plan_measures_one_method_of_each_kind_and_believes_finished_runs_more(t
     two = RunGroup(benchmarks=("mt10-fixed", "mt10-rand"), methods=("d2r", "mtsac", "mmoe", "film", "pcgrad"))
     scale = scale.model_copy(update={"runs": (two,)})
     config = resolve_run(scale, *KEY[1:])
-    publish(KEY, config_hash(config), KEY.folder(tmp_path), "2026-01-01T00:00:00+00:00", config.budget.steps)
+    publish(KEY, config, KEY.folder(tmp_path), "2026-01-01T00:00:00+00:00", config.budget.steps)
     (KEY.folder(tmp_path) / "timing.csv").write_text("step,quantity,value\n1,total,30\n2,total,70\n")
     asked: list[str] = []
     work = {"d2r": 9, "mtsac": 3, "mmoe": 12, "film": 6, "pcgrad": 5}
@@ -166,13 +166,13 @@ def test_plan_says_what_it_does_before_it_takes_its_time(
     assert json.loads(capsys.readouterr().out)["runs"] == 2
 
 
-def published(tmp_path: Path, **changes: object) -> str:
-    """Publish ``KEY`` with changes to its record; returns the hash of its configuration."""
+def published(tmp_path: Path, **changes: object) -> RunConfig:
+    """Publish ``KEY`` with changes to its record; returns its configuration."""
     config = resolve_run(load_scale("smoke"), *KEY[1:])
-    publish(KEY, config_hash(config), KEY.folder(tmp_path), "2026-01-01T00:00:00+00:00", config.budget.steps)
+    publish(KEY, config, KEY.folder(tmp_path), "2026-01-01T00:00:00+00:00", config.budget.steps)
     path = KEY.folder(tmp_path) / "run.json"
     path.write_bytes(record_bytes(json.loads(path.read_text()) | changes))
-    return config_hash(config)
+    return config
 
 
 def progress_of(tmp_path: Path):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from d2r.config import config_hash, load_scale, plan_runs, resolve_run
+from d2r.config import load_scale, plan_runs, resolve_run
 from d2r.errors import UserError
 from d2r.records import record_bytes
-from d2r.release.manifest import check_manifest, read_manifest
+from d2r.release.manifest import check_manifest, read_manifest, write_manifest
 from d2r.release.publish import release_scale, released_scales
 from tests.projects import forget_configuration
 
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     scale = load_scale("tiny")
     for key in plan_runs(scale):
         config = resolve_run(scale, key.benchmark, key.method, key.seed)
-        publish(key, config_hash(config), key.folder(results / "tiny"), "2026-01-01T00:00:00+00:00", 800)
+        publish(key, config, key.folder(results / "tiny"), "2026-01-01T00:00:00+00:00", 800)
     return results
 
 
@@ -110,7 +110,7 @@ def test_new_content_takes_a_released_runs_place_only_when_asked(folder: Path) -
     release(folder)
     key = plan_runs(load_scale("tiny"))[0]
     config = resolve_run(load_scale("tiny"), key.benchmark, key.method, key.seed)
-    publish(key, config_hash(config), key.folder(folder / "tiny"), "2026-02-02T00:00:00+00:00", 800)
+    publish(key, config, key.folder(folder / "tiny"), "2026-02-02T00:00:00+00:00", 800)
     with pytest.raises(UserError, match="--replace"):
         release(folder)
     assert len(release(folder, replace=True).moved) == 1
@@ -131,7 +131,7 @@ def train_one(folder: Path) -> None:
     shutil.rmtree(folder / "tiny/runs")
     key = plan_runs(load_scale("tiny"))[0]
     config = resolve_run(load_scale("tiny"), key.benchmark, key.method, key.seed)
-    publish(key, config_hash(config), key.folder(folder / "tiny"), "2026-02-02T00:00:00+00:00", 800)
+    publish(key, config, key.folder(folder / "tiny"), "2026-02-02T00:00:00+00:00", 800)
 
 
 def test_runs_of_two_configurations_never_stand_in_one_release(folder: Path) -> None:
@@ -246,6 +246,13 @@ def test_change_to_a_released_file_is_found(folder: Path) -> None:
     victim.write_bytes(content)
     (released / "runs/extra.csv").write_text("")
     with pytest.raises(UserError, match=r"extra\.csv: is not in"):
+        check_manifest(released)
+
+
+def test_a_manifest_that_names_no_file_checks_nothing(folder: Path) -> None:
+    released = folder / "released/tiny"
+    write_manifest(released, "tiny", {})
+    with pytest.raises(UserError, match="names no file"):
         check_manifest(released)
 
 

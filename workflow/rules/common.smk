@@ -65,8 +65,8 @@ def results_folder(wildcards, output):
     return folder
 
 
-def config_hash_of_run(wildcards):
-    return run_settings(wildcards).config_hash
+def identity_of_run(wildcards):
+    return run_settings(wildcards).identity
 
 
 def memory_of_run(wildcards):

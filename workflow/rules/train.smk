@@ -19,7 +19,7 @@ rule train:
     resources:
         mem_mb=memory_of_run,
     params:
-        config_hash=config_hash_of_run,
+        identity=identity_of_run,
         results=results_folder,
     shell:
         "exec setpriv --pdeathsig TERM"

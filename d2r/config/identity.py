@@ -1,0 +1,86 @@
+"""Which run a configuration is of: three questions, and one answer to each.
+
+*Is a recorded configuration as it was written?* :func:`config_hash`, over the JSON that the record holds and never over
+what today's classes make of it, so that old records stay whole whatever the classes become.
+
+*Is this the run that is planned?* :func:`is_run`: what the record holds is read by today's classes and compared value
+by value. A key that it lacks has its default, so a new key changes nothing. Records state every value, so a default
+that is changed later makes exactly those runs others that had the old one.
+
+*Must Snakemake train anew?* Whether :func:`identity` differs from the one that it noted. Values that equal their
+defaults are left out of it, so a new key changes nothing here either; but for that it cannot see a changed default.
+
+Words for readers (:class:`~d2r.config.schema.Descriptive`) count for the first question alone. Hence the one duty of
+whoever changes a default, or what a value means: raise :data:`CONFIG_SCHEMA`, and every run from before is another run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from d2r.config.load import parse
+from d2r.config.schema import Descriptive, RunConfig
+from d2r.errors import UserError
+
+CONFIG_SCHEMA = 1
+"""Raised with a default, or the meaning of a value. Records from before it was noted are of the first."""
+
+
+def config_hash(config: RunConfig | Mapping[str, Any]) -> str:
+    """sha256 in canonical JSON of a configuration as it is written: of a run, or of the JSON that its record holds."""
+    written = config.model_dump(mode="json") if isinstance(config, RunConfig) else config
+    return _sha256(written)
+
+
+def stated(config: RunConfig) -> dict[str, Any]:
+    """What a record states of a run's configuration: the whole of it, its hash, and the schema of that time."""
+    return {
+        "config": config.model_dump(mode="json"),
+        "config_hash": config_hash(config),
+        "config_schema": CONFIG_SCHEMA,
+    }
+
+
+def identity(config: RunConfig) -> str:
+    """sha256 of what makes a planned run another run, without what equals its default."""
+    return _sha256({"schema": CONFIG_SCHEMA, **_values(config, with_defaults=False)})
+
+
+def is_run(record: Mapping[str, Any], planned: RunConfig) -> bool:
+    """Whether a record, or anything else that holds what :func:`stated` gives, is of the run that is planned."""
+    return choices(record) == choices(stated(planned))
+
+
+def choices(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Every value that today's classes read from a record's configuration; none if it was changed or is not theirs."""
+    written = record.get("config")
+    if not isinstance(written, Mapping) or config_hash(written) != record.get("config_hash"):
+        return None
+    try:
+        config = parse(RunConfig, written, "config")
+    except UserError:
+        return None
+    return {"schema": record.get("config_schema", 1), **_values(config, with_defaults=True)}
+
+
+def _values(model: BaseModel, with_defaults: bool) -> dict[str, Any]:
+    """What a model says that is not for readers alone; its ``type`` says whose defaults are left out, and so stays."""
+    kept: dict[str, Any] = {}
+    for name, field in type(model).model_fields.items():
+        if any(isinstance(mark, Descriptive) for mark in field.metadata):
+            continue
+        value = getattr(model, name)
+        by_default = not field.is_required() and value == field.get_default(call_default_factory=True)
+        if with_defaults or name == "type" or not by_default:
+            kept[name] = _values(value, with_defaults) if isinstance(value, BaseModel) else value
+    return kept
+
+
+def _sha256(value: object) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
