@@ -15,6 +15,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from d2r.kernel.library import serving
+from d2r.networks import compiled
+
 HIDDEN_BIAS = 0.1
 HEAD_BOUND = 3e-3
 
@@ -51,6 +54,10 @@ class StackedLinear(nn.Module):
         """
         ensemble, outputs, inputs = self.weight.shape
         batch, tasks = x.shape[1:3]
+        kernel = serving(x, self.weight)
+        if kernel is not None:
+            y = compiled.linear(kernel, x.flatten(1, 2), self.weight, self.bias, relu)
+            return y.view(ensemble, batch, tasks, outputs)
         rows = x.expand(ensemble, -1, -1, -1).reshape(ensemble, batch * tasks, inputs)
         y = torch.baddbmm(self.bias.unsqueeze(1), rows, self.weight.transpose(1, 2))
         if relu:

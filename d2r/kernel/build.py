@@ -1,0 +1,64 @@
+"""Compile ``kernel.cpp``, once for each vector width: ``python d2r/kernel/build.py [c++]``.
+
+Needs nothing but a C++17 compiler and Python's own library. A library is named after its source, so that one of an
+older source is never loaded, and no file of this machine's processor is written: which one serves is decided where it
+is loaded (``library.py``). Without a compiler nothing is built, which is no error: PyTorch's operators serve then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("kernel.cpp")
+BUILT = Path(__file__).with_name("built")
+OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-Wno-ignored-attributes")
+PROCESSORS = {
+    "AVX512": ("-march=x86-64-v4", "-mprefer-vector-width=512"),
+    "AVX2": ("-march=x86-64-v3",),
+    "DEFAULT": (),
+}
+"""Options for each of PyTorch's levels of CPU capability; the first two are for x86-64."""
+
+
+def library(capability: str) -> Path:
+    """Where the library of the present source lies for a CPU capability, if it was built."""
+    key = hashlib.sha256(SOURCE.read_bytes() + repr((OPTIONS, PROCESSORS)).encode()).hexdigest()[:16]
+    return BUILT / f"{key}-{platform.machine()}-{capability.lower()}.so"
+
+
+def build(compiler: str) -> list[Path]:
+    """Compile what is missing and remove what an older source left; returns the libraries."""
+    BUILT.mkdir(exist_ok=True)
+    capabilities = PROCESSORS if platform.machine() == "x86_64" else ("DEFAULT",)
+    wanted = [library(capability) for capability in capabilities]
+    for capability, target in zip(capabilities, wanted, strict=True):
+        if target.is_file():
+            continue
+        unfinished = target.with_suffix(f".{os.getpid()}")
+        command = [compiler, *OPTIONS, *PROCESSORS[capability], str(SOURCE), "-o", str(unfinished)]
+        subprocess.run(command, check=True)
+        unfinished.replace(target)
+    for old in set(BUILT.iterdir()) - set(wanted):
+        old.unlink()
+    return wanted
+
+
+def main(arguments: list[str]) -> int:
+    """Build, and say what was done."""
+    compiler = shutil.which(arguments[0] if arguments else os.environ.get("CXX", "c++"))
+    if compiler is None:
+        print("kernel: no C++ compiler, so PyTorch's own operators serve, which are slower for small networks")
+        return 0
+    for path in build(compiler):
+        print(f"kernel: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

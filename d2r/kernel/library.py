@@ -1,0 +1,77 @@
+"""The compiled library, if this source was built for this processor, and whether it serves a call.
+
+It is built by ``make .venv`` and with the image (``build.py``). Where it is not there, and where ``D2R_KERNEL=off``
+says so, PyTorch's operators compute the same numbers to rounding; ``run.json`` states which did (``kernel`` of
+``cpu``). Which of its versions serves follows PyTorch's own choice of kernels, so the two change together.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from d2r.errors import UserError
+from d2r.kernel.build import PROCESSORS, library
+
+SWITCH = "D2R_KERNEL"
+NAMES = {torch.float32: "f32", torch.float64: "f64"}
+
+SIZE, POINTER = ctypes.c_long, ctypes.c_void_p
+ARGUMENTS = {
+    "linear": [SIZE] * 4 + [POINTER, SIZE, POINTER, POINTER, ctypes.c_int, POINTER, ctypes.c_int],
+    "linear_backward": [SIZE] * 4 + [POINTER, SIZE] + [POINTER] * 6 + [ctypes.c_int],
+    "decide": [POINTER] * 8,
+    "decide_backward": [POINTER] * 5,
+    "width": [SIZE],
+    "stack": [POINTER] * 9 + [ctypes.c_int],
+    "stack_backward": [POINTER] * 13 + [ctypes.c_int],
+}
+"""Of each function in ``kernel.cpp``, whose names begin with ``d2r_`` and end with the type."""
+
+Function = Callable[..., int]
+
+
+@cache
+def functions(dtype: torch.dtype) -> dict[str, Function] | None:
+    """The library's functions for a type; none where it is not built, switched off, or has no such type.
+
+    Raises:
+        UserError: if ``D2R_KERNEL`` is neither ``on`` nor ``off``.
+    """
+    wanted = os.environ.get(SWITCH, "on")
+    if wanted not in ("on", "off"):
+        raise UserError(f"{SWITCH}={wanted}: must be on or off")
+    capability = torch.backends.cpu.get_cpu_capability()
+    path = library(capability if capability in PROCESSORS else "DEFAULT")
+    if wanted == "off" or dtype not in NAMES or not path.is_file():
+        return None
+    loaded, found = ctypes.CDLL(str(path)), {}
+    for name, arguments in ARGUMENTS.items():
+        function = getattr(loaded, f"d2r_{name}_{NAMES[dtype]}")
+        function.argtypes, function.restype = arguments, SIZE if name == "width" else None
+        found[name] = function
+    return found
+
+
+def implementation() -> str:
+    """Which implementation serves networks on the CPU: ``compiled`` or ``plain``."""
+    return "plain" if functions(torch.float32) is None else "compiled"
+
+
+def serving(*tensors: Tensor) -> dict[str, Function] | None:
+    """The functions that compute with these tensors, or none where PyTorch's operators have to.
+
+    They have to on other devices and for other types, and wherever someone looks at the operators: a compiler, autocast,
+    a recording or a count of them.
+    """
+    first = tensors[0]
+    found = functions(first.dtype)
+    if found is None or any(t.dtype != first.dtype or t.device.type != "cpu" for t in tensors):
+        return None
+    seen = torch._C._len_torch_dispatch_stack() > 0  # noqa: SLF001 -- no public name
+    return None if seen or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") else found
