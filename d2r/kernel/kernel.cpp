@@ -1,6 +1,6 @@
 // What an update of small networks spends its time on, as plain loops over vectors:
 //
-//   linear, linear_backward     y = x W^T + b with an optional ReLU, and its gradients
+//   chain, chain_backward       linear layers with ReLUs between them, and their gradients
 //   decide, decide_backward     routing logits -> chosen sources, their weights, which ResRouting lets be optimised
 //   stack, stack_backward       D2R's modules 2..N and the output's mix (networks/module_stack.py holds the formulas)
 //
@@ -13,8 +13,10 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -29,6 +31,7 @@ constexpr int VECTOR_BYTES = 16, TILE_ROWS = 6;
 #endif
 
 constexpr long BLOCK_ROWS = 48;  // go through all modules while they are in the cache; a multiple of TILE_ROWS
+constexpr long CHAIN_ROWS = 96;  // the same for all layers of a chain
 constexpr double WORTH_A_THREAD = 2e7;  // multiply-adds below which starting a thread takes longer than it saves
 
 template <class T> struct Vectors;
@@ -77,10 +80,18 @@ template <class T> void store(T *p, V<T> v, long valid) {
   for (long lane = 0; lane < valid; lane++) p[lane] = v[lane];
 }
 
-template <class T> T sum_of(V<T> v) {
-  T sum = 0;
-  for (long lane = 0; lane < LANES<T>; lane++) sum += v[lane];
-  return sum;
+// The sum of a vector's lanes, of halves of it, of halves of these and so on.
+template <class T, long LANES_LEFT = LANES<T>> T sum_of(const void *lanes) {
+  if constexpr (LANES_LEFT == 1) {
+    return *static_cast<const T *>(lanes);
+  } else {
+    typedef T Half __attribute__((vector_size(LANES_LEFT / 2 * sizeof(T))));
+    Half low, high;
+    std::memcpy(&low, lanes, sizeof low);
+    std::memcpy(&high, static_cast<const char *>(lanes) + sizeof low, sizeof high);
+    low += high;
+    return sum_of<T, LANES_LEFT / 2>(&low);
+  }
 }
 
 struct Free {
@@ -191,69 +202,191 @@ template <class T> Buffer<T> panels_for(long depth, long columns) {
   return Buffer<T>(depth * round_up(columns, PANEL<T>));
 }
 
-// ---- linear layers -------------------------------------------------------------------------------------------------
-
-template <class T>
-void linear(long ensemble, long rows, long inputs, long outputs, const T *x, long x_member, const T *weight,
-            const T *bias, bool relu, T *y, int threads) {
-  const Buffer<T> panels = panels_for<T>(inputs, outputs);
-  for (long e = 0; e < ensemble; e++) {
-    const Panels<T> matrix = pack(inputs, outputs, weight + e * outputs * inputs, 1L, inputs, panels.get());
-    const T *from = x + e * x_member, *offset = bias + e * outputs;
-    T *to = y + e * rows * outputs;
-    in_threads(threads_worth(threads, double(rows) * inputs * outputs), rows, TILE_ROWS, [=](long begin, long end) {
-      multiply(end - begin, outputs, inputs, from + begin * inputs, inputs, 1L, matrix, offset, 0L,
-               to + begin * outputs, outputs, relu);
-    });
-  }
+// to [rows, columns] = the sum of `parts` arrays that lie `apart`, whose rows are `row` apart.
+template <class T> void add_parts(long parts, long apart, long rows, long columns, const T *from, long row, T *to) {
+  for (long r = 0; r < rows; r++)
+    for (long d = 0; d < columns; d += LANES<T>) {
+      V<T> total{};
+      for (long part = 0; part < parts; part++) total += load(from + part * apart + r * row + d, columns - d);
+      store(to + r * columns + d, total, columns - d);
+    }
 }
 
-// Gradients that are not wanted are null. `y` is the layer's output where a ReLU followed, null elsewhere. Members that
-// share their input (x_member is 0) sum its gradient.
-template <class T>
-void linear_backward(long ensemble, long rows, long inputs, long outputs, const T *x, long x_member, const T *weight,
-                     const T *y, const T *grad_y, T *grad_x, T *grad_weight, T *grad_bias, int threads) {
-  threads = threads_worth(threads, double(rows) * inputs * outputs);
-  const Buffer<T> of_weight = panels_for<T>(outputs, grad_x ? inputs : 0);
-  const Buffer<T> of_x = panels_for<T>(rows, grad_weight ? inputs : 0);
-  const Buffer<T> masked(y ? rows * outputs : 0);
-  for (long e = 0; e < ensemble; e++) {
-    const T *through = grad_y + e * rows * outputs;
-    if (y) {
-      const T *active = y + e * rows * outputs;
-      const long count = rows * outputs;
-      for (long i = 0; i < count; i += LANES<T>)
-        store(masked + i, load(active + i, count - i) <= 0 ? V<T>{} : load(through + i, count - i), count - i);
-      through = masked;
+// ---- chains of linear layers ---------------------------------------------------------------------------------------
+
+// Layers l = 1..L of each member, h_l = ReLU(W_l h_(l-1) + b_l), the last without the ReLU unless `relu_last`. What goes
+// in is h_0 = x, times a vector of the row's task if there is a `scale`, then its ReLU if `relu_first`. Blocks of rows go
+// through all layers while they are in the cache.
+template <class T> struct Chain {
+  long ensemble, rows, tasks, layers, x_member;  // x_member is 0 where members share their input
+  bool relu_first, relu_last;
+  const long *widths;                      // of h_0, ..., h_L
+  const T *const *weight, *const *bias;    // of each layer, [member, outputs, inputs] and [member, outputs]
+  const T *scale;                          // [member, task, inputs] or null; row r belongs to task r % tasks
+
+  long wide(long l) const { return round_up(widths[l], PANEL<T>); }
+  long blocks() const { return (rows + CHAIN_ROWS - 1) / CHAIN_ROWS; }
+  long widest() const {
+    long most = 0;
+    for (long l = 0; l <= layers; l++) most = wide(l) > most ? wide(l) : most;
+    return most;
+  }
+  // Layer l's place in an array that holds of_layer(1), of_layer(2), ...
+  template <class Size> static long place(long l, const Size &of_layer) {
+    long before = 0;
+    for (long i = 1; i < l; i++) before += of_layer(i);
+    return before;
+  }
+  // h_1, ..., h_(L-1), each [member, row, wide], are kept for the way back.
+  long hidden_at(long l) const {
+    return place(l, [this](long i) { return ensemble * rows * wide(i); });
+  }
+  long kept() const { return hidden_at(layers); }
+  int threads_of(int threads) const {
+    double multiply_adds = 0;
+    for (long l = 1; l <= layers; l++) multiply_adds += double(ensemble) * rows * widths[l] * widths[l - 1];
+    return threads_worth(threads, multiply_adds);
+  }
+  template <class Work> void in_blocks(long begin, long end, const Work &work) const {
+    for (long b = begin; b < end; b++) {
+      const long first = b % blocks() * CHAIN_ROWS;
+      work(b / blocks(), first, rows - first < CHAIN_ROWS ? rows - first : CHAIN_ROWS);
     }
-    if (grad_x) {
-      const Panels<T> matrix = pack(outputs, inputs, weight + e * outputs * inputs, inputs, 1L, of_weight.get());
-      T *to = grad_x + (x_member ? e * rows * inputs : 0);
-      const bool more = e > 0 && !x_member;
-      in_threads(threads, rows, TILE_ROWS, [=](long begin, long end) {
-        T *part = to + begin * inputs;
-        multiply(end - begin, inputs, outputs, through + begin * outputs, outputs, 1L, matrix,
-                 more ? part : nullptr, inputs, part, inputs);
-      });
-    }
-    if (grad_weight) {
-      const Panels<T> seen = pack(rows, inputs, x + e * x_member, inputs, 1L, of_x.get());
-      T *to = grad_weight + e * outputs * inputs;
-      in_threads(threads, outputs, TILE_ROWS, [=](long begin, long end) {
-        multiply(end - begin, inputs, rows, through + begin, 1L, outputs, seen, static_cast<const T *>(nullptr), 0L,
-                 to + begin * inputs, inputs);
-      });
-    }
-    if (grad_bias) {
-      T *to = grad_bias + e * outputs;
-      for (long o = 0; o < outputs; o += LANES<T>) {
-        V<T> sum{};
-        for (long r = 0; r < rows; r++) sum += load(through + r * outputs + o, outputs - o);
-        store(to + o, sum, outputs - o);
+  }
+
+  void enter(long e, long row, long size, const T *x, T *h) const {
+    const long inputs = widths[0];
+    for (long r = 0; r < size; r++) {
+      const T *from = x + e * x_member + (row + r) * inputs;
+      const T *factor = scale ? scale + (e * tasks + (row + r) % tasks) * inputs : nullptr;
+      for (long d = 0; d < wide(0); d += LANES<T>) {
+        V<T> value = load(from + d, inputs - d);
+        if (factor) value *= load(factor + d, inputs - d);
+        vector_at(h + r * wide(0) + d) = relu_first ? (value < 0 ? V<T>{} : value) : value;
       }
     }
   }
-}
+
+  // `keep` is null where no way back will come.
+  void forward(const T *x, T *y, T *keep, int threads) const {
+    const auto size_of = [this](long l) { return ensemble * widths[l - 1] * wide(l); };
+    const Buffer<T> matrices(place(layers + 1, size_of));
+    for (long l = 1; l <= layers; l++)
+      for (long e = 0; e < ensemble; e++)
+        pack(widths[l - 1], widths[l], weight[l - 1] + e * widths[l] * widths[l - 1], 1L, widths[l - 1],
+             matrices + place(l, size_of) + e * widths[l - 1] * wide(l));
+    in_threads(threads_of(threads), ensemble * blocks(), 1, [&](long begin, long end) {
+      const long most = widest();
+      const Buffer<T> entered(CHAIN_ROWS * wide(0)), passing(keep ? 0 : 2 * CHAIN_ROWS * most);
+      const Buffer<T> offset(most);
+      in_blocks(begin, end, [&](long e, long row, long size) {
+        enter(e, row, size, x, entered);
+        const T *from = entered;
+        for (long l = 1; l <= layers; l++) {
+          const bool last = l == layers;
+          T *to = last   ? y + (e * rows + row) * widths[l]
+                  : keep ? keep + hidden_at(l) + (e * rows + row) * wide(l)
+                         : passing + l % 2 * CHAIN_ROWS * most;
+          for (long d = 0; d < wide(l); d += LANES<T>)
+            vector_at(offset + d) = load(bias[l - 1] + e * widths[l] + d, widths[l] - d);
+          const T *matrix = matrices + place(l, size_of) + e * widths[l - 1] * wide(l);
+          multiply<T>(size, last ? widths[l] : wide(l), widths[l - 1], from, wide(l - 1), 1,
+                      {matrix, PANEL<T>, PANEL<T> * widths[l - 1]}, offset, 0, to, last ? widths[l] : wide(l),
+                      !last || relu_last);
+          from = to;
+        }
+      });
+    });
+  }
+
+  // Gradients of the input [member, row, ...], of the scale and of the parameters of all layers; what is not wanted is
+  // null. Members that share their input sum its gradient.
+  void backward(const T *x, const T *y, const T *keep, const T *grad_y, T *grad_x, T *grad_scale,
+                T *const *grad_weight, T *const *grad_bias, int threads) const {
+    const bool of_input = grad_x || grad_scale;
+    const auto size_of = [this](long l) { return ensemble * widths[l] * wide(l - 1); };
+    const Buffer<T> matrices(place(layers + 1, size_of));
+    for (long l = of_input ? 1 : 2; l <= layers; l++)
+      for (long e = 0; e < ensemble; e++)
+        pack(widths[l], widths[l - 1], weight[l - 1] + e * widths[l] * widths[l - 1], widths[l - 1], 1L,
+             matrices + place(l, size_of) + e * widths[l] * wide(l - 1));
+    // each thread sums gradients of its own: of matrices and biases, layer by layer, then of the scale
+    const auto sum_size = [this](long l) { return ensemble * (widths[l] * wide(l - 1) + wide(l)); };
+    const long of_scale = grad_weight ? place(layers + 1, sum_size) : 0;
+    const long sums = of_scale + (grad_scale ? ensemble * tasks * wide(0) : 0);
+    const long parts = threads_of(threads), all_blocks = ensemble * blocks(), step = (all_blocks + parts - 1) / parts;
+    const Buffer<T> sum_of_parts(parts * sums);
+    for (long i = 0; i < parts * sums; i++) sum_of_parts[i] = 0;
+    const bool shared = grad_x && ensemble > 1 && !x_member;
+    const Buffer<T> of_members(shared ? ensemble * rows * widths[0] : 0);
+    in_threads(parts, all_blocks, step, [&](long begin, long end) {
+      T *const sum = sum_of_parts + begin / step * sums;
+      const long most = widest();
+      const Buffer<T> entered(CHAIN_ROWS * wide(0)), gradients(2 * CHAIN_ROWS * most);
+      in_blocks(begin, end, [&](long e, long row, long size) {
+        T *g = gradients, *next = gradients + CHAIN_ROWS * most;
+        for (long r = 0; r < size; r++)
+          for (long d = 0; d < wide(layers); d += LANES<T>) {
+            const long at = (e * rows + row + r) * widths[layers] + d, valid = widths[layers] - d;
+            const V<T> given = load(grad_y + at, valid);
+            vector_at(g + r * wide(layers) + d) = relu_last ? (load(y + at, valid) <= 0 ? V<T>{} : given) : given;
+          }
+        enter(e, row, size, x, entered);
+        for (long l = layers; l > 0; l--) {
+          const T *from = l == 1 ? entered.get() : keep + hidden_at(l - 1) + (e * rows + row) * wide(l - 1);
+          if (grad_weight) {
+            T *matrix = sum + place(l, sum_size) + e * (widths[l] * wide(l - 1) + wide(l));
+            T *offset = matrix + widths[l] * wide(l - 1);
+            multiply<T>(widths[l], wide(l - 1), size, g, 1, wide(l), {from, wide(l - 1), PANEL<T>}, matrix, wide(l - 1),
+                        matrix, wide(l - 1));
+            for (long d = 0; d < wide(l); d += LANES<T>) {
+              V<T> total = vector_at(offset + d);
+              for (long r = 0; r < size; r++) total += vector_at(g + r * wide(l) + d);
+              vector_at(offset + d) = total;
+            }
+          }
+          if (l == 1 && !of_input) break;
+          const T *matrix = matrices + place(l, size_of) + e * widths[l] * wide(l - 1);
+          multiply<T>(size, wide(l - 1), widths[l], g, wide(l), 1, {matrix, PANEL<T>, PANEL<T> * widths[l]},
+                      static_cast<const T *>(nullptr), 0, next, wide(l - 1));
+          if (l > 1 || relu_first)
+            for (long i = 0; i < size * wide(l - 1); i += LANES<T>)
+              vector_at(next + i) = vector_at(from + i) <= 0 ? V<T>{} : vector_at(next + i);
+          std::swap(g, next);
+        }
+        if (of_input)
+          leave(e, row, size, x, g, shared ? of_members + e * rows * widths[0] : grad_x ? grad_x + e * x_member : nullptr,
+                grad_scale ? sum + of_scale : nullptr);
+      });
+    });
+    for (long l = 1; grad_weight && l <= layers; l++)
+      for (long e = 0; e < ensemble; e++) {
+        const T *from = sum_of_parts + place(l, sum_size) + e * (widths[l] * wide(l - 1) + wide(l));
+        const long matrix = widths[l] * widths[l - 1];
+        add_parts(parts, sums, widths[l], widths[l - 1], from, wide(l - 1), grad_weight[l - 1] + e * matrix);
+        add_parts(parts, sums, 1, widths[l], from + widths[l] * wide(l - 1), wide(l), grad_bias[l - 1] + e * widths[l]);
+      }
+    if (grad_scale) add_parts(parts, sums, ensemble * tasks, widths[0], sum_of_parts + of_scale, wide(0), grad_scale);
+    const long one = rows * widths[0];
+    if (shared) add_parts(ensemble, one, 1, one, of_members.get(), one, grad_x);
+  }
+
+  // From the gradient of h_0, its ReLU undone, to those of x and of the scale.
+  void leave(long e, long row, long size, const T *x, const T *g, T *grad_x, T *grad_scale) const {
+    const long inputs = widths[0];
+    for (long r = 0; r < size; r++) {
+      const long task = e * tasks + (row + r) % tasks;
+      for (long d = 0; d < wide(0); d += LANES<T>) {
+        V<T> sent = vector_at(g + r * wide(0) + d);
+        const long valid = inputs - d;
+        if (grad_scale)
+          vector_at(grad_scale + task * wide(0) + d) += sent * load(x + e * x_member + (row + r) * inputs + d, valid);
+        if (scale) sent *= load(scale + task * inputs + d, valid);
+        if (grad_x) store(grad_x + (row + r) * inputs + d, sent, valid);
+      }
+    }
+  }
+};
 
 // ---- routing decisions ---------------------------------------------------------------------------------------------
 
@@ -423,7 +556,8 @@ template <class T> struct OfSources {
   T get(const T *of_row, long g, long j) const { return of_row[g * group + j * k]; }
 };
 
-template <class T> struct Stack {
+// WIDE: the padded width of a module where the compiler is to know it, or 0.
+template <class T, long WIDE> struct Stack {
   long ensemble, rows, dim, count, top_k;
   bool residual;
   const T *weight, *bias;          // [member, count - 1, dim, dim] and [member, count - 1, dim]
@@ -432,7 +566,7 @@ template <class T> struct Stack {
   OfSources<T> weights;
   OfSources<uint8_t> suitable;     // at null: all are
 
-  long width() const { return round_up(dim, PANEL<T>); }
+  long width() const { return WIDE ? WIDE : round_up(dim, PANEL<T>); }
   long blocks() const { return (rows + BLOCK_ROWS - 1) / BLOCK_ROWS; }
   int threads_of(int threads) const { return threads_worth(threads, double(ensemble) * rows * count * dim * dim); }
   const T *matrix(long e, long i) const { return weight + e * weight_member + i * dim * dim; }
@@ -560,14 +694,11 @@ template <class T> struct Stack {
             store(grad_first + (at + r) * dim + d, vector_at(g + r * row_step + d), dim - d);
       });
     });
-    for (long i = 0; grad_weight && i < matrices; i++)
-      for (long o = 0; o <= dim; o++)
-        for (long d = 0; d < dim; d += LANES<T>) {
-          V<T> total{};
-          for (long part = 0; part < parts; part++)
-            total += vector_at(of_parameters + part * sums + (i * (dim + 1) + o) * wide + d);
-          store(o < dim ? grad_weight + (i * dim + o) * dim + d : grad_bias + i * dim + d, total, dim - d);
-        }
+    for (long i = 0; grad_weight && i < matrices; i++) {
+      const T *of_matrix = of_parameters + i * (dim + 1) * wide;
+      add_parts(parts, sums, dim, dim, of_matrix, wide, grad_weight + i * dim * dim);
+      add_parts(parts, sums, 1, dim, of_matrix + dim * wide, wide, grad_bias + i * dim);
+    }
   }
 
   // What target's gradient `into` (T) gives to the sources of one row, and their weights' gradients.
@@ -591,32 +722,46 @@ template <class T> struct Stack {
         else if (instead)
           vector_at(g + from + d) += p * vector_at(a + (target + 1) * width() + d);
       }
-      grad_weights[k * rows] = sum_of<T>(product);
+      grad_weights[k * rows] = sum_of<T>(&product);
     }
   }
 };
 
 // Sizes of the larger calls, and the distances in their arrays, come as one array (networks/compiled.py).
 template <class T>
-Stack<T> stack_of(const long *n, const T *weight, const T *bias, const int64_t *sources, const T *weights,
-                  const uint8_t *suitable) {
-  return {n[0], n[1], n[2], n[3], n[4], n[5] != 0, weight, bias, n[6], n[7],
-          {sources, n[8], n[9], n[10], n[11]}, {weights, n[12], n[13], n[14], n[15]},
-          {suitable, n[16], n[17], n[18], n[19]}};
+Chain<T> chain_of(const long *n, const T *scale, const T *const *weight, const T *const *bias) {
+  return {n[0], n[1], n[2], n[3], n[4], n[5] != 0, n[6] != 0, n + 7, weight, bias, scale};
+}
+
+template <class T, class Work>
+void with_stack(const long *n, const T *weight, const T *bias, const int64_t *sources, const T *weights,
+                const uint8_t *suitable, const Work &work) {
+  const auto run = [&](auto wide) {
+    work(Stack<T, decltype(wide)::value>{n[0], n[1], n[2], n[3], n[4], n[5] != 0, weight, bias, n[6], n[7],
+                                         {sources, n[8], n[9], n[10], n[11]},
+                                         {weights, n[12], n[13], n[14], n[15]},
+                                         {suitable, n[16], n[17], n[18], n[19]}});
+  };
+  switch (round_up(n[2], PANEL<T>)) {
+    case 32: return run(std::integral_constant<long, 32>());
+    case 128: return run(std::integral_constant<long, 128>());
+    default: return run(std::integral_constant<long, 0>());
+  }
 }
 
 }  // namespace
 
 #define OF_TYPE(T, NAME)                                                                                               \
-  void d2r_linear_##NAME(long ensemble, long rows, long inputs, long outputs, const T *x, long x_member,               \
-                         const T *weight, const T *bias, int relu, T *y, int threads) {                                \
-    linear<T>(ensemble, rows, inputs, outputs, x, x_member, weight, bias, relu, y, threads);                           \
+  long d2r_chain_kept_##NAME(const long *n) { return chain_of<T>(n, nullptr, nullptr, nullptr).kept(); }     \
+  void d2r_chain_##NAME(const long *n, const T *x, const T *scale, const T *const *weight, const T *const *bias, T *y, \
+                        T *keep, int threads) {                                                                        \
+    chain_of<T>(n, scale, weight, bias).forward(x, y, keep, threads);                                                  \
   }                                                                                                                    \
-  void d2r_linear_backward_##NAME(long ensemble, long rows, long inputs, long outputs, const T *x, long x_member,      \
-                                  const T *weight, const T *y, const T *grad_y, T *grad_x, T *grad_weight,             \
-                                  T *grad_bias, int threads) {                                                         \
-    linear_backward<T>(ensemble, rows, inputs, outputs, x, x_member, weight, y, grad_y, grad_x, grad_weight,           \
-                       grad_bias, threads);                                                                            \
+  void d2r_chain_backward_##NAME(const long *n, const T *x, const T *scale, const T *const *weight, const T *y,        \
+                                 const T *keep, const T *grad_y, T *grad_x, T *grad_scale, T *const *grad_weight,      \
+                                 T *const *grad_bias, int threads) {                                                   \
+    chain_of<T>(n, scale, weight, nullptr)                                                                             \
+        .backward(x, y, keep, grad_y, grad_x, grad_scale, grad_weight, grad_bias, threads);                            \
   }                                                                                                                    \
   void d2r_decide_##NAME(const long *n, const T *logits, const T *noise, const T *coldness, const uint8_t *given,      \
                          int64_t *sources, T *weights, uint8_t *suitable) {                                            \
@@ -630,14 +775,16 @@ Stack<T> stack_of(const long *n, const T *weight, const T *bias, const int64_t *
   long d2r_width_##NAME(long dim) { return round_up(dim, PANEL<T>); }                                                  \
   void d2r_stack_##NAME(const long *n, const T *first, const T *weight, const T *bias, const int64_t *sources,         \
                         const T *weights, T *out, T *modules, T *own, int threads) {                                   \
-    stack_of<T>(n, weight, bias, sources, weights, nullptr).forward(first, out, modules, own, threads);                \
+    with_stack<T>(n, weight, bias, sources, weights, nullptr,                                                          \
+                  [=](const auto &stack) { stack.forward(first, out, modules, own, threads); });                       \
   }                                                                                                                    \
   void d2r_stack_backward_##NAME(const long *n, const T *weight, const T *bias, const int64_t *sources,                \
                                  const T *weights, const uint8_t *suitable, const T *modules, const T *own,            \
                                  const T *grad_out, T *grad_first, T *grad_weights, T *grad_weight, T *grad_bias,      \
                                  int threads) {                                                                        \
-    stack_of<T>(n, weight, bias, sources, weights, suitable)                                                           \
-        .backward(modules, own, grad_out, grad_first, grad_weights, grad_weight, grad_bias, threads);                  \
+    with_stack<T>(n, weight, bias, sources, weights, suitable, [=](const auto &stack) {                                \
+      stack.backward(modules, own, grad_out, grad_first, grad_weights, grad_weight, grad_bias, threads);               \
+    });                                                                                                                \
   }
 
 extern "C" {

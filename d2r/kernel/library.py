@@ -23,8 +23,9 @@ NAMES = {torch.float32: "f32", torch.float64: "f64"}
 
 SIZE, POINTER = ctypes.c_long, ctypes.c_void_p
 ARGUMENTS = {
-    "linear": [SIZE] * 4 + [POINTER, SIZE, POINTER, POINTER, ctypes.c_int, POINTER, ctypes.c_int],
-    "linear_backward": [SIZE] * 4 + [POINTER, SIZE] + [POINTER] * 6 + [ctypes.c_int],
+    "chain_kept": [POINTER],
+    "chain": [POINTER] * 7 + [ctypes.c_int],
+    "chain_backward": [POINTER] * 11 + [ctypes.c_int],
     "decide": [POINTER] * 8,
     "decide_backward": [POINTER] * 5,
     "width": [SIZE],
@@ -53,7 +54,7 @@ def functions(dtype: torch.dtype) -> dict[str, Function] | None:
     loaded, found = ctypes.CDLL(str(path)), {}
     for name, arguments in ARGUMENTS.items():
         function = getattr(loaded, f"d2r_{name}_{NAMES[dtype]}")
-        function.argtypes, function.restype = arguments, SIZE if name == "width" else None
+        function.argtypes, function.restype = arguments, SIZE if name in ("chain_kept", "width") else None
         found[name] = function
     return found
 

@@ -11,6 +11,7 @@ Initialisation follows the official code (``utils/init.py``), which bounds hidde
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -56,8 +57,9 @@ class StackedLinear(nn.Module):
         batch, tasks = x.shape[1:3]
         kernel = serving(x, self.weight)
         if kernel is not None:
-            y = compiled.linear(kernel, x.flatten(1, 2), self.weight, self.bias, relu)
-            return y.view(ensemble, batch, tasks, outputs)
+            return compiled.run_chain(
+                kernel, compiled.Chain(x, None, False, relu, [self.weight], [self.bias])
+            )
         rows = x.expand(ensemble, -1, -1, -1).reshape(ensemble, batch * tasks, inputs)
         y = torch.baddbmm(self.bias.unsqueeze(1), rows, self.weight.transpose(1, 2))
         if relu:
@@ -67,6 +69,34 @@ class StackedLinear(nn.Module):
     def transposed(self, x: Tensor) -> Tensor:
         """Map [E, batch, task, inputs] to [E, outputs, batch * task]: each output of all rows side by side."""
         return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x.flatten(1, 2).transpose(1, 2))
+
+
+Layers = nn.ModuleList | Sequence[StackedLinear]
+"""Linear layers in the order in which they are applied."""
+
+
+def run_chain(
+    layers: Layers,
+    x: Tensor,
+    relu_last: bool = False,
+    relu_first: bool = False,
+    scale: Tensor | None = None,
+) -> Tensor:
+    """Apply ``layers`` to ``x`` with ReLUs between them.
+
+    Args:
+        x: [E or 1, batch, task, inputs]; scale: [E, 1, task, inputs], which it is multiplied with first, or none.
+        relu_first: whether a ReLU comes before the first layer, after the scale; relu_last: whether one follows the last.
+    """
+    kernel = serving(x, layers[0].weight)
+    if kernel is not None:
+        weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
+        return compiled.run_chain(kernel, compiled.Chain(x, scale, relu_first, relu_last, weights, biases))
+    h = x if scale is None else scale * x
+    h = h.relu() if relu_first else h
+    for layer in layers[:-1]:
+        h = layer(h, relu=True)
+    return layers[-1](h, relu=relu_last)  # type: ignore[no-any-return]
 
 
 class TaskLinear(nn.Module):

@@ -54,7 +54,7 @@ from d2r.networks.base import (
     padded_rows,
 )
 from d2r.networks.compiled import Decided, Question
-from d2r.networks.layers import HIDDEN_BIAS, StackedLinear, TaskLinear, uniform
+from d2r.networks.layers import HIDDEN_BIAS, Layers, StackedLinear, TaskLinear, run_chain, uniform
 from d2r.networks.module_stack import run_modules
 
 NO_CANDIDATE = float("-inf")
@@ -190,15 +190,14 @@ class RoutedNetwork(ModularNetwork):
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Route every row of ``x`` ([E or 1, batch, task, inputs]) by ``rule``; see :class:`Network`."""
-        state = self.state_encoder[1](self.state_encoder[0](x, relu=True))
+        state = run_chain(self.state_encoder, x)
         ensemble, batch, tasks, _ = state.shape
-        seen = self.router_input(state)
-        logits = self.routing_logits(seen)
+        logits = self.routing_logits(state)
         restrict = self.training and self.restricts and torch.is_grad_enabled()
         sources, weights, suitable = self.decide(logits, rule, batch, restrict)
 
-        features = seen if self.config.router == "none" else state
-        first = self.first_module(features.relu(), relu=True)
+        features = self.router_input(state) if self.config.router == "none" else state
+        first = run_chain([self.first_module], features, relu_first=True, relu_last=True)
         last = self.in_use - 1
         mixed = self.run_modules(
             first.flatten(1, 2),
@@ -242,24 +241,27 @@ class RoutedNetwork(ModularNetwork):
             case _:
                 return task.expand_as(state)
 
-    def routing_logits(self, seen: Tensor) -> Tensor:
+    def routing_logits(self, state: Tensor) -> Tensor:
         """Logits [ensemble, N(N+1)/2, row], a row being a (batch, task) pair.
 
-        So laid out, PyTorch reduces groups over whole vectors; the compiled library takes rows as they are. Logits are in float32 at least, whatever the
-        products before them are in: in fewer bits many would be equal.
+        So laid out, PyTorch reduces groups over whole vectors; the compiled library takes rows as they are. Logits are
+        in float32 at least, whatever the products before them are in: in fewer bits many would be equal.
         """
         if self.router is None:
-            ensemble, batch, tasks, _ = seen.shape
-            return seen.new_zeros(ensemble, self.num_candidates, batch * tasks)
-        hidden = seen
-        for layer in self.router[:-1]:
-            hidden = layer(hidden, relu=True)
-        last = self.router[-1]
-        assert isinstance(last, StackedLinear)
-        if self.decided_at_once and serving(hidden) is not None:
-            rows: Tensor = last(hidden)
+            ensemble, batch, tasks, _ = state.shape
+            return state.new_zeros(ensemble, self.num_candidates, batch * tasks)
+        if self.decided_at_once and serving(state) is not None:
+            rows = self.route_chain(self.router, state)
             return rows.flatten(1, 2).transpose(1, 2)
-        return at_least_float32(last.transposed(hidden))
+        hidden = self.route_chain(self.router[:-1], state, relu_last=True)
+        return at_least_float32(self.router[-1].transposed(hidden))
+
+    def route_chain(self, layers: Layers, state: Tensor, relu_last: bool = False) -> Tensor:
+        """What ``layers`` of the router make of an encoded state."""
+        if self.task_encoder is not None and self.config.router_input in ("product", "relu-product"):
+            relu_first = self.config.router_input == "relu-product"
+            return run_chain(layers, state, relu_last, relu_first, scale=self.task_encoder())
+        return run_chain(layers, self.router_input(state), relu_last)
 
     def in_groups(self, logits: Tensor) -> Tensor:
         """Spread logits over [ensemble, group, N, row]; minus infinity where a group has no such candidate."""
