@@ -1,4 +1,4 @@
-"""Compile ``kernel.cpp``, once for each vector width: ``python d2r/kernel/build.py [c++]``.
+"""Compile ``kernel.cpp`` and its headers, once for each vector width: ``python d2r/kernel/build.py [c++]``.
 
 Needs nothing but a C++17 compiler and Python's own library. A library is named after its source, so that one of an
 older source is never loaded, and no file of this machine's processor is written: which one serves is decided where it
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("kernel.cpp")
+SOURCES = [*sorted(SOURCE.parent.glob("*.h")), SOURCE]
 BUILT = Path(__file__).with_name("built")
 OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-Wno-ignored-attributes")
 PROCESSORS = {
@@ -28,7 +29,8 @@ PROCESSORS = {
 
 def library(capability: str) -> Path:
     """Where the library of the present source lies for a CPU capability, if it was built."""
-    key = hashlib.sha256(SOURCE.read_bytes() + repr((OPTIONS, PROCESSORS)).encode()).hexdigest()[:16]
+    content = b"".join(source.read_bytes() for source in SOURCES) + repr((OPTIONS, PROCESSORS)).encode()
+    key = hashlib.sha256(content).hexdigest()[:16]
     return BUILT / f"{key}-{platform.machine()}-{capability.lower()}.so"
 
 
