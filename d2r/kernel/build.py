@@ -1,8 +1,8 @@
 """Compile ``kernel.cpp`` and its headers, once for each vector width: ``python d2r/kernel/build.py [c++]``.
 
 Needs nothing but a C++17 compiler and Python's own library. A library is named after its source, so that one of an
-older source is never loaded, and no file of this machine's processor is written: which one serves is decided where it
-is loaded (``library.py``). Without a compiler nothing is built, which is no error: PyTorch's operators serve then.
+older source is never loaded, and all are built on any machine: which one serves is decided where it is loaded
+(``library.py``). Without a compiler that can do it nothing is built, which is no error: PyTorch's operators serve then.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ SOURCES = [*sorted(SOURCE.parent.glob("*.h")), SOURCE]
 BUILT = Path(__file__).with_name("built")
 OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-Wno-ignored-attributes")
 PROCESSORS = {
-    "AVX512": ("-march=x86-64-v4", "-mprefer-vector-width=512"),
-    "AVX2": ("-march=x86-64-v3",),
+    "AVX512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"),
+    "AVX2": ("-mavx2", "-mfma"),
     "DEFAULT": (),
 }
-"""Options for each of PyTorch's levels of CPU capability; the first two are for x86-64."""
+"""PyTorch's levels of CPU capability, and options for the instructions that it asks for; the first two are x86-64's."""
 
 
 def library(capability: str) -> Path:
@@ -35,7 +35,11 @@ def library(capability: str) -> Path:
 
 
 def build(compiler: str) -> list[Path]:
-    """Compile what is missing and remove what an older source left; returns the libraries."""
+    """Compile what is missing and remove what an older source left; returns the libraries.
+
+    Raises:
+        subprocess.CalledProcessError: if the compiler fails; what it says is shown.
+    """
     BUILT.mkdir(exist_ok=True)
     capabilities = PROCESSORS if platform.machine() == "x86_64" else ("DEFAULT",)
     wanted = [library(capability) for capability in capabilities]
@@ -45,7 +49,7 @@ def build(compiler: str) -> list[Path]:
         unfinished = target.with_suffix(f".{os.getpid()}")
         command = [compiler, *OPTIONS, *PROCESSORS[capability], str(SOURCE), "-o", str(unfinished)]
         subprocess.run(command, check=True)
-        unfinished.replace(target)
+        unfinished.replace(target)  # at once, so that no process loads half a library
     for old in set(BUILT.iterdir()) - set(wanted):
         old.unlink()
     return wanted
@@ -53,11 +57,18 @@ def build(compiler: str) -> list[Path]:
 
 def main(arguments: list[str]) -> int:
     """Build, and say what was done."""
-    compiler = shutil.which(arguments[0] if arguments else os.environ.get("CXX", "c++"))
+    name = arguments[0] if arguments else os.environ.get("CXX", "c++")
+    compiler = shutil.which(name)
+    instead = "nothing is built, and PyTorch's own operators serve, which are slower for small networks"
     if compiler is None:
-        print("kernel: no C++ compiler, so PyTorch's own operators serve, which are slower for small networks")
+        print(f"kernel: no C++ compiler {name}: {instead}")
         return 0
-    for path in build(compiler):
+    try:
+        built = build(compiler)
+    except subprocess.CalledProcessError:
+        print(f"kernel: {compiler} does not compile {SOURCE.name}: {instead}")
+        return 0
+    for path in built:
         print(f"kernel: {path}")
     return 0
 

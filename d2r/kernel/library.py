@@ -1,8 +1,7 @@
 """The compiled library, if this source was built for this processor, and whether it serves a call.
 
 It is built by ``make .venv`` and with the image (``build.py``). Where it is not there, and where ``D2R_KERNEL=off``
-says so, PyTorch's operators compute the same numbers to rounding; ``run.json`` states which did (``kernel`` of
-``cpu``). Which of its versions serves follows PyTorch's own choice of kernels, so the two change together.
+says so, PyTorch's operators compute the same numbers to rounding; ``run.json`` states which did (``kernel``). Which of its versions serves follows PyTorch's own choice of kernels, so the two change together.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import ctypes
 import os
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ def functions(dtype: torch.dtype) -> dict[str, Function] | None:
     """The library's functions for a type; none where it is not built, switched off, or has no such type.
 
     Raises:
-        UserError: if ``D2R_KERNEL`` is neither ``on`` nor ``off``.
+        UserError: if ``D2R_KERNEL`` is neither ``on`` nor ``off``, or the library cannot be loaded.
     """
     wanted = os.environ.get(SWITCH, "on")
     if wanted not in ("on", "off"):
@@ -51,6 +51,20 @@ def functions(dtype: torch.dtype) -> dict[str, Function] | None:
     path = library(capability if capability in PROCESSORS else "DEFAULT")
     if wanted == "off" or dtype not in NAMES or not path.is_file():
         return None
+    try:
+        return load(path, dtype)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be loaded ({error}); build it again with make .venv, or set {SWITCH}=off"
+        ) from None
+
+
+def load(path: Path, dtype: torch.dtype) -> dict[str, Function]:
+    """The functions of a library for a type.
+
+    Raises:
+        OSError: if it cannot be loaded.
+    """
     loaded, found = ctypes.CDLL(str(path)), {}
     for name, arguments in ARGUMENTS.items():
         function = getattr(loaded, f"d2r_{name}_{NAMES[dtype]}")
@@ -59,9 +73,9 @@ def functions(dtype: torch.dtype) -> dict[str, Function] | None:
     return found
 
 
-def implementation() -> str:
-    """Which implementation serves networks on the CPU: ``compiled`` or ``plain``."""
-    return "plain" if functions(torch.float32) is None else "compiled"
+def implementation(device: str = "cpu") -> str:
+    """Which implementation computes networks in float32 on a device: ``compiled`` or ``plain``."""
+    return "compiled" if device == "cpu" and functions(torch.float32) is not None else "plain"
 
 
 def serving(*tensors: Tensor) -> dict[str, Function] | None:
