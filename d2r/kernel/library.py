@@ -1,7 +1,8 @@
 """The compiled library, if this source was built for this processor, and whether it serves a call.
 
 It is built by ``make .venv`` and with the image (``build.py``). Where it is not there, and where ``D2R_KERNEL=off``
-says so, PyTorch's operators compute the same numbers to rounding; ``run.json`` states which did (``kernel``). Which of its versions serves follows PyTorch's own choice of kernels, so the two change together.
+says so, PyTorch's operators compute the same numbers to rounding; ``run.json`` states which did (``kernel``). Which of
+its versions serves follows PyTorch's own choice for this processor, so the two change together.
 """
 
 from __future__ import annotations
@@ -81,12 +82,14 @@ def implementation(device: str = "cpu") -> str:
 def serving(*tensors: Tensor) -> dict[str, Function] | None:
     """The functions that compute with these tensors, or none where PyTorch's operators have to.
 
-    They have to on other devices and for other types, and wherever someone looks at the operators: a compiler, autocast,
-    a recording or a count of them.
+    They have to on other devices and for other types, and wherever someone looks at the operators: a compiler,
+    autocast, a recording or a count of them.
     """
-    first = tensors[0]
-    found = functions(first.dtype)
-    if found is None or any(t.dtype != first.dtype or t.device.type != "cpu" for t in tensors):
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return None
-    seen = torch._C._len_torch_dispatch_stack() > 0  # noqa: SLF001 -- no public name
-    return None if seen or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") else found
+    dtype = tensors[0].dtype
+    for t in tensors:
+        if t.dtype != dtype or not t.is_cpu:
+            return None
+    found = functions(dtype)
+    return None if torch._C._len_torch_dispatch_stack() > 0 else found  # noqa: SLF001 -- no public name

@@ -143,7 +143,7 @@ def group_chain(
 
 def relu_after_each(layers: nn.ModuleList, h: Tensor) -> Tensor:
     """Apply ``layers``, each followed by ReLU."""
-    if isinstance(layers[0], StackedLinear):
+    if len(layers) > 0 and isinstance(layers[0], StackedLinear):
         return run_chain(layers, h, relu_last=True)
     for layer in layers:
         h = layer(h, relu=True)
@@ -152,7 +152,7 @@ def relu_after_each(layers: nn.ModuleList, h: Tensor) -> Tensor:
 
 def relu_between(layers: nn.ModuleList, h: Tensor) -> Tensor:
     """Apply ``layers`` with ReLU between them and none at the end."""
-    if isinstance(layers[0], StackedLinear):
+    if len(layers) > 0 and isinstance(layers[0], StackedLinear):
         return run_chain(layers, h)
     for layer in layers[:-1]:
         h = layer(h, relu=True)

@@ -1,7 +1,7 @@
 """Layers, routing decisions and module stacks by the compiled library, as functions with gradients.
 
-Each computes what PyTorch's operators compute in ``layers.py``, ``routing.py`` and ``module_stack.py``, to rounding; these
-call it where ``serving`` finds that the library serves.
+Each computes what PyTorch's operators compute in ``layers.py``, ``routing.py`` and ``module_stack.py``, to rounding;
+these call it where ``serving`` finds that the library serves.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Chain(NamedTuple):
 
     Attributes:
         x: [E or 1, batch, task, inputs]; scale: [E, 1, task, inputs] to multiply it with, or none.
-        relu_first: whether a ReLU comes before the first layer, after the scale; relu_last: whether one follows the last.
+        relu_first: whether a ReLU comes before the first layer, after the scale.
+        relu_last: whether one follows the last layer.
         weights: of each layer, [E, outputs, inputs]; biases: [E, outputs].
     """
 
@@ -67,7 +68,8 @@ class Chain(NamedTuple):
 
 def run_chain(kernel: Functions, chain: Chain) -> Tensor:
     """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]."""
-    if wants_gradient(chain.x, *chain.weights, *chain.biases, *(() if chain.scale is None else (chain.scale,))):
+    scale = () if chain.scale is None else (chain.scale,)
+    if wants_gradient(chain.x, *chain.weights, *chain.biases, *scale):
         options = kernel, len(chain.weights), chain.relu_first, chain.relu_last
         y: Tensor = _Chain.apply(*options, chain.x, chain.scale, *chain.weights, *chain.biases)  # type: ignore[no-untyped-call]
         return y
@@ -111,7 +113,7 @@ class _Chain(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
         y, keep, x, scale, *weights = ctx.saved_tensors
         _, _, _, _, want_x, want_scale, want_parameters, *_ = ctx.needs_input_grad
@@ -214,7 +216,7 @@ class _Decide(torch.autograd.Function):
         return decided
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, _: Tensor, grad_weights: Tensor, __: Tensor) -> tuple[Tensor | None, ...]:
         sources, weights = ctx.saved_tensors
         ensemble, groups, top_k, rows = sources.shape
@@ -298,10 +300,10 @@ class _Stack(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        *tensors, modules, own = ctx.saved_tensors
-        stack = Stack(*tensors, ctx.residual)
+        first, weight, bias, weights, sources, suitable, modules, own = ctx.saved_tensors
+        stack = Stack(first, weight, bias, weights, sources, suitable, ctx.residual)
         ensemble, rows, dim = stack.first.shape
         count, _, _, top_k = stack.sources.shape
         grad_out = grad_out.contiguous()

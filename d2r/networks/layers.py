@@ -11,7 +11,8 @@ Initialisation follows the official code (``utils/init.py``), which bounds hidde
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -71,12 +72,8 @@ class StackedLinear(nn.Module):
         return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x.flatten(1, 2).transpose(1, 2))
 
 
-Layers = nn.ModuleList | Sequence[StackedLinear]
-"""Linear layers in the order in which they are applied."""
-
-
 def run_chain(
-    layers: Layers,
+    layers: Iterable[nn.Module],
     x: Tensor,
     relu_last: bool = False,
     relu_first: bool = False,
@@ -86,17 +83,20 @@ def run_chain(
 
     Args:
         x: [E or 1, batch, task, inputs]; scale: [E, 1, task, inputs], which it is multiplied with first, or none.
-        relu_first: whether a ReLU comes before the first layer, after the scale; relu_last: whether one follows the last.
+        relu_first: whether a ReLU comes before the first layer, after the scale.
+        relu_last: whether one follows the last layer.
     """
-    kernel = serving(x, layers[0].weight)
+    linears = cast("list[StackedLinear]", list(layers))
+    kernel = serving(x, linears[0].weight)
     if kernel is not None:
-        weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
+        weights, biases = [layer.weight for layer in linears], [layer.bias for layer in linears]
         return compiled.run_chain(kernel, compiled.Chain(x, scale, relu_first, relu_last, weights, biases))
     h = x if scale is None else scale * x
     h = h.relu() if relu_first else h
-    for layer in layers[:-1]:
+    for layer in linears[:-1]:
         h = layer(h, relu=True)
-    return layers[-1](h, relu=relu_last)  # type: ignore[no-any-return]
+    out: Tensor = linears[-1](h, relu=relu_last)
+    return out
 
 
 class TaskLinear(nn.Module):

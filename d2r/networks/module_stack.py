@@ -64,8 +64,10 @@ def run_modules(
     kernel = serving(first, weight, bias, weights)
     if kernel is not None:
         shape = (len(sources), *first.shape[:2], sources.shape[-1])
-        of_rows = (t if t is None else t.reshape(shape) for t in (weights, sources, suitable))
-        return compiled.run_modules(kernel, compiled.Stack(first, weight, bias, *of_rows, residual))
+        sources, weights = sources.reshape(shape), weights.reshape(shape)
+        suitable = None if suitable is None else suitable.reshape(shape)
+        stack = compiled.Stack(first.contiguous(), weight, bias, weights, sources, suitable, residual)
+        return compiled.run_modules(kernel, stack)
     shape = (len(sources), first.shape[0] * first.shape[1], sources.shape[-1])
     sources, weights = sources.reshape(shape).contiguous(), weights.reshape(shape).contiguous()
     suitable = None if suitable is None else suitable.reshape(shape).contiguous()

@@ -32,7 +32,7 @@ choice, the paper's open question on generating modules.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -54,7 +54,7 @@ from d2r.networks.base import (
     padded_rows,
 )
 from d2r.networks.compiled import Decided, Question
-from d2r.networks.layers import HIDDEN_BIAS, Layers, StackedLinear, TaskLinear, run_chain, uniform
+from d2r.networks.layers import HIDDEN_BIAS, StackedLinear, TaskLinear, run_chain, uniform
 from d2r.networks.module_stack import run_modules
 
 NO_CANDIDATE = float("-inf")
@@ -254,9 +254,11 @@ class RoutedNetwork(ModularNetwork):
             rows = self.route_chain(self.router, state)
             return rows.flatten(1, 2).transpose(1, 2)
         hidden = self.route_chain(self.router[:-1], state, relu_last=True)
-        return at_least_float32(self.router[-1].transposed(hidden))
+        last = self.router[-1]
+        assert isinstance(last, StackedLinear)
+        return at_least_float32(last.transposed(hidden))
 
-    def route_chain(self, layers: Layers, state: Tensor, relu_last: bool = False) -> Tensor:
+    def route_chain(self, layers: Iterable[nn.Module], state: Tensor, relu_last: bool = False) -> Tensor:
         """What ``layers`` of the router make of an encoded state."""
         if self.task_encoder is not None and self.config.router_input in ("product", "relu-product"):
             relu_first = self.config.router_input == "relu-product"

@@ -56,7 +56,9 @@ def test_what_is_built_here_is_of_this_source() -> None:
 
 
 @pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
-def test_without_a_compiler_that_can_nothing_is_built_and_nothing_fails(tmp_path: Path, compiler: str) -> None:
+def test_without_a_compiler_that_can_nothing_is_built_and_nothing_fails(
+    tmp_path: Path, compiler: str
+) -> None:
     kernel = copy_of_sources(tmp_path)
     done = run(kernel, compiler)
     assert done.returncode == 0

@@ -42,12 +42,16 @@ def served(level: str) -> Iterator[Callable[[bool], None]]:
 
         def choose(compiled: bool) -> None:
             path = library.library(level)
-            patch.setattr(library, "functions", (lambda t: library.load(path, t)) if compiled else lambda _: None)
+            patch.setattr(
+                library, "functions", (lambda t: library.load(path, t)) if compiled else lambda _: None
+            )
 
         yield choose
 
 
-def both(served: Callable[[bool], None], compute: Callable[[], list[Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+def both(
+    served: Callable[[bool], None], compute: Callable[[], list[Tensor]]
+) -> Iterator[tuple[Tensor, Tensor]]:
     """What the library and PyTorch compute, side by side."""
     served(True)
     compiled = compute()
@@ -122,7 +126,9 @@ def rules(of: RoutedNetwork, batch: int) -> Iterator[RouteRule]:
     ],
     ids=str,
 )
-def test_a_routed_network_is_that_of_pytorch(served: Callable[[bool], None], config: dict[str, object]) -> None:
+def test_a_routed_network_is_that_of_pytorch(
+    served: Callable[[bool], None], config: dict[str, object]
+) -> None:
     served(False)
     built, batch = network(**config), 37
     x = torch.randn(1, batch, 4, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
