@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr long CHAIN_ROWS = 96;  // go through all layers while they are in the cache; a multiple of TILE_ROWS
+constexpr long CHAIN_ROWS = 192;  // go through all layers while they are in the cache; a multiple of TILE_ROWS
 
 // Layers l = 1..L of each member, h_l = ReLU(W_l h_(l-1) + b_l), the last without the ReLU unless `relu_last`. What goes
 // in is h_0 = x, times a vector of the row's task if there is a `scale`, then its ReLU if `relu_first`. Blocks of rows go
