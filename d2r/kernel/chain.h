@@ -9,9 +9,9 @@ namespace {
 
 constexpr long CHAIN_ROWS = 192;  // go through all layers while they are in the cache; a multiple of TILE_ROWS
 
-// Layers l = 1..L of each member, h_l = ReLU(W_l h_(l-1) + b_l), the last without the ReLU unless `relu_last`. What goes
-// in is h_0 = x, times a vector of the row's task if there is a `scale`, then its ReLU if `relu_first`. Blocks of rows go
-// through all layers while they are in the cache.
+// Layers l = 1..L of each member, h_l = ReLU(W_l h_(l-1) + b_l), the last without the ReLU unless `relu_last`. What
+// goes in is h_0 = x, times a vector of the row's task if there is a `scale`, then its ReLU if `relu_first`. Blocks of
+// rows go through all layers while they are in the cache.
 template <class T> struct Chain {
   long ensemble, rows, tasks, layers, x_member;  // x_member is 0 where members share their input
   bool relu_first, relu_last;
@@ -109,7 +109,8 @@ template <class T> struct Chain {
     const auto sum_size = [this](long l) { return ensemble * (widths[l] * wide(l - 1) + wide(l)); };
     const long of_scale = grad_weight ? place(layers + 1, sum_size) : 0;
     const long sums = of_scale + (grad_scale ? ensemble * tasks * wide(0) : 0);
-    const long parts = threads_of(threads), all_blocks = ensemble * blocks(), step = (all_blocks + parts - 1) / parts;
+    const long parts = threads_of(threads), all_blocks = ensemble * blocks();
+    const long step = all_blocks ? (all_blocks + parts - 1) / parts : 1;
     const Buffer<T> sum_of_parts(parts * sums);
     fill_zero(sum_of_parts.get(), parts * sums);
     const bool shared = grad_x && ensemble > 1 && !x_member;
@@ -145,9 +146,9 @@ template <class T> struct Chain {
               vector_at(next + i) = vector_at(from + i) <= 0 ? V<T>{} : vector_at(next + i);
           std::swap(g, next);
         }
-        if (of_input)
-          leave(e, row, size, x, g, shared ? of_members + e * rows * widths[0] : grad_x ? grad_x + e * x_member : nullptr,
-                grad_scale ? sum + of_scale : nullptr);
+        if (!of_input) return;
+        T *of_member = shared ? of_members + e * rows * widths[0] : grad_x ? grad_x + e * x_member : nullptr;
+        leave(e, row, size, x, g, of_member, grad_scale ? sum + of_scale : nullptr);
       });
     });
     for (long l = 1; grad_weight && l <= layers; l++)

@@ -5,11 +5,11 @@
 //   stack, stack_backward       D2R's modules 2..N and the output's mix (networks/module_stack.py holds the formulas)
 //
 // PyTorch's operators compute the same (networks/layers.py, routing.py, module_stack.py) and are the reference: they
-// serve wherever this file was not compiled. All arrays are row-major; a `stride` counts elements. Sums are taken in a
-// fixed order, which depends on the sizes, the vector width and the number of threads and on nothing else.
+// serve wherever this was not compiled. Arrays are row-major; their sizes and distances count elements. Sums are taken
+// in a fixed order, which depends on the sizes, the vector width and the number of threads and on nothing else.
 //
-// The vector types are GCC's and Clang's own, so that one source serves every processor; the build compiles it once
-// for each width (build.py).
+// The vector types are the compiler's own (GCC, Clang), so that one source serves every processor; the build compiles
+// it once for each width (build.py). networks/compiled.py calls it.
 
 #include "chain.h"
 #include "decision.h"
@@ -26,11 +26,12 @@ Chain<T> chain_of(const long *n, const T *scale, const T *const *weight, const T
 template <class T, class Work>
 void with_stack(const long *n, const T *weight, const T *bias, const int64_t *sources, const T *weights,
                 const uint8_t *suitable, const Work &work) {
+  const OfSources<int64_t> of_sources{sources, n[8], n[9], n[10], n[11]};
+  const OfSources<T> of_weights{weights, n[12], n[13], n[14], n[15]};
+  const OfSources<uint8_t> of_suitable{suitable, n[16], n[17], n[18], n[19]};
   const auto run = [&](auto wide, auto top_k) {
-    work(Stack<T, decltype(wide)::value, decltype(top_k)::value>{n[0], n[1], n[2], n[3], n[4], n[5] != 0, weight, bias, n[6], n[7],
-                                         {sources, n[8], n[9], n[10], n[11]},
-                                         {weights, n[12], n[13], n[14], n[15]},
-                                         {suitable, n[16], n[17], n[18], n[19]}});
+    using Known = Stack<T, decltype(wide)::value, decltype(top_k)::value>;
+    work(Known{n[0], n[1], n[2], n[3], n[4], n[5] != 0, weight, bias, n[6], n[7], of_sources, of_weights, of_suitable});
   };
   // the sizes of `lite` and of the paper in float32, whose inner loops the compiler then lays out flat
   using std::integral_constant;

@@ -129,7 +129,8 @@ template <class T, long WIDE, long K> struct Stack {
                 T *grad_bias, int threads) const {
     const long wide = width(), matrices = ensemble * (count - 1);
     const Buffer<T> panels = all_panels(false);
-    const long parts = threads_of(threads), all_blocks = ensemble * blocks(), step = (all_blocks + parts - 1) / parts;
+    const long parts = threads_of(threads), all_blocks = ensemble * blocks();
+    const long step = all_blocks ? (all_blocks + parts - 1) / parts : 1;
     // each thread sums gradients of parameters of its own: of a matrix dim rows, and behind them one of the bias
     const long one = (dim + 1) * wide, sums = grad_weight ? matrices * one : 0;
     const Buffer<T> of_parts(parts * sums);
@@ -140,9 +141,9 @@ template <class T, long WIDE, long K> struct Stack {
         const long place = e * rows + row;
         gather(e, row, size, scratch.routes);
         T *sum = grad_weight ? all_sums + begin / step * sums + e * (count - 1) * one : nullptr;
+        T *of_weights = grad_weights + e * count * top_k() * rows + row;
         backward_block(e, size, modules + place * count * wide, own ? own + place * (count - 1) * wide : nullptr,
-                       grad_out + place * dim, grad_first + place * dim, grad_weights + e * count * top_k() * rows + row,
-                       sum, at, scratch);
+                       grad_out + place * dim, grad_first + place * dim, of_weights, sum, at, scratch);
       });
     });
     for (long i = 0; grad_weight && i < matrices; i++) {

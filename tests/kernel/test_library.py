@@ -196,8 +196,9 @@ def test_the_switch(switch: str, monkeypatch: pytest.MonkeyPatch) -> None:
         library.functions.cache_clear()
 
 
-def test_whoever_looks_at_operators_sees_pytorchs() -> None:
+def test_whoever_looks_at_operators_sees_pytorchs(served: Callable[[bool], None]) -> None:
     x = torch.zeros(1)
+    served(True)
     assert library.serving(x) is not None
     assert library.serving(x.to(torch.bfloat16)) is None
     assert library.serving(x, x.double()) is None
