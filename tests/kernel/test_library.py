@@ -41,10 +41,11 @@ def served(level: str) -> Iterator[Callable[[bool], None]]:
     with pytest.MonkeyPatch.context() as patch:
 
         def choose(compiled: bool) -> None:
-            path = library.library(level)
-            patch.setattr(
-                library, "functions", (lambda t: library.load(path, t)) if compiled else lambda _: None
-            )
+            def functions(dtype: torch.dtype) -> dict[str, library.Function] | None:
+                known = compiled and dtype in library.NAMES
+                return library.load(library.library(level), dtype) if known else None
+
+            patch.setattr(library, "functions", functions)
 
         yield choose
 
