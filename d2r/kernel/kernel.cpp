@@ -44,7 +44,7 @@ void with_stack(const long *n, const T *weight, const T *bias, const int64_t *so
 }  // namespace
 
 #define OF_TYPE(T, NAME)                                                                                               \
-  long d2r_chain_kept_##NAME(const long *n) { return chain_of<T>(n, nullptr, nullptr, nullptr).kept(); }     \
+  long d2r_chain_kept_##NAME(const long *n) { return chain_of<T>(n, nullptr, nullptr, nullptr).kept(); }               \
   void d2r_chain_##NAME(const long *n, const T *x, const T *scale, const T *const *weight, const T *const *bias, T *y, \
                         T *keep, int threads) {                                                                        \
     chain_of<T>(n, scale, weight, bias).forward(x, y, keep, threads);                                                  \
@@ -66,16 +66,16 @@ void with_stack(const long *n, const T *weight, const T *bias, const int64_t *so
   }                                                                                                                    \
   long d2r_width_##NAME(long dim) { return round_up(dim, PANEL<T>); }                                                  \
   void d2r_stack_##NAME(const long *n, const T *first, const T *weight, const T *bias, const int64_t *sources,         \
-                        const T *weights, T *out, T *modules, T *own, int threads) {                                   \
+                        const T *weights, T *out, T *own, int threads) {                                               \
     with_stack<T>(n, weight, bias, sources, weights, nullptr,                                                          \
-                  [=](const auto &stack) { stack.forward(first, out, modules, own, threads); });                       \
+                  [=](const auto &stack) { stack.forward(first, out, own, threads); });                                \
   }                                                                                                                    \
-  void d2r_stack_backward_##NAME(const long *n, const T *weight, const T *bias, const int64_t *sources,                \
-                                 const T *weights, const uint8_t *suitable, const T *modules, const T *own,            \
+  void d2r_stack_backward_##NAME(const long *n, const T *first, const T *weight, const T *bias, const int64_t *sources,\
+                                 const T *weights, const uint8_t *suitable, const T *own,                              \
                                  const T *grad_out, T *grad_first, T *grad_weights, T *grad_weight, T *grad_bias,      \
                                  int threads) {                                                                        \
     with_stack<T>(n, weight, bias, sources, weights, suitable, [=](const auto &stack) {                                \
-      stack.backward(modules, own, grad_out, grad_first, grad_weights, grad_weight, grad_bias, threads);               \
+      stack.backward(first, own, grad_out, grad_first, grad_weights, grad_weight, grad_bias, threads);                 \
     });                                                                                                                \
   }
 

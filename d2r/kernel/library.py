@@ -30,7 +30,7 @@ ARGUMENTS = {
     "decide": [POINTER] * 8,
     "decide_backward": [POINTER] * 5,
     "width": [SIZE],
-    "stack": [POINTER] * 9 + [ctypes.c_int],
+    "stack": [POINTER] * 8 + [ctypes.c_int],
     "stack_backward": [POINTER] * 13 + [ctypes.c_int],
 }
 """Of each function in ``kernel.cpp``, whose names begin with ``d2r_`` and end with the type."""

@@ -83,40 +83,50 @@ template <class T, long WIDE, long K> struct Stack {
       }
   }
 
-  // `modules` [member, row, count, width] and `own` [member, row, count - 1, width], what modules computed themselves,
-  // are kept for the way back, or null; without a shortcut they are the same and `own` is null.
-  void forward(const T *first, T *out, T *modules, T *own, int threads) const {
+  // `own` [member, row, count - 1, width], what modules computed themselves, is kept for the way back, or null. With it
+  // the way back finds all modules again by additions, which is faster than to write and read them.
+  void forward(const T *first, T *out, T *own, int threads) const {
     const Buffer<T> panels = all_panels(true);
     in_threads(threads_of(threads), ensemble * blocks(), 1, [=, at = panels.get()](long begin, long end) {
       const long wide = width();
-      const Buffer<T> of_block(modules ? 0 : BLOCK_ROWS * count * wide), x(BLOCK_ROWS * wide), offset(wide);
-      const Buffer<T> own_of_block(own || !residual ? 0 : BLOCK_ROWS * (count - 1) * wide);
+      const Buffer<T> modules(BLOCK_ROWS * count * wide), x(BLOCK_ROWS * wide), offset(wide);
+      const Buffer<T> own_of_block(own ? 0 : BLOCK_ROWS * (count - 1) * wide);
       const Routes<T> routes(count, top_k());
       in_blocks(begin, end, [&](long e, long row, long size) {
         const long place = e * rows + row;
         gather(e, row, size, routes);
-        forward_block(e, size, first + place * dim, out + place * dim,
-                      modules ? modules + place * count * wide : of_block.get(),
+        forward_block(e, size, first + place * dim, out + place * dim, modules,
                       own ? own + place * (count - 1) * wide : own_of_block.get(), at, routes, x, offset);
       });
     });
   }
 
-  void forward_block(long e, long size, const T *first, T *out, T *m, T *own, const T *panels,
-                     const Routes<T> &routes, T *x, T *offset) const {
-    const long wide = width(), m_row = count * wide, y_row = residual ? (count - 1) * wide : m_row;
-    T *const y = residual ? own : m + wide;
+  void set_first(long size, const T *first, T *m) const {
     for (long r = 0; r < size; r++)
-      for (long d = 0; d < wide; d += LANES<T>) vector_at(m + r * m_row + d) = load(first + r * dim + d, dim - d);
+      for (long d = 0; d < width(); d += LANES<T>)
+        vector_at(m + r * count * width() + d) = load(first + r * dim + d, dim - d);
+  }
+
+  // The output of the module that group g feeds: y, and x beside it if there is a shortcut.
+  void set_module(long g, long size, const T *y, const T *x, T *m) const {
+    const long wide = width();
+    y += g * wide, m += (g + 1) * wide;
+    for (long r = 0; r < size; r++, y += (count - 1) * wide, x += wide, m += count * wide)
+      for (long d = 0; d < wide; d += LANES<T>)
+        vector_at(m + d) = residual ? vector_at(y + d) + vector_at(x + d) : vector_at(y + d);
+  }
+
+  void forward_block(long e, long size, const T *first, T *out, T *m, T *y, const T *panels, const Routes<T> &routes,
+                     T *x, T *offset) const {
+    const long wide = width();
+    set_first(size, first, m);
     for (long g = 0; g < count - 1; g++) {
       mix(g, size, routes.from, routes.share, m, x);
       const T *of_module = bias + e * bias_member + g * dim;
       for (long d = 0; d < wide; d += LANES<T>) vector_at(offset + d) = load(of_module + d, dim - d);
-      multiply<T>(size, wide, dim, x, wide, 1, panels_of(panels, e, g), offset, 0, y + g * wide, y_row, true);
-      for (long r = 0; residual && r < size; r++)
-        for (long d = 0; d < wide; d += LANES<T>)
-          vector_at(m + r * m_row + (g + 1) * wide + d) =
-              vector_at(y + r * y_row + g * wide + d) + vector_at(x + r * wide + d);
+      multiply<T>(size, wide, dim, x, wide, 1, panels_of(panels, e, g), offset, 0, y + g * wide, (count - 1) * wide,
+                  true);
+      set_module(g, size, y, x, m);
     }
     mix(count - 1, size, routes.from, routes.share, m, x);
     for (long r = 0; r < size; r++)
@@ -125,7 +135,7 @@ template <class T, long WIDE, long K> struct Stack {
 
   // Gradients of everything; those of parameters [member, count - 1, ...] may be null. That of the weights is laid out
   // as [member, count, K, row].
-  void backward(const T *modules, const T *own, const T *grad_out, T *grad_first, T *grad_weights, T *grad_weight,
+  void backward(const T *first, const T *own, const T *grad_out, T *grad_first, T *grad_weights, T *grad_weight,
                 T *grad_bias, int threads) const {
     const long wide = width(), matrices = ensemble * (count - 1);
     const Buffer<T> panels = all_panels(false);
@@ -142,8 +152,8 @@ template <class T, long WIDE, long K> struct Stack {
         gather(e, row, size, scratch.routes);
         T *sum = grad_weight ? all_sums + begin / step * sums + e * (count - 1) * one : nullptr;
         T *of_weights = grad_weights + e * count * top_k() * rows + row;
-        backward_block(e, size, modules + place * count * wide, own ? own + place * (count - 1) * wide : nullptr,
-                       grad_out + place * dim, grad_first + place * dim, of_weights, sum, at, scratch);
+        backward_block(e, size, first + place * dim, own + place * (count - 1) * wide, grad_out + place * dim,
+                       grad_first + place * dim, of_weights, sum, at, scratch);
       });
     });
     for (long i = 0; grad_weight && i < matrices; i++) {
@@ -155,21 +165,26 @@ template <class T, long WIDE, long K> struct Stack {
   // What the way back of a block needs room for. A and G are those of the formulas; where all is suitable they are one.
   struct Scratch {
     Routes<T> routes;
-    Buffer<T> a, g, x, through, into, nothing;
+    Buffer<T> modules, a, g, x, through, into, nothing;
     explicit Scratch(const Stack &s)
-        : routes(s.count, s.top_k()), a(BLOCK_ROWS * s.count * s.width()),
+        : routes(s.count, s.top_k()), modules(BLOCK_ROWS * s.count * s.width()), a(BLOCK_ROWS * s.count * s.width()),
           g(s.suitable.at ? BLOCK_ROWS * s.count * s.width() : 0), x(BLOCK_ROWS * s.width()),
           through(BLOCK_ROWS * s.width()), into(BLOCK_ROWS * s.width()), nothing(s.width()) {
       fill_zero(nothing.get(), s.width());
     }
   };
 
-  void backward_block(long e, long size, const T *m, const T *own, const T *grad_out, T *grad_first, T *grad_weights,
+  void backward_block(long e, long size, const T *first, const T *y, const T *grad_out, T *grad_first, T *grad_weights,
                       T *sum, const T *panels, const Scratch &scratch) const {
-    const long wide = width(), m_row = count * wide, y_row = residual ? (count - 1) * wide : m_row;
-    const T *const y = residual ? own : m + wide;
+    const long wide = width(), m_row = count * wide, y_row = (count - 1) * wide;
+    T *const m = scratch.modules;
     T *const a = scratch.a, *const g = suitable.at ? scratch.g.get() : a;
     T *const through = scratch.through, *const into = scratch.into, *const x = scratch.x;
+    set_first(size, first, m);
+    for (long target = 0; target < count - 1; target++) {
+      if (residual) mix(target, size, scratch.routes.from, scratch.routes.share, m, x);
+      set_module(target, size, y, x, m);
+    }
     fill_zero(a, size * m_row);
     if (g != a) fill_zero(g, size * m_row);
     for (long r = 0; r < size; r++)

@@ -256,10 +256,10 @@ def run_modules(kernel: Functions, stack: Stack) -> Tensor:
     if wants_gradient(stack.first, stack.weight, stack.bias, stack.weights):
         out: Tensor = _Stack.apply(kernel, *stack)  # type: ignore[no-untyped-call]
         return out
-    return _run(kernel, stack, None, None)
+    return _run(kernel, stack, None)
 
 
-def _run(kernel: Functions, stack: Stack, modules: Tensor | None, own: Tensor | None) -> Tensor:
+def _run(kernel: Functions, stack: Stack, own: Tensor | None) -> Tensor:
     out = torch.empty_like(stack.first)
     kernel["stack"](
         stack.sizes(),
@@ -269,7 +269,6 @@ def _run(kernel: Functions, stack: Stack, modules: Tensor | None, own: Tensor | 
         stack.sources.data_ptr(),
         stack.weights.data_ptr(),
         out.data_ptr(),
-        pointer(modules),
         pointer(own),
         torch.get_num_threads(),
     )
@@ -291,18 +290,16 @@ class _Stack(torch.autograd.Function):
     ) -> Tensor:
         stack = Stack(first, weight, bias, weights, sources, suitable, residual)
         ensemble, rows, dim = first.shape
-        count, width = len(sources), kernel["width"](dim)
-        modules = first.new_empty(ensemble, rows, count, width)
-        own = first.new_empty(ensemble, rows, count - 1, width) if residual else None
-        out = _run(kernel, stack, modules, own)
+        own = first.new_empty(ensemble, rows, len(sources) - 1, kernel["width"](dim))
+        out = _run(kernel, stack, own)
         ctx.kernel, ctx.residual = kernel, residual
-        ctx.save_for_backward(first, weight, bias, weights, sources, suitable, modules, own)
+        ctx.save_for_backward(first, weight, bias, weights, sources, suitable, own)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        first, weight, bias, weights, sources, suitable, modules, own = ctx.saved_tensors
+        first, weight, bias, weights, sources, suitable, own = ctx.saved_tensors
         stack = Stack(first, weight, bias, weights, sources, suitable, ctx.residual)
         ensemble, rows, dim = stack.first.shape
         count, _, _, top_k = stack.sources.shape
@@ -314,13 +311,13 @@ class _Stack(torch.autograd.Function):
         grad_bias = stack.first.new_empty(ensemble, count - 1, dim) if want_parameters else None
         ctx.kernel["stack_backward"](
             stack.sizes(),
+            stack.first.data_ptr(),
             stack.weight.data_ptr(),
             stack.bias.data_ptr(),
             stack.sources.data_ptr(),
             stack.weights.data_ptr(),
             pointer(stack.suitable),
-            modules.data_ptr(),
-            pointer(own),
+            own.data_ptr(),
             grad_out.data_ptr(),
             grad_first.data_ptr(),
             grad_weights.data_ptr(),
