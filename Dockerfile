@@ -3,6 +3,15 @@
 #   docker run --rm -v "$PWD/results:/d2r/results" --user "$(id -u):$(id -g)" d2r snakemake --cores 8 all
 # To fix the base to the byte, pass --build-arg BASE=debian:bookworm-slim@sha256:<digest>.
 ARG BASE=debian:bookworm-slim
+
+# The compiler stays out of the image: it builds a small library (docs/performance.md) in a stage of its own.
+FROM ${BASE} AS kernel
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends g++ python3 \
+ && rm -rf /var/lib/apt/lists/*
+COPY d2r/kernel/ /kernel/
+RUN python3 /kernel/build.py
+
 FROM ${BASE}
 
 RUN apt-get update \
@@ -28,6 +37,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 COPY docker/dvc.config /etc/xdg/dvc/config
 
 COPY . .
+COPY --from=kernel /kernel/built/ d2r/kernel/built/
 # Snakemake's record of what is complete belongs to the results and outlives the container with them.
 RUN useradd --uid 1000 --no-create-home --home-dir /tmp d2r \
  && pip install --no-cache-dir --no-deps --no-build-isolation --editable . \

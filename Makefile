@@ -13,6 +13,7 @@ UV_VERSION := 0.13.9
 
 VENV := .venv
 INSTALLED := $(VENV)/installed-$(TORCH)
+KERNEL := $(VENV)/kernel-built
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: help all test test-faults lint lock image sbom clean clean-results $(VENV)
@@ -20,7 +21,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help:  ## list the targets
 	@grep -E '^[a-zA-Z$$()-]+:.*##' Makefile | sed 's/\$$(VENV)/.venv/; s/:.*##/\t/' | expand -t 13
 
-$(VENV): $(INSTALLED)  ## create the environment from the lock file, with the command d2r in .venv/bin
+$(VENV): $(INSTALLED) $(KERNEL)  ## create the environment from the lock file, with the command d2r in .venv/bin
 
 $(INSTALLED): requirements-$(TORCH).lock requirements/install.sh
 	@case "$(TORCH)" in cpu|cuda) ;; *) echo "make: TORCH=$(TORCH): must be cpu or cuda" >&2; exit 2;; esac
@@ -28,6 +29,10 @@ $(INSTALLED): requirements-$(TORCH).lock requirements/install.sh
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "make: $(PYTHON) cannot create environments; install python3-venv" >&2; exit 2; }
 	$(PYTHON) -m venv --clear $(VENV)
 	requirements/install.sh $(VENV) $(TORCH)
+	touch $@
+
+$(KERNEL): $(INSTALLED) $(wildcard d2r/kernel/*.cpp d2r/kernel/*.h) d2r/kernel/build.py
+	$(VENV)/bin/python d2r/kernel/build.py
 	touch $@
 
 all: $(VENV)  ## train, evaluate and report everything at SCALE (default smoke) on CORES (default all)
@@ -60,7 +65,7 @@ sbom: image  ## write the image's bill of materials to build/sbom.cdx.json
 	docker run --rm --network none $(IMAGE) cat /usr/share/sbom.cdx.json > build/sbom.cdx.json
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) build d2r.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build d2r/kernel/built d2r.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-results:  ## remove everything that is not released of the pipeline's results, training state included

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from d2r.config import project_root
+from d2r.kernel.library import implementation
 from d2r.training import provenance
 
 
@@ -15,5 +16,6 @@ def about() -> dict[str, Any]:
         "load_average": round(os.getloadavg()[0], 1),
         **provenance.source_state(project_root()),
         "cpu": provenance.cpu(),
+        "kernel": implementation(),
         "packages": provenance.package_versions(),
     }

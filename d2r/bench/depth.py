@@ -40,8 +40,7 @@ def decide_with_used_modules(network: RoutedNetwork, x: Tensor) -> Tensor:
         network: an actor with routes; each row takes its deterministic route.
     """
     state = network.state_encoder[1](network.state_encoder[0](x).relu_())
-    seen = network.router_input(state)
-    logits = network.routing_logits(seen)
+    logits = network.routing_logits(state)
     sources = network.choose(logits, DETERMINISTIC, 1)
     weights = network.weigh(logits, sources)[0].unsqueeze(3)
     index, count = sources[0].tolist(), network.config.num_modules
@@ -49,7 +48,7 @@ def decide_with_used_modules(network: RoutedNetwork, x: Tensor) -> Tensor:
     for target in range(count - 1, 0, -1):
         if target in used:
             used |= {source for chosen in index[target - 1] for source in chosen}
-    features = seen if network.config.router == "none" else state
+    features = network.router_input(state) if network.config.router == "none" else state
     tasks = x.shape[2]
     outputs = torch.zeros(count, tasks, network.config.module_dim)
     outputs[0] = network.first_module(features.relu()).relu_()[0, 0]

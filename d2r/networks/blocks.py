@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from d2r.networks.layers import HEAD_BOUND, HIDDEN_BIAS, StackedLinear, uniform
+from d2r.networks.layers import HEAD_BOUND, HIDDEN_BIAS, StackedLinear, run_chain, uniform
 
 DEVIATION_WITHIN_TWO = 0.87962566
 """Standard deviation of a standard normal number that lies in [-2, 2]."""
@@ -143,6 +143,8 @@ def group_chain(
 
 def relu_after_each(layers: nn.ModuleList, h: Tensor) -> Tensor:
     """Apply ``layers``, each followed by ReLU."""
+    if len(layers) > 0 and isinstance(layers[0], StackedLinear):
+        return run_chain(layers, h, relu_last=True)
     for layer in layers:
         h = layer(h, relu=True)
     return h
@@ -150,6 +152,8 @@ def relu_after_each(layers: nn.ModuleList, h: Tensor) -> Tensor:
 
 def relu_between(layers: nn.ModuleList, h: Tensor) -> Tensor:
     """Apply ``layers`` with ReLU between them and none at the end."""
+    if len(layers) > 0 and isinstance(layers[0], StackedLinear):
+        return run_chain(layers, h)
     for layer in layers[:-1]:
         h = layer(h, relu=True)
     out: Tensor = layers[-1](h)

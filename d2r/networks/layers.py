@@ -11,9 +11,14 @@ Initialisation follows the official code (``utils/init.py``), which bounds hidde
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from d2r.kernel.library import serving
+from d2r.networks import compiled
 
 HIDDEN_BIAS = 0.1
 HEAD_BOUND = 3e-3
@@ -51,6 +56,11 @@ class StackedLinear(nn.Module):
         """
         ensemble, outputs, inputs = self.weight.shape
         batch, tasks = x.shape[1:3]
+        kernel = serving(x, self.weight)
+        if kernel is not None:
+            return compiled.run_chain(
+                kernel, compiled.Chain(x, None, False, relu, [self.weight], [self.bias])
+            )
         rows = x.expand(ensemble, -1, -1, -1).reshape(ensemble, batch * tasks, inputs)
         y = torch.baddbmm(self.bias.unsqueeze(1), rows, self.weight.transpose(1, 2))
         if relu:
@@ -60,6 +70,33 @@ class StackedLinear(nn.Module):
     def transposed(self, x: Tensor) -> Tensor:
         """Map [E, batch, task, inputs] to [E, outputs, batch * task]: each output of all rows side by side."""
         return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x.flatten(1, 2).transpose(1, 2))
+
+
+def run_chain(
+    layers: Iterable[nn.Module],
+    x: Tensor,
+    relu_last: bool = False,
+    relu_first: bool = False,
+    scale: Tensor | None = None,
+) -> Tensor:
+    """Apply ``layers`` to ``x`` with ReLUs between them.
+
+    Args:
+        x: [E or 1, batch, task, inputs]; scale: [E, 1, task, inputs], which it is multiplied with first, or none.
+        relu_first: whether a ReLU comes before the first layer, after the scale.
+        relu_last: whether one follows the last layer.
+    """
+    linears = cast("list[StackedLinear]", list(layers))
+    kernel = serving(x, linears[0].weight)
+    if kernel is not None:
+        weights, biases = [layer.weight for layer in linears], [layer.bias for layer in linears]
+        return compiled.run_chain(kernel, compiled.Chain(x, scale, relu_first, relu_last, weights, biases))
+    h = x if scale is None else scale * x
+    h = h.relu() if relu_first else h
+    for layer in linears[:-1]:
+        h = layer(h, relu=True)
+    out: Tensor = linears[-1](h, relu=relu_last)
+    return out
 
 
 class TaskLinear(nn.Module):

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from d2r.config.networks import MlpConfig
 from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
-from d2r.networks.blocks import linear_chain, relu_after_each
-from d2r.networks.layers import StackedLinear, StateTaskLinear
+from d2r.networks.blocks import linear_chain
+from d2r.networks.layers import StackedLinear, StateTaskLinear, run_chain
 
 
 class MlpNetwork(Network):
@@ -39,4 +39,4 @@ class MlpNetwork(Network):
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""
-        return Output(self.head(relu_after_each(self.hidden, self.first(x).relu_())))
+        return Output(run_chain([*self.hidden, self.head], self.first(x).relu_()))

@@ -31,6 +31,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from d2r.kernel.library import serving
+from d2r.networks import compiled
 from d2r.networks.readers import inner_products, readers_of, weighted_sum
 
 
@@ -48,9 +50,10 @@ def run_modules(
     Args:
         first: [E, B, D], the output of module 1.
         weight: [E, N-1, D, D] and bias [E, N-1, D] of modules 2..N.
-        sources: [N, E*B, K] integer: the sources of module 2, ..., module N, output, for each row.
-        weights: [N, E*B, K], their weights.
-        suitable: [N, E*B, K] boolean, or none to let every gradient pass (ResRouting off).
+        sources: [N, E, B, K] integer: the sources of module 2, ..., module N, output, for each row; here and below E
+            and B may also be one axis.
+        weights: [N, E, B, K], their weights.
+        suitable: [N, E, B, K] boolean, or none to let every gradient pass (ResRouting off).
         residual: whether modules have a shortcut.
 
     Returns:
@@ -58,6 +61,16 @@ def run_modules(
 
     Under autocast ``first`` is in fewer bits than the parameters, and all is computed in these.
     """
+    kernel = serving(first, weight, bias, weights)
+    if kernel is not None:
+        shape = (len(sources), *first.shape[:2], sources.shape[-1])
+        sources, weights = sources.reshape(shape), weights.reshape(shape)
+        suitable = None if suitable is None else suitable.reshape(shape)
+        stack = compiled.Stack(first.contiguous(), weight, bias, weights, sources, suitable, residual)
+        return compiled.run_modules(kernel, stack)
+    shape = (len(sources), first.shape[0] * first.shape[1], sources.shape[-1])
+    sources, weights = sources.reshape(shape).contiguous(), weights.reshape(shape).contiguous()
+    suitable = None if suitable is None else suitable.reshape(shape).contiguous()
     inputs = (first, weight.to(first.dtype), bias.to(first.dtype), weights.to(first.dtype))
     if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
         out: Tensor = _ModuleStack.apply(*inputs, sources, suitable, residual)  # type: ignore[no-untyped-call]

@@ -32,14 +32,15 @@ choice, the paper's open question on generating modules.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import RoutedConfig
-from d2r.networks import route_graph
+from d2r.kernel.library import serving
+from d2r.networks import compiled, route_graph
 from d2r.networks.base import (
     DETERMINISTIC,
     Deterministic,
@@ -52,7 +53,8 @@ from d2r.networks.base import (
     at_least_float32,
     padded_rows,
 )
-from d2r.networks.layers import HIDDEN_BIAS, StackedLinear, TaskLinear, uniform
+from d2r.networks.compiled import Decided, Question
+from d2r.networks.layers import HIDDEN_BIAS, StackedLinear, TaskLinear, run_chain, uniform
 from d2r.networks.module_stack import run_modules
 
 NO_CANDIDATE = float("-inf")
@@ -188,18 +190,14 @@ class RoutedNetwork(ModularNetwork):
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Route every row of ``x`` ([E or 1, batch, task, inputs]) by ``rule``; see :class:`Network`."""
-        state = self.state_encoder[1](self.state_encoder[0](x, relu=True))
+        state = run_chain(self.state_encoder, x)
         ensemble, batch, tasks, _ = state.shape
-        seen = self.router_input(state)
-        logits = self.routing_logits(seen)
+        logits = self.routing_logits(state)
         restrict = self.training and self.restricts and torch.is_grad_enabled()
-        with torch.no_grad():
-            sources = self.choose(logits.detach(), rule, batch)
-            suitable = self.suitable(logits.detach(), sources) if restrict else None
-        weights = self.weigh(logits, sources)
+        sources, weights, suitable = self.decide(logits, rule, batch, restrict)
 
-        features = seen if self.config.router == "none" else state
-        first = self.first_module(features.relu(), relu=True)
+        features = self.router_input(state) if self.config.router == "none" else state
+        first = run_chain([self.first_module], features, relu_first=True, relu_last=True)
         last = self.in_use - 1
         mixed = self.run_modules(
             first.flatten(1, 2),
@@ -223,10 +221,10 @@ class RoutedNetwork(ModularNetwork):
         return Output(self.head(mixed.view(ensemble, batch, tasks, -1)), route)
 
     def per_group(self, t: Tensor) -> Tensor:
-        """From [ensemble, group, K, row] to [group in use, ensemble * row, K], as ``run_modules`` wants it."""
+        """From [ensemble, group, K, row] to [group in use, ensemble, row, K], as ``run_modules`` wants it."""
         if self.in_use < self.config.num_modules:
             t = torch.cat([t[:, : self.in_use - 1], t[:, -1:]], 1)
-        return t.permute(1, 0, 3, 2).flatten(1, 2).contiguous()
+        return t.permute(1, 0, 3, 2)
 
     def router_input(self, state: Tensor) -> Tensor:
         """What the router sees: u = e * f (the paper's state routing), or an ablation of it."""
@@ -243,21 +241,29 @@ class RoutedNetwork(ModularNetwork):
             case _:
                 return task.expand_as(state)
 
-    def routing_logits(self, seen: Tensor) -> Tensor:
+    def routing_logits(self, state: Tensor) -> Tensor:
         """Logits [ensemble, N(N+1)/2, row], a row being a (batch, task) pair.
 
-        So laid out, groups are reduced over whole vectors. Logits are in float32 at least, whatever the
-        products before them are in: in fewer bits many would be equal.
+        So laid out, PyTorch reduces groups over whole vectors; the compiled library takes rows as they are. Logits are
+        in float32 at least, whatever the products before them are in: in fewer bits many would be equal.
         """
         if self.router is None:
-            ensemble, batch, tasks, _ = seen.shape
-            return seen.new_zeros(ensemble, self.num_candidates, batch * tasks)
-        hidden = seen
-        for layer in self.router[:-1]:
-            hidden = layer(hidden, relu=True)
+            ensemble, batch, tasks, _ = state.shape
+            return state.new_zeros(ensemble, self.num_candidates, batch * tasks)
+        if self.decided_at_once and serving(state) is not None:
+            rows = self.route_chain(self.router, state)
+            return rows.flatten(1, 2).transpose(1, 2)
+        hidden = self.route_chain(self.router[:-1], state, relu_last=True)
         last = self.router[-1]
         assert isinstance(last, StackedLinear)
         return at_least_float32(last.transposed(hidden))
+
+    def route_chain(self, layers: Iterable[nn.Module], state: Tensor, relu_last: bool = False) -> Tensor:
+        """What ``layers`` of the router make of an encoded state."""
+        if self.task_encoder is not None and self.config.router_input in ("product", "relu-product"):
+            relu_first = self.config.router_input == "relu-product"
+            return run_chain(layers, state, relu_last, relu_first, scale=self.task_encoder())
+        return run_chain(layers, self.router_input(state), relu_last)
 
     def in_groups(self, logits: Tensor) -> Tensor:
         """Spread logits over [ensemble, group, N, row]; minus infinity where a group has no such candidate."""
@@ -265,6 +271,29 @@ class RoutedNetwork(ModularNetwork):
         nothing = logits.new_full((logits.shape[0], 1, logits.shape[2]), NO_CANDIDATE)
         spread = torch.cat([logits, nothing], 1).index_select(1, self.logit_or_nothing)
         return spread.view(logits.shape[0], count, count, -1)
+
+    def decide(self, logits: Tensor, rule: RouteRule, batch: int, restrict: bool) -> Decided:
+        """Pick sources, weigh them, and say which of them ResRouting lets be optimised if that is asked for."""
+        kernel = serving(logits)
+        if kernel is not None and self.decided_at_once:
+            return compiled.decide(kernel, logits, self.question(rule, restrict))
+        with torch.no_grad():
+            sources = self.choose(logits.detach(), rule, batch)
+            suitable = self.suitable(logits.detach(), sources) if restrict else None
+        return Decided(sources, self.weigh(logits, sources), suitable)
+
+    def question(self, rule: RouteRule, restrict: bool) -> Question:
+        """The rule as the compiled library takes it."""
+        question = Question(self.config.num_modules, self.in_use, self.top_k, restrict)
+        match rule:
+            case Replayed(sources):
+                given = sources.flatten(1, 2).to(torch.uint8).contiguous()
+                return question._replace(given=given)
+            case Sampled(temperature, gumbel):
+                noise = gumbel.permute(0, 3, 1, 2).flatten(2)
+                return question._replace(noise=noise, temperature=temperature)
+            case Deterministic():
+                return question
 
     def choose(self, logits: Tensor, rule: RouteRule, batch: int) -> Tensor:
         """Pick K sources a group, [ensemble, group, K, row]."""
@@ -316,6 +345,17 @@ class RoutedNetwork(ModularNetwork):
         """The logits of chosen sources, [ensemble, group, K, row]."""
         index = sources + self.first_logit.unsqueeze(2)
         return logits.gather(1, index.flatten(1, 2)).view(sources.shape)
+
+    @property
+    def decided_at_once(self) -> bool:
+        """Whether the compiled library knows this way to decide: the paper's, not every ablation."""
+        config = self.config
+        return (
+            config.router == "learned"
+            and config.renormalise
+            and config.resrouting != "target"
+            and self.top_k < config.num_modules
+        )
 
     @property
     def restricts(self) -> bool:

@@ -22,6 +22,7 @@ from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import UserError
 from d2r.evaluation.success import Evaluation, evaluate
 from d2r.files import read_bytes
+from d2r.kernel.library import implementation
 from d2r.networks.registry import build_actor, build_critics, count_parameters
 from d2r.records import SCHEMA
 from d2r.training import provenance
@@ -114,6 +115,7 @@ class Run:
             "packages": provenance.package_versions(),
             **provenance.source_state(project_root()),
             "cpu": provenance.cpu(),
+            "kernel": implementation(self.machine.device),
             "gpu": provenance.gpu(self.machine.device),
             "threads": self.machine.threads,
             "workers": self.machine.workers,

@@ -21,6 +21,7 @@ from d2r.algorithms.sac import Diverged, MultiTaskSAC, UpdateInfo
 from d2r.config import SacConfig
 from d2r.config.networks import MlpConfig, NetworkConfig, PacoConfig, RoutedConfig
 from d2r.errors import UserError
+from d2r.kernel import library
 from d2r.networks import module_stack
 from d2r.networks.readers import DenseReaders
 from d2r.networks.registry import build_actor, build_critics
@@ -37,7 +38,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 @pytest.fixture
 def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
-    """Record on tapes instead of CUDA graphs, with the readers of a GPU; the tapes that were begun."""
+    """Record on tapes instead of CUDA graphs, with a GPU's operators and readers; the tapes that were begun."""
     begun: list[Tape] = []
 
     def begin() -> Tape:
@@ -45,6 +46,7 @@ def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
         return begun[-1]
 
     monkeypatch.setattr(sac_module, "CudaGraphs", begin)
+    monkeypatch.setattr(library, "functions", lambda _: None)
     monkeypatch.setattr(module_stack, "readers_of", DenseReaders)
     return begun
 

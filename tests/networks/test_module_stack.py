@@ -1,4 +1,4 @@
-"""The fast module stack against the plain one, on a CPU's way back and on a GPU's."""
+"""The fast module stacks against the plain one: compiled, and PyTorch's with a CPU's way back and a GPU's."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from d2r.kernel import library
 from d2r.networks import module_stack
 from d2r.networks.module_stack import run_modules
 from d2r.networks.readers import DenseReaders
@@ -46,10 +47,22 @@ def value_and_gradients(run, case, residual):
     return out, *torch.autograd.grad((out * probe).sum(), wanted)
 
 
-@pytest.mark.parametrize("way_back", ["sorted", "dense"])
-@settings(max_examples=40)
+@pytest.fixture(params=["compiled", "sorted", "dense"])
+def way(request):
+    """Which of the ways to compute a stack serves."""
+    if request.param == "compiled" and library.implementation() != "compiled":
+        pytest.skip("the library is not built, or switched off")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param != "compiled":
+            patch.setattr(library, "functions", lambda _: None)
+        if request.param == "dense":
+            patch.setattr(module_stack, "readers_of", DenseReaders)
+        yield
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_equals_the_plain_module_stack(way_back, data):
+def test_equals_the_plain_module_stack(way, data):
     groups = data.draw(st.integers(2, 7), "modules")
     case = random_case(
         ensemble=data.draw(st.integers(1, 2), "ensemble"),
@@ -61,22 +74,19 @@ def test_equals_the_plain_module_stack(way_back, data):
         seed=data.draw(st.integers(0, 2**31), "seed"),
     )
     residual = data.draw(st.booleans(), "residual")
-    with pytest.MonkeyPatch.context() as patch:
-        if way_back == "dense":
-            patch.setattr(module_stack, "readers_of", DenseReaders)
-        fast = value_and_gradients(run_modules, case, residual)
+    fast = value_and_gradients(run_modules, case, residual)
     for ours, plain in zip(fast, value_and_gradients(dense_modules, case, residual), strict=True):
         torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-11)
 
 
-def test_without_gradients_the_value_is_the_same_bits():
+def test_without_gradients_the_value_is_the_same_bits(way):
     case = random_case(ensemble=2, batch=5, dim=4, groups=6, top_k=2, restricted=True, seed=0)
     with torch.no_grad():
         without = run_modules(*case, True)
     assert torch.equal(without, run_modules(*case, True))
 
 
-def test_fixed_parameters_get_no_gradient_and_change_no_other():
+def test_fixed_parameters_get_no_gradient_and_change_no_other(way):
     case = random_case(ensemble=2, batch=5, dim=4, groups=6, top_k=2, restricted=True, seed=1)
     free = value_and_gradients(run_modules, case, residual=True)
     first, weight, bias, sources, weights, suitable = case

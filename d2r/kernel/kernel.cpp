@@ -1,0 +1,85 @@
+// What an update of small networks spends its time on, as plain loops over vectors:
+//
+//   chain, chain_backward       linear layers with ReLUs between them, and their gradients
+//   decide, decide_backward     routing logits -> chosen sources, their weights, which ResRouting lets be optimised
+//   stack, stack_backward       D2R's modules 2..N and the output's mix (networks/module_stack.py holds the formulas)
+//
+// PyTorch's operators compute the same (networks/layers.py, routing.py, module_stack.py) and are the reference: they
+// serve wherever this was not compiled. Arrays are row-major; their sizes and distances count elements. Sums are taken
+// in a fixed order, which depends on the sizes, the vector width and the number of threads and on nothing else.
+//
+// The vector types are the compiler's own (GCC, Clang), so that one source serves every processor; the build compiles
+// it once for each width (build.py). networks/compiled.py calls it.
+
+#include "chain.h"
+#include "decision.h"
+#include "stack.h"
+
+namespace {
+
+// Sizes of the larger calls, and the distances in their arrays, come as one array (networks/compiled.py).
+template <class T>
+Chain<T> chain_of(const long *n, const T *scale, const T *const *weight, const T *const *bias) {
+  return {n[0], n[1], n[2], n[3], n[4], n[5] != 0, n[6] != 0, n + 7, weight, bias, scale};
+}
+
+template <class T, class Work>
+void with_stack(const long *n, const T *weight, const T *bias, const int64_t *sources, const T *weights,
+                const uint8_t *suitable, const Work &work) {
+  const OfSources<int64_t> of_sources{sources, n[8], n[9], n[10], n[11]};
+  const OfSources<T> of_weights{weights, n[12], n[13], n[14], n[15]};
+  const OfSources<uint8_t> of_suitable{suitable, n[16], n[17], n[18], n[19]};
+  const auto run = [&](auto wide, auto top_k) {
+    using Known = Stack<T, decltype(wide)::value, decltype(top_k)::value>;
+    work(Known{n[0], n[1], n[2], n[3], n[4], n[5] != 0, weight, bias, n[6], n[7], of_sources, of_weights, of_suitable});
+  };
+  // the sizes of `lite` and of the paper in float32, whose inner loops the compiler then lays out flat
+  using std::integral_constant;
+  const long wide = round_up(n[2], PANEL<T>);
+  if (n[4] == 2 && wide == 32) return run(integral_constant<long, 32>(), integral_constant<long, 2>());
+  if (n[4] == 2 && wide == 128) return run(integral_constant<long, 128>(), integral_constant<long, 2>());
+  run(integral_constant<long, 0>(), integral_constant<long, 0>());
+}
+
+}  // namespace
+
+#define OF_TYPE(T, NAME)                                                                                               \
+  long d2r_chain_kept_##NAME(const long *n) { return chain_of<T>(n, nullptr, nullptr, nullptr).kept(); }               \
+  void d2r_chain_##NAME(const long *n, const T *x, const T *scale, const T *const *weight, const T *const *bias, T *y, \
+                        T *keep, int threads) {                                                                        \
+    chain_of<T>(n, scale, weight, bias).forward(x, y, keep, threads);                                                  \
+  }                                                                                                                    \
+  void d2r_chain_backward_##NAME(const long *n, const T *x, const T *scale, const T *const *weight, const T *y,        \
+                                 const T *keep, const T *grad_y, T *grad_x, T *grad_scale, T *const *grad_weight,      \
+                                 T *const *grad_bias, int threads) {                                                   \
+    chain_of<T>(n, scale, weight, nullptr)                                                                             \
+        .backward(x, y, keep, grad_y, grad_x, grad_scale, grad_weight, grad_bias, threads);                            \
+  }                                                                                                                    \
+  void d2r_decide_##NAME(const long *n, const T *logits, const T *noise, const T *coldness, const uint8_t *given,      \
+                         int64_t *sources, T *weights, uint8_t *suitable) {                                            \
+    decide<T>(n[0], n[1], n[2], {n[3], n[4], n[5]}, {logits, n[6], n[7], n[8]}, {noise, n[9], n[10], n[11]}, coldness, \
+              given, n[12], sources, weights, suitable);                                                               \
+  }                                                                                                                    \
+  void d2r_decide_backward_##NAME(const long *n, const int64_t *sources, const T *weights, const T *grad_weights,      \
+                                  T *grad_logits) {                                                                    \
+    decide_backward<T>(n[0], n[1], {n[3], n[4], n[5]}, sources, weights, grad_weights, grad_logits);                   \
+  }                                                                                                                    \
+  long d2r_width_##NAME(long dim) { return round_up(dim, PANEL<T>); }                                                  \
+  void d2r_stack_##NAME(const long *n, const T *first, const T *weight, const T *bias, const int64_t *sources,         \
+                        const T *weights, T *out, T *own, int threads) {                                               \
+    with_stack<T>(n, weight, bias, sources, weights, nullptr,                                                          \
+                  [=](const auto &stack) { stack.forward(first, out, own, threads); });                                \
+  }                                                                                                                    \
+  void d2r_stack_backward_##NAME(const long *n, const T *first, const T *weight, const T *bias, const int64_t *sources,\
+                                 const T *weights, const uint8_t *suitable, const T *own,                              \
+                                 const T *grad_out, T *grad_first, T *grad_weights, T *grad_weight, T *grad_bias,      \
+                                 int threads) {                                                                        \
+    with_stack<T>(n, weight, bias, sources, weights, suitable, [=](const auto &stack) {                                \
+      stack.backward(first, own, grad_out, grad_first, grad_weights, grad_weight, grad_bias, threads);                 \
+    });                                                                                                                \
+  }
+
+extern "C" {
+OF_TYPE(float, f32)
+OF_TYPE(double, f64)
+}

@@ -1,0 +1,328 @@
+"""Layers, routing decisions and module stacks by the compiled library, as functions with gradients.
+
+Each computes what PyTorch's operators compute in ``layers.py``, ``routing.py`` and ``module_stack.py``, to rounding;
+these call it where ``serving`` finds that the library serves.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from d2r.kernel.library import Function
+
+Functions = dict[str, Function]
+
+
+def pointer(t: Tensor | None) -> int | None:
+    """Where a tensor's numbers begin."""
+    return None if t is None else t.data_ptr()
+
+
+def numbers(*values: int) -> Any:
+    """Numbers as the library takes them."""
+    return (ctypes.c_long * len(values))(*values)
+
+
+def pointers(tensors: Sequence[Tensor]) -> Any:
+    """Where the numbers of several tensors begin."""
+    return (ctypes.c_void_p * len(tensors))(*(t.data_ptr() for t in tensors))
+
+
+def wants_gradient(*tensors: Tensor) -> bool:
+    """Whether a backward pass may come."""
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+class Chain(NamedTuple):
+    """Linear layers with ReLUs between them.
+
+    Attributes:
+        x: [E or 1, batch, task, inputs]; scale: [E, 1, task, inputs] to multiply it with, or none.
+        relu_first: whether a ReLU comes before the first layer, after the scale.
+        relu_last: whether one follows the last layer.
+        weights: of each layer, [E, outputs, inputs]; biases: [E, outputs].
+    """
+
+    x: Tensor
+    scale: Tensor | None
+    relu_first: bool
+    relu_last: bool
+    weights: Sequence[Tensor]
+    biases: Sequence[Tensor]
+
+    def sizes(self) -> Any:
+        """Sizes as the library takes them."""
+        members, batch, tasks, inputs = self.x.shape
+        rows = batch * tasks
+        return numbers(
+            *(len(self.weights[0]), rows, tasks, len(self.weights), rows * inputs if members > 1 else 0),
+            *(self.relu_first, self.relu_last, inputs, *(weight.shape[1] for weight in self.weights)),
+        )
+
+
+def run_chain(kernel: Functions, chain: Chain) -> Tensor:
+    """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]."""
+    scale = () if chain.scale is None else (chain.scale,)
+    if wants_gradient(chain.x, *chain.weights, *chain.biases, *scale):
+        options = kernel, len(chain.weights), chain.relu_first, chain.relu_last
+        y: Tensor = _Chain.apply(*options, chain.x, chain.scale, *chain.weights, *chain.biases)  # type: ignore[no-untyped-call]
+        return y
+    return _run_chain(kernel, chain._replace(x=chain.x.contiguous()), chain.sizes(), None)
+
+
+def _run_chain(kernel: Functions, chain: Chain, sizes: Any, keep: Tensor | None) -> Tensor:
+    weight = chain.weights[-1]
+    y = weight.new_empty(len(weight), *chain.x.shape[1:3], weight.shape[1])
+    kernel["chain"](
+        sizes,
+        chain.x.data_ptr(),
+        pointer(chain.scale),
+        pointers(chain.weights),
+        pointers(chain.biases),
+        y.data_ptr(),
+        pointer(keep),
+        torch.get_num_threads(),
+    )
+    return y
+
+
+class _Chain(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        kernel: Functions,
+        layers: int,
+        relu_first: bool,
+        relu_last: bool,
+        x: Tensor,
+        scale: Tensor | None,
+        *parameters: Tensor,
+    ) -> Tensor:
+        chain = Chain(x.contiguous(), scale, relu_first, relu_last, parameters[:layers], parameters[layers:])
+        sizes = chain.sizes()
+        keep = x.new_empty(kernel["chain_kept"](sizes))
+        y = _run_chain(kernel, chain, sizes, keep)
+        ctx.kernel, ctx.options, ctx.sizes = kernel, (relu_first, relu_last), sizes
+        ctx.save_for_backward(y if relu_last else None, keep, chain.x, scale, *chain.weights)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
+        y, keep, x, scale, *weights = ctx.saved_tensors
+        _, _, _, _, want_x, want_scale, want_parameters, *_ = ctx.needs_input_grad
+        grad_y = grad_y.contiguous()
+        grad_x = torch.empty_like(x) if want_x else None
+        grad_scale = torch.empty_like(scale) if want_scale else None
+        of_weights = [torch.empty_like(weight) for weight in weights] if want_parameters else []
+        of_biases = [weight.new_empty(weight.shape[:2]) for weight in weights] if want_parameters else []
+        ctx.kernel["chain_backward"](
+            ctx.sizes,
+            x.data_ptr(),
+            pointer(scale),
+            pointers(weights),
+            pointer(y),
+            keep.data_ptr(),
+            grad_y.data_ptr(),
+            pointer(grad_x),
+            pointer(grad_scale),
+            pointers(of_weights) if want_parameters else None,
+            pointers(of_biases) if want_parameters else None,
+            torch.get_num_threads(),
+        )
+        parameters = [*of_weights, *of_biases] or [None] * (2 * len(weights))
+        return None, None, None, None, grad_x, grad_scale, *parameters
+
+
+class Decided(NamedTuple):
+    """A routing decision, each [E, group, K, row]; ``suitable`` is none where it was not asked for."""
+
+    sources: Tensor
+    weights: Tensor
+    suitable: Tensor | None
+
+
+class Question(NamedTuple):
+    """How sources are to be chosen.
+
+    Attributes:
+        in_use, top_k: how many modules are there to be chosen, and K.
+        noise: [E, logit, row] to be added to the logits, which are divided by ``temperature`` [task] first; or none.
+        given: [E or 1, row, group, K] uint8, sources to be taken as they are; or none.
+        restrict: whether ``suitable`` is asked for.
+    """
+
+    groups: int
+    in_use: int
+    top_k: int
+    restrict: bool
+    noise: Tensor | None = None
+    temperature: Tensor | None = None
+    given: Tensor | None = None
+
+
+def decide(kernel: Functions, logits: Tensor, question: Question) -> Decided:
+    """Choose sources, weigh them by the softmax of their logits, and tell which of them ResRouting lets be optimised.
+
+    Args:
+        logits: [E, logit, row], in any layout.
+    """
+    if wants_gradient(logits):
+        return Decided(*_Decide.apply(kernel, logits, question))  # type: ignore[no-untyped-call]
+    return _decide(kernel, logits, question)
+
+
+def _decide(kernel: Functions, logits: Tensor, question: Question) -> Decided:
+    ensemble, _, rows = logits.shape
+    shape = (ensemble, question.groups, question.top_k, rows)
+    sources = logits.new_empty(shape, dtype=torch.long)
+    weights = logits.new_empty(shape)
+    suitable = logits.new_empty(shape, dtype=torch.bool) if question.restrict else None
+    noise, temperature = question.noise, question.temperature
+    coldness = None if temperature is None else temperature.reciprocal()
+    sizes = numbers(
+        *(ensemble, rows, 1 if coldness is None else len(coldness)),
+        *(question.groups, question.in_use, question.top_k),
+        *logits.stride(),
+        *((0, 0, 0) if noise is None else noise.stride()),
+        0 if question.given is None or len(question.given) == 1 else question.given.stride(0),
+    )
+    kernel["decide"](
+        sizes,
+        logits.data_ptr(),
+        pointer(noise),
+        pointer(coldness),
+        pointer(question.given),
+        sources.data_ptr(),
+        weights.data_ptr(),
+        pointer(suitable),
+    )
+    return Decided(sources, weights, suitable)
+
+
+class _Decide(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kernel: Functions, logits: Tensor, question: Question) -> Decided:
+        decided = _decide(kernel, logits, question)
+        ctx.kernel, ctx.question, ctx.count = kernel, question, logits.shape[1]
+        ctx.save_for_backward(decided.sources, decided.weights)
+        ctx.mark_non_differentiable(*(t for t in (decided.sources, decided.suitable) if t is not None))
+        return decided
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, _: Tensor, grad_weights: Tensor, __: Tensor) -> tuple[Tensor | None, ...]:
+        sources, weights = ctx.saved_tensors
+        ensemble, groups, top_k, rows = sources.shape
+        grad_weights = grad_weights.contiguous()
+        grad_logits = weights.new_empty(ensemble, rows, ctx.count)
+        sizes = numbers(ensemble, rows, 0, groups, ctx.question.in_use, top_k)
+        ctx.kernel["decide_backward"](
+            sizes, sources.data_ptr(), weights.data_ptr(), grad_weights.data_ptr(), grad_logits.data_ptr()
+        )
+        return None, grad_logits.transpose(1, 2), None
+
+
+class Stack(NamedTuple):
+    """What a module stack works on: see ``run_modules``; sources, weights and suitable are [N, E, B, K]."""
+
+    first: Tensor
+    weight: Tensor
+    bias: Tensor
+    weights: Tensor
+    sources: Tensor
+    suitable: Tensor | None
+    residual: bool
+
+    def sizes(self) -> Any:
+        """Sizes, and distances in the arrays."""
+        ensemble, rows, dim = self.first.shape
+        count, _, _, top_k = self.sources.shape
+        of_suitable = (0, 0, 0, 0) if self.suitable is None else self.suitable.stride()
+        return numbers(
+            *(ensemble, rows, dim, count, top_k, self.residual, self.weight.stride(0), self.bias.stride(0)),
+            *(*self.sources.stride(), *self.weights.stride(), *of_suitable),
+        )
+
+
+def run_modules(kernel: Functions, stack: Stack) -> Tensor:
+    """Run modules 2..N on the output of module 1 and mix the result, [E, B, D]."""
+    if wants_gradient(stack.first, stack.weight, stack.bias, stack.weights):
+        out: Tensor = _Stack.apply(kernel, *stack)  # type: ignore[no-untyped-call]
+        return out
+    return _run(kernel, stack, None)
+
+
+def _run(kernel: Functions, stack: Stack, own: Tensor | None) -> Tensor:
+    out = torch.empty_like(stack.first)
+    kernel["stack"](
+        stack.sizes(),
+        stack.first.data_ptr(),
+        stack.weight.data_ptr(),
+        stack.bias.data_ptr(),
+        stack.sources.data_ptr(),
+        stack.weights.data_ptr(),
+        out.data_ptr(),
+        pointer(own),
+        torch.get_num_threads(),
+    )
+    return out
+
+
+class _Stack(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        kernel: Functions,
+        first: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        weights: Tensor,
+        sources: Tensor,
+        suitable: Tensor | None,
+        residual: bool,
+    ) -> Tensor:
+        stack = Stack(first, weight, bias, weights, sources, suitable, residual)
+        ensemble, rows, dim = first.shape
+        own = first.new_empty(ensemble, rows, len(sources) - 1, kernel["width"](dim))
+        out = _run(kernel, stack, own)
+        ctx.kernel, ctx.residual = kernel, residual
+        ctx.save_for_backward(first, weight, bias, weights, sources, suitable, own)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        first, weight, bias, weights, sources, suitable, own = ctx.saved_tensors
+        stack = Stack(first, weight, bias, weights, sources, suitable, ctx.residual)
+        ensemble, rows, dim = stack.first.shape
+        count, _, _, top_k = stack.sources.shape
+        grad_out = grad_out.contiguous()
+        grad_first = torch.empty_like(stack.first)
+        grad_weights = stack.first.new_empty(ensemble, count, top_k, rows)
+        want_parameters = ctx.needs_input_grad[2]
+        grad_weight = stack.first.new_empty(ensemble, count - 1, dim, dim) if want_parameters else None
+        grad_bias = stack.first.new_empty(ensemble, count - 1, dim) if want_parameters else None
+        ctx.kernel["stack_backward"](
+            stack.sizes(),
+            stack.first.data_ptr(),
+            stack.weight.data_ptr(),
+            stack.bias.data_ptr(),
+            stack.sources.data_ptr(),
+            stack.weights.data_ptr(),
+            pointer(stack.suitable),
+            own.data_ptr(),
+            grad_out.data_ptr(),
+            grad_first.data_ptr(),
+            grad_weights.data_ptr(),
+            pointer(grad_weight),
+            pointer(grad_bias),
+            torch.get_num_threads(),
+        )
+        return None, grad_first, grad_weight, grad_bias, grad_weights.permute(1, 0, 3, 2), None, None, None

@@ -1,0 +1,67 @@
+"""The compiled library is built where a compiler is, for this source and no other."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from d2r.kernel import build
+
+
+def copy_of_sources(folder: Path) -> Path:
+    """The folder of the library's sources, as the image's first stage has it: nothing else of the package."""
+    kernel = folder / "kernel"
+    kernel.mkdir()
+    for source in [*build.SOURCES, Path(build.__file__)]:
+        shutil.copy(source, kernel)
+    return kernel
+
+
+def run(kernel: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-S", str(kernel / "build.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_it_is_built_anew_when_a_source_changes_and_only_then(tmp_path: Path) -> None:
+    kernel, compiler = copy_of_sources(tmp_path), tmp_path / "compiler"
+    compiler.write_text('#!/bin/sh\nfor last; do :; done\necho "$@" > "$last"\n')
+    compiler.chmod(0o755)
+
+    def built() -> dict[str, int]:
+        done = run(kernel, str(compiler))
+        assert done.returncode == 0, done.stderr
+        return {path.name: path.stat().st_mtime_ns for path in (kernel / "built").iterdir()}
+
+    first = built()
+    assert first
+    assert set(first) <= {build.library(level).name for level in build.PROCESSORS}
+    assert built() == first
+    with (kernel / "stack.h").open("a") as header:
+        header.write("// changed\n")
+    changed = built()
+    assert len(changed) == len(first)
+    assert not set(changed) & set(first)
+
+
+def test_what_is_built_here_is_of_this_source() -> None:
+    """A stale library would leave all that is measured and tested here to PyTorch's operators, unseen."""
+    if not build.BUILT.is_dir() or not any(build.BUILT.iterdir()):
+        pytest.skip("nothing is built here")
+    names = {path.name for path in build.BUILT.iterdir()}
+    assert {build.library(level).name for level in build.PROCESSORS} & names, "make .venv builds it anew"
+
+
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
+def test_without_a_compiler_that_can_nothing_is_built_and_nothing_fails(
+    tmp_path: Path, compiler: str
+) -> None:
+    kernel = copy_of_sources(tmp_path)
+    done = run(kernel, compiler)
+    assert done.returncode == 0
+    assert "PyTorch's own operators serve" in done.stdout
+    assert not done.stderr
+    assert not list(kernel.glob("built/*"))
