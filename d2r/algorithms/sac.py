@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from d2r.algorithms.adam import Adam
 from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.pcgrad import pcgrad
 from d2r.algorithms.policy import sample_action
@@ -134,14 +135,12 @@ class MultiTaskSAC:
         self.log_alpha = torch.zeros(
             actor.num_tasks, dtype=parameter.dtype, device=parameter.device, requires_grad=True
         )
-        self.optimiser = torch.optim.Adam(
+        self.optimiser = Adam(
             [
-                {"params": self._of_actor, "lr": config.lr_actor},
-                {"params": self._of_critics, "lr": config.lr_critic},
-                {"params": [self.log_alpha], "lr": config.lr_alpha},
-            ],
-            fused=True,
-            capturable=execution.graph,
+                (self._of_actor, config.lr_actor),
+                (self._of_critics, config.lr_critic),
+                ([self.log_alpha], config.lr_alpha),
+            ]
         )
         self._loss_parts = (self.critic_losses, self.policy_loss)
         if execution.compile:
@@ -344,9 +343,6 @@ class MultiTaskSAC:
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
         self.optimiser.load_state_dict(state["optimiser"])
-        # the state brings along how the learner that wrote it was executed
-        for group in self.optimiser.param_groups:
-            group["capturable"] = self.execution.graph
         if self._recorded is not None:
             self._recorded.forget()
 

@@ -10,6 +10,8 @@ from typing import Any
 import mujoco
 import numpy.typing as npt
 
+from d2r.envs.models import compile_model
+
 Array = npt.NDArray[Any]
 
 # By default MuJoCo writes MUJOCO_LOG.TXT wherever it happens to run; unstable steps are counted instead (slices.py).
@@ -20,7 +22,7 @@ class _Compiled:
     """A model as compiled from its file, and which environment's positions it holds at the moment."""
 
     def __init__(self, path: str) -> None:
-        self.model = mujoco.MjModel.from_xml_path(path)
+        self.model = compile_model(path)
         self.user: SharedModel | None = None
         self.positions = self.current_positions()
 
@@ -38,7 +40,7 @@ class SharedModel:
 
     Resets of a task move bodies and sites of its model, and write nothing else of it. So each environment keeps its
     own positions, and puts them into the model when it is its turn. A training and an evaluation environment in one
-    process take half the memory so (20 MB a model, textures for the most part), and compile each file once.
+    process take half the memory so, and compile each file once.
     """
 
     def __init__(self, path: str) -> None:

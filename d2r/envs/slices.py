@@ -13,6 +13,7 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from d2r.config.schema import Protocol
 from d2r.envs.goals import goal_source
+from d2r.envs.models import named_or_colliding
 from d2r.envs.stepping import FastSawyer
 from d2r.envs.tasks import ACTION_DIM, INFO_KEYS, OBSERVATION_DIM, make_fast, parse_benchmark
 
@@ -54,14 +55,17 @@ def simulator_state(env: SawyerXYZEnv) -> Floats:
     """Everything a simulation goes on from (``mjSTATE_INTEGRATION``, the model's positions) and what follows from it.
 
     Left out are the places of sites: right after a reset the goal's marker, which nothing reads, still lies where the
-    first pass of stock's reset saw it, and ours skips the simulation there (see ``stepping.py``).
+    first pass of stock's reset saw it, and ours skips the simulation there (see ``stepping.py``); and the places of
+    geoms that are only drawn, most of which ours does not have (see ``models.py``).
     """
     if isinstance(env, FastSawyer):
         env.begin()
     model, data = env.model, getattr(env.data, "raw", env.data)
     state = np.empty(mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_INTEGRATION))
     mujoco.mj_getState(model, data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
-    derived = (data.qacc, data.xpos, data.xquat, data.xmat, data.geom_xpos, data.geom_xmat, data.efc_force)
+    geoms = named_or_colliding(model)
+    of_geoms = (data.geom_xpos[geoms], data.geom_xmat[geoms])
+    derived = (data.qacc, data.xpos, data.xquat, data.xmat, *of_geoms, data.efc_force)
     parts = (state, *derived, model.body_pos, model.site_pos)
     return np.concatenate([part.ravel() for part in parts])
 

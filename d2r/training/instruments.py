@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from d2r.algorithms.replay import Replay
@@ -176,4 +175,6 @@ def alpha_against_success(alpha: Tensor, success: npt.NDArray[np.float64], step:
     values = alpha.cpu().double().numpy()
     if np.ptp(values) == 0 or np.ptp(success) == 0:
         return []
+    from scipy.stats import spearmanr  # noqa: PLC0415 - slow to import, and many short runs never come here
+
     return [(step, "", "alpha_success_rho", float(spearmanr(values, success).statistic))]

@@ -1,0 +1,88 @@
+"""Adam (Kingma and Ba, arXiv 1412.6980) without weight decay, as PyTorch's fused kernel computes it.
+
+Same kernel, same bits and same layout of the state as ``torch.optim.Adam(fused=True)``, whose class loads PyTorch's
+compiler (with sympy, half of a process's start) at its first use and asks many questions at each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+class Adam:
+    """Moves groups of parameters along their gradients, each group at its own rate.
+
+    Attributes:
+        state: of every parameter that ever had a gradient, ``step`` [], ``exp_avg`` and ``exp_avg_sq`` [its shape].
+
+    Args:
+        groups: parameters of one type and device, and their learning rate.
+    """
+
+    def __init__(self, groups: Sequence[tuple[Sequence[Tensor], float]]):
+        self._groups = groups
+        self._parameters = [parameter for parameters, _ in groups for parameter in parameters]
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Make one step; parameters without a gradient stay as they are."""
+        for parameters, rate in self._groups:
+            moved = [parameter for parameter in parameters if parameter.grad is not None]
+            if not moved:
+                continue
+            states = [self.state.get(parameter) or self._begin(parameter) for parameter in moved]
+            steps = [state["step"] for state in states]
+            torch._foreach_add_(steps, 1)
+            torch._fused_adam_(
+                moved,
+                [parameter.grad for parameter in moved if parameter.grad is not None],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                steps,
+                lr=rate,
+                beta1=BETA1,
+                beta2=BETA2,
+                weight_decay=0.0,
+                eps=EPSILON,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def _begin(self, parameter: Tensor) -> dict[str, Tensor]:
+        self.state[parameter] = {
+            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+        return self.state[parameter]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, by the parameter's number."""
+        numbers = {parameter: number for number, parameter in enumerate(self._parameters)}
+        return {"state": {numbers[parameter]: dict(state) for parameter, state in self.state.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a copy of what :meth:`state_dict` returned, or that of ``torch.optim.Adam`` for the same groups."""
+        self.state = {
+            self._parameters[number]: {
+                "step": values["step"].to(self._parameters[number].device, torch.float32, copy=True),
+                **{
+                    key: values[key].to(self._parameters[number], copy=True)
+                    for key in ("exp_avg", "exp_avg_sq")
+                },
+            }
+            for number, values in state["state"].items()
+        }
