@@ -17,7 +17,7 @@ from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.policy import sample_action
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import Diverged, MultiTaskSAC
-from d2r.config import RunConfig, project_root
+from d2r.config import RunConfig
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import UserError
 from d2r.evaluation.success import Evaluation, evaluate
@@ -32,6 +32,7 @@ from d2r.training.progress import Reporter
 from d2r.training.rundir import RunFolders
 from d2r.training.seeding import Stream, seed_sequence, torch_generator
 from d2r.training.signals import StopRequest
+from d2r.training.source import source_state
 from d2r.training.timing import PARTS, Stopwatch
 
 TIDY = ("metrics.csv", "routes.csv", "timing.csv")
@@ -112,7 +113,7 @@ class Run:
         """Source, packages and machine of this process, as the record states them."""
         return {
             "packages": provenance.package_versions(),
-            **provenance.source_state(project_root()),
+            **source_state(),
             "cpu": provenance.cpu(),
             "gpu": provenance.gpu(self.machine.device),
             "threads": self.machine.threads,

@@ -30,6 +30,7 @@ from d2r.evaluation.again import check_output, load_actor, read_run
 from d2r.planning.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
 from d2r.records import made_from_changed_sources, processes
 from d2r.release.manifest import MANIFEST, check_manifest
+from d2r.training.source import UNKNOWN
 from d2r.verify.golden import TOLERANCE, verify_file
 
 LOCKS = ("requirements-cpu.lock", "requirements-cuda.lock")
@@ -349,7 +350,16 @@ def _source(artifact: Artifact) -> Line:
     said = f"commit {_some(commit[:12] for commit in commits)} on {_some(cpus)}"
     if dirty:
         return _note(f"{said}; made from changed sources: {_some(dirty)}")
-    return _note(f"{said}; a commit is unknown") if {"None", "unknown"} & set(commits) else _ok(said)
+    if {"None", UNKNOWN} & set(commits):
+        return _note(f"{said}; a commit is unknown")
+    untold = [
+        run.name
+        for run in artifact.runs
+        if any(part.get("dirty") is None for part in processes(run.record))
+    ]
+    if untold:
+        return _note(f"{said}; whether sources were changed is unknown of {_some(untold)}")
+    return _ok(said)
 
 
 def _golden(artifact: Artifact) -> Line:
