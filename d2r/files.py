@@ -37,14 +37,14 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
     return handle
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return what a regular file holds.
+def read_bytes(path: Path, most: int = -1) -> bytes:
+    """Return what a regular file holds, or its first ``most`` bytes.
 
     Raises:
         OSError: if it cannot be read, or is no regular file.
     """
     with os.fdopen(open_regular(path), "rb") as file:
-        return file.read()
+        return file.read(most)
 
 
 @contextmanager

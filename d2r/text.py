@@ -1,4 +1,4 @@
-"""Text of a stranger's, made fit to be read: one line, no more than its reader can take in, no command to a terminal."""
+"""A stranger's text, made fit to be read: one line, not longer than can be read, no command to a terminal."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ environments are all that runs, the next order comes at once, and a core that sl
 started afresh (never forked, so no lock of a torch thread is inherited) and in a session of their own: signals of a
 terminal or a process group reach only the parent, which ends them in order.
 
-``python -m d2r.envs.workers ORDERS REPLIES MEMORY`` is such a process; the arguments are file descriptors.
+``python -P -m d2r.envs.workers ORDERS REPLIES MEMORY`` is such a process; the arguments are file descriptors.
 """
 
 from __future__ import annotations
@@ -84,14 +84,15 @@ class _Worker:
             f"environment worker {number} ({', '.join(task_names[:3])}{', ...' * (len(task_names) > 3)})"
         )
         inherited = (orders_read, replies_write, memory)
-        # The modules of this process, one thread: several would fight for the cores.
+        # The modules of this process, and never those of the current folder (-P), which may be a stranger's; one
+        # thread: several would fight for the cores.
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "OMP_NUM_THREADS": "1",
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *map(str, inherited)],
+            [sys.executable, "-P", "-m", __name__, *map(str, inherited)],
             stdin=subprocess.DEVNULL,
             pass_fds=inherited,
             env=environment,

@@ -77,7 +77,7 @@ class TidyFile:
         """
         text = state["text"].encode()
         self._check_place()
-        whole = self.path.exists() and read_bytes(self.path).startswith(text)
+        whole = self.path.exists() and read_bytes(self.path, len(text)) == text
         write_bytes(self.path, text)
         return whole
 

@@ -30,6 +30,7 @@ from d2r.evaluation.again import check_output, load_actor, read_run
 from d2r.planning.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
 from d2r.records import made_from_changed_sources, processes
 from d2r.release.manifest import MANIFEST, check_manifest
+from d2r.text import printable
 from d2r.training.source import UNKNOWN
 from d2r.verify.golden import TOLERANCE, verify_file
 
@@ -121,9 +122,10 @@ def verify_artifact(folder: Path, root: Path) -> list[Line]:
     lines = []
     for name, check in checks:
         try:
-            lines.append(check(artifact)._replace(check=name))
+            line = check(artifact)
         except UserError as error:
-            lines.append(Line(name, "FAIL", " ".join(str(error).split())))
+            line = _fail(" ".join(str(error).split()))
+        lines.append(Line(name, line.verdict, printable(line.detail)))
     return lines
 
 
@@ -353,9 +355,7 @@ def _source(artifact: Artifact) -> Line:
     if {"None", UNKNOWN} & set(commits):
         return _note(f"{said}; a commit is unknown")
     untold = [
-        run.name
-        for run in artifact.runs
-        if any(part.get("dirty") is None for part in processes(run.record))
+        run.name for run in artifact.runs if any(part.get("dirty") is None for part in processes(run.record))
     ]
     if untold:
         return _note(f"{said}; whether sources were changed is unknown of {_some(untold)}")

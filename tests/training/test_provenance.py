@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from d2r.config import RunConfig, config_hash
 from d2r.config.load import parse
 from d2r.files import sha256
@@ -43,5 +41,3 @@ def test_a_run_states_where_it_comes_from(config: RunConfig, tmp_path: Path) -> 
         content.replace(b'"steps": 60', b'"steps": 61'), json.loads(content) | {"steps": 61}
     )
     assert record_bytes(record) == content
-
-

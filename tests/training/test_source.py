@@ -54,7 +54,11 @@ def test_a_clean_checkout_states_its_commit(checkout: Path) -> None:
     (checkout / "config/methods/.#ours.yaml").symlink_to("an editor's lock")
     (checkout / "notes.txt").write_text("changed\n")
     (checkout / "d2r/sub/code with \u00e9 and spaces.py").touch()
-    assert source_state(checkout) == {"commit": git(checkout, "rev-parse", "HEAD"), "dirty": False, "image": None}
+    assert source_state(checkout) == {
+        "commit": git(checkout, "rev-parse", "HEAD"),
+        "dirty": False,
+        "image": None,
+    }
     assert remarks(checkout, checkout) == []
     assert source_state(checkout / "d2r")["commit"] is None, "a project in somebody else's repository"
 
@@ -94,7 +98,9 @@ def remove(checkout: Path) -> None:
     (checkout / "config/methods/ours.yaml").unlink()
 
 
-@pytest.mark.parametrize("spoil", [change, change_and_stage, change_unseen, add, add_unseen, add_ignored, remove])
+@pytest.mark.parametrize(
+    "spoil", [change, change_and_stage, change_unseen, add, add_unseen, add_ignored, remove]
+)
 def test_a_changed_checkout_is_called_dirty(spoil: Callable[[Path], None], checkout: Path) -> None:
     clean = source_state(checkout)
     spoil(checkout)

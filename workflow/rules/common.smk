@@ -11,6 +11,9 @@ from d2r.planning.workflow import (
     sources_of_analysis,
     take_over_stale_lock,
 )
+from d2r.processes import ignore_current_folder
+
+ignore_current_folder()
 
 if workflow.is_main_process:
     take_over_stale_lock(Path(".snakemake"))
