@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import struct
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import safetensors
@@ -13,25 +13,27 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from d2r.files import read_bytes
+
 UNREADABLE = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
     TypeError, ValueError, pickle.UnpicklingError, struct.error,
 )  # fmt: skip
-"""What ``torch.load`` raises on content that is not its own; nothing of ours runs in it."""
+"""What torch raises on content that is not its own. Nothing of ours runs meanwhile, so no fault of ours hides in it."""
 
 
-def read_tensors(content: bytes) -> dict[str, Tensor] | None:
+def read_tensors(path: Path) -> dict[str, Tensor] | None:
     """Return the tensors of a safetensors file, none if it is none."""
     try:
-        return safetensors.torch.load(content)
+        return safetensors.torch.load(read_bytes(path))
     except (safetensors.SafetensorError, *UNREADABLE):  # of types that torch does not have, too
         return None
 
 
-def read_state(content: bytes) -> Any:
+def read_state(path: Path) -> Any:
     """Return what ``torch.save`` wrote, of tensors, numbers, strings and containers alone; none if it is not such."""
     try:
-        return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+        return torch.load(path, weights_only=True, map_location="cpu")
     except UNREADABLE:
         return None
 

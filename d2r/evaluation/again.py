@@ -98,7 +98,7 @@ def load_actor(folder: Path, record: dict[str, Any], config: RunConfig) -> Netwo
     """
     path = check_output(folder, record, POLICY)
     other = UserError(f"{path}: does not hold the tensors of a '{config.method}' actor")
-    tensors = read_tensors(read_bytes(path))
+    tensors = read_tensors(path)
     with torch.device("meta"):  # sizes that the file does not have take no memory
         expected = build_actor(config.network, config.num_tasks, torch.Generator()).state_dict()
     if tensors is None or forms(tensors) != forms(expected):

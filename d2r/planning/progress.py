@@ -12,7 +12,7 @@ from typing import Any, Literal
 from d2r.config import RunKey, config_hash, resolve_run
 from d2r.config.schema import Scale
 from d2r.errors import UserError
-from d2r.files import read_bytes
+from d2r.files import read_bytes, read_start
 from d2r.planning.layout import PROGRESS, RUN_RECORD
 from d2r.records import is_unchanged, json_object
 
@@ -203,7 +203,7 @@ def _is_training(progress: Mapping[str, Any], state: Path, now: datetime) -> boo
 def _lock_holder(state: Path) -> int | None:
     """The process that holds the run's lock, or held it last, if it is one of this machine: ``PID on HOST``."""
     try:
-        pid, _, host = read_bytes(state / "lock").decode().strip().partition(" on ")
+        pid, _, host = read_start(state / "lock", 500).decode().strip().partition(" on ")
         return int(pid) if host == os.uname().nodename else None
     except (OSError, ValueError):
         return None

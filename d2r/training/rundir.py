@@ -148,7 +148,7 @@ class Lock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = self._file.read().strip() or "unknown"
+            holder = self._file.read(500).strip() or "unknown"
             self._file.close()
             raise UserError(
                 f"{self.path.parent}: process {holder} is working on this run; wait for it or stop it"
