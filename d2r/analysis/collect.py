@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -132,9 +133,13 @@ def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> p
         raise UserError(
             f"{path}: differs from the sha256 in its run.json, so it was changed after the run; restore it"
         )
+    if b"\0" in content:  # what is behind it in a cell is lost to pandas
+        raise UserError(f"{path}: not a table (it holds a NUL); restore the file")
     text = {name: "string" for name in NAMED if name in columns}
     try:
-        table = pd.read_csv(path, dtype=text, keep_default_na=False, float_precision="round_trip")
+        table = pd.read_csv(
+            io.BytesIO(content), dtype=text, keep_default_na=False, float_precision="round_trip"
+        )
     except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path}: not a table ({error}); restore the file") from None
     if list(table.columns) != columns:
