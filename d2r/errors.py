@@ -18,6 +18,10 @@ class RunFailure(UserError):
     status = 1
 
 
+class Unfit(UserError):
+    """A saved state that is whole and of another run or version, so that another one may be gone on from."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a hint that names the valid spelling closest to ``name``, or lists all of them.
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 NOT_A_FILE = "is not a regular file"
+MOST_BYTES = 4 * 2**30
+"""No file that is read as a whole is larger; one that says so may be sparse, and stand for more than any memory."""
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
@@ -38,14 +40,29 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
     return handle
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     """Return what a regular file holds.
+
+    Raises:
+        OSError: if it cannot be read, is no regular file, or has more than ``most`` bytes or than memory holds.
+    """
+    with os.fdopen(open_regular(path), "rb") as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise OSError(errno.EFBIG, f"is larger than {most:,} bytes", str(path))
+        try:
+            return file.read()
+        except MemoryError:
+            raise OSError(errno.ENOMEM, "is larger than the memory", str(path)) from None
+
+
+def read_start(path: Path, most: int) -> bytes:
+    """Return the first ``most`` bytes of a regular file, all of them if it has fewer.
 
     Raises:
         OSError: if it cannot be read, or is no regular file.
     """
     with os.fdopen(open_regular(path), "rb") as file:
-        return file.read()
+        return file.read(most)
 
 
 @contextmanager

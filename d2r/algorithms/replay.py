@@ -139,6 +139,21 @@ class Replay:
             rings["sources"] = (self.sources, time)
         return {name: ring[index.to(ring.device)].cpu() for name, (ring, index) in rings.items()}
 
+    def forms(self, start: int, stop: int) -> dict[str, tuple[torch.Size, torch.dtype]]:
+        """Shape and type of each tensor that :meth:`export` returns."""
+        rows = self._row(stop - 1) + 2 - self._row(start)
+        rings = {
+            "obs": (self.obs, rows),
+            "action": (self.action, stop - start),
+            "reward": (self.reward, stop - start),
+        }
+        if self.sources is not None:
+            rings["sources"] = (self.sources, stop - start)
+        return {
+            name: (torch.Size((length, *ring.shape[1:])), ring.dtype)
+            for name, (ring, length) in rings.items()
+        }
+
     def restore(self, start: int, tensors: dict[str, Tensor]) -> None:
         """Put back what :meth:`export` returned, and continue after it."""
         stop = start + len(tensors["action"])

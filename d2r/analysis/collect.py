@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from d2r.algorithms.execution import PLAIN, Execution
 from d2r.config import RunKey, Scale, choices, is_run, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.errors import UserError
 from d2r.files import read_bytes, replacing
-from d2r.records import is_unchanged, made_from_changed_sources, malformed, processes
+from d2r.records import is_unchanged, json_object, made_from_changed_sources, malformed, processes
+from d2r.text import NAME, printable
 
 KEY = ("scale", "benchmark", "method", "seed", "protocol")
 RUN_COLUMNS = (
@@ -29,6 +32,15 @@ FILE_COLUMNS = {
     "evaluation": ("task", "episode", "success", "return"),
     "routes": ("step", "task", "target", "source", "weight"),
 }
+
+NAMED = ("task", "quantity", "target", "source")
+"""Columns of these that hold names."""
+
+
+def strange_name(column: pd.Series) -> str | None:
+    """The first value of a column that is no name and not empty, none if all are."""
+    values = (str(value) for value in column.unique())
+    return next((value for value in values if value and not re.fullmatch(NAME, value)), None)
 
 
 def collect(results: Path) -> Path:
@@ -65,10 +77,7 @@ def collect(results: Path) -> Path:
             tables[name].append(table)
             if name == "evaluation":
                 evaluation = table
-        try:
-            runs.append(_run_row(folder, about, evaluation))
-        except (AttributeError, LookupError, OverflowError, TypeError, ValueError):
-            raise UserError(f"{folder / 'run.json'}: not a run's record; train the run again") from None
+        runs.append(_run_row(folder, about, evaluation))
     scale = _single_scale(runs, results)
     _name_choices(runs, records)
     runs = _with_planned(runs, records, scale)
@@ -88,12 +97,16 @@ def _read_run_json(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     try:
         content = read_bytes(path)
-        about = json.loads(content)
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error}); delete the run's folder and train it again"
         ) from None
-    wrong = malformed(about) if isinstance(about, dict) else "config"
+    about = json_object(content)
+    if about is None:
+        raise UserError(
+            f"{path}: cannot be read (it is no JSON object); delete the run's folder and train it again"
+        )
+    wrong = malformed(about)
     if wrong is not None:
         raise UserError(
             f"{path}: '{wrong}' is missing or not what training writes; delete the run's folder and train it again"
@@ -105,7 +118,7 @@ def _read_run_json(folder: Path) -> dict[str, Any]:
     where = (about["benchmark"], about["method"], f"seed{about['seed']}")
     if where != folder.parts[-3:]:
         raise UserError(f"{path}: describes {'/'.join(where)}, so it lies in the wrong folder; move it there")
-    return dict(about)
+    return about
 
 
 def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> pd.DataFrame:
@@ -123,13 +136,21 @@ def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> p
         raise UserError(
             f"{path}: differs from the sha256 in its run.json, so it was changed after the run; restore it"
         )
-    text = {name: "string" for name in ("task", "quantity", "target", "source") if name in columns}
+    if b"\0" in content:  # what is behind it in a cell is lost to pandas
+        raise UserError(f"{path}: not a table (it holds a NUL); restore the file")
+    text = {name: "string" for name in NAMED if name in columns}
     try:
-        table = pd.read_csv(path, dtype=text, keep_default_na=False, float_precision="round_trip")
+        table = pd.read_csv(
+            io.BytesIO(content), dtype=text, keep_default_na=False, float_precision="round_trip"
+        )
     except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path}: not a table ({error}); restore the file") from None
     if list(table.columns) != columns:
         raise UserError(f"{path}: columns are {','.join(map(str, table.columns))}, not {','.join(columns)}")
+    for name in text:
+        strange = strange_name(table[name])
+        if strange is not None:
+            raise UserError(f"{path}: '{strange}' is no name of a {name}; restore the file")
     for name in set(columns) - set(text):
         numeric = (
             pd.api.types.is_integer_dtype if name in ("step", "episode") else pd.api.types.is_numeric_dtype
@@ -155,15 +176,15 @@ def _run_row(folder: Path, about: dict[str, Any], evaluation: pd.DataFrame) -> d
         "tasks": tasks or (10 if about["benchmark"].startswith("mt10") else 50),
         "updates": about["updates"],
         "evaluation_episodes": len(evaluation) // tasks if tasks else 0,
-        "modules": config.get("network", {}).get("num_modules"),
+        "modules": config["network"].get("num_modules"),
         "config_hash": about["config_hash"],
         "parameters_actor": about["parameters"]["actor"],
         "parameters_critic": about["parameters"]["critic"],
         "hours": hours,
         "update_seconds": update_seconds,
-        "device": about.get("device", ""),
+        "device": printable(about.get("device", "")),
         "threads": about.get("threads", ""),
-        "cpu": _of_processes(about, lambda process: _one_line(process.get("cpu", ""))),
+        "cpu": _of_processes(about, lambda process: _one_line(process.get("cpu", {}))),
         "packages": _of_processes(about, _packages),
         "commit": _of_processes(about, lambda process: str(process.get("commit") or "")),
         "dirty": made_from_changed_sources(about) or about.get("dirty", ""),
@@ -173,32 +194,25 @@ def _run_row(folder: Path, about: dict[str, Any], evaluation: pd.DataFrame) -> d
     }
 
 
-def _describe_failure(failure: Any) -> str:
-    if not isinstance(failure, dict):
-        return str(failure)
+def _describe_failure(failure: Mapping[str, Any]) -> str:
     place = ", ".join(
-        f"{name} {failure[name]}"
-        for name in ("task", "step", "quantity")
-        if failure.get(name) not in (None, "")
+        f"{name} {failure[name]}" for name in ("task", "step", "quantity") if failure.get(name) is not None
     )
-    return f"{failure.get('message', 'failed')} ({place})" if place else str(failure.get("message", "failed"))
+    return printable(f"{failure['message']} ({place})" if place else failure["message"])
 
 
 def _of_processes(about: dict[str, Any], describe: Callable[[Mapping[str, Any]], str]) -> str:
     """What differs between the processes that trained a run, each once, in order; of most runs there is one."""
-    return " then ".join(dict.fromkeys(filter(None, map(describe, processes(about)))))
+    said = filter(None, map(describe, processes(about)))
+    return printable(" then ".join(dict.fromkeys(said)))
 
 
 def _packages(process: Mapping[str, Any]) -> str:
     return "; ".join(f"{name} {version}" for name, version in sorted(process.get("packages", {}).items()))
 
 
-def _one_line(value: Any) -> str:
-    if isinstance(value, dict):
-        return "; ".join(
-            f"{key}: {item}" for key, item in value.items() if isinstance(item, str | int | float)
-        )
-    return str(value)
+def _one_line(cpu: Mapping[str, Any]) -> str:
+    return "; ".join(f"{key}: {item}" for key, item in cpu.items() if isinstance(item, str | int | float))
 
 
 def _times(folder: Path, about: dict[str, Any]) -> tuple[float | None, float | None]:

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from d2r.analysis.collect import FILE_COLUMNS, KEY, RUN_COLUMNS
+from d2r.analysis.collect import FILE_COLUMNS, KEY, NAMED, RUN_COLUMNS, strange_name
 from d2r.config import BENCHMARKS, load_method, method_ids
 from d2r.errors import UserError, nearest
+from d2r.text import printable
 
 Floats = npt.NDArray[np.float64]
 REFERENCE = "d2r"
@@ -239,7 +240,7 @@ def load_results(folder: Path) -> Results:
         if wrong:
             raise UserError(f"{path}: {wrong}; run `d2r collect --results {folder}` again")
     texts = [name for name in TEXT_COLUMNS if name in tables["runs"]]
-    tables["runs"][texts] = tables["runs"][texts].fillna("")
+    tables["runs"][texts] = tables["runs"][texts].fillna("").map(printable)
     listed = tables["runs"]
     if not listed["planned"].all():
         tables["runs"] = listed[listed["planned"]]
@@ -258,7 +259,7 @@ def _fault(name: str, table: pd.DataFrame) -> str | None:
         return "holds no run" if name == "runs" else None
     for column in columns:
         if column in (*KEY, "status") and column != "seed":
-            fits = pd.api.types.is_string_dtype(table[column])
+            fits = pd.api.types.is_string_dtype(table[column]) and strange_name(table[column]) is None
         elif column == "planned":
             fits = pd.api.types.is_bool_dtype(table[column])
         elif column in NUMBERS:
@@ -268,6 +269,7 @@ def _fault(name: str, table: pd.DataFrame) -> str | None:
             fits = fits and (column not in COUNTS or bool((known == known.round()).all()))
         else:
             fits = name == "runs" or not table[column].isna().any()
+            fits = fits and (column not in NAMED or strange_name(table[column]) is None)
         if not fits:
             return f"holds something else than it should in column '{column}'"
     if name == "runs" and table.duplicated(["benchmark", "method", "seed"]).any():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -94,10 +94,6 @@ def read_record(folder: Path) -> Mapping[str, Any]:
     if named != folder.absolute().parts[-3:]:
         raise UserError(
             f"{folder / 'run.json'}: describes {'/'.join(named)}, so it lies in the wrong folder; move it there"
-        )
-    if PurePath(config.scale).name != config.scale or config.scale in ("", ".."):
-        raise UserError(
-            f"{folder / 'run.json'}: scale {config.scale!r} is no name of a file; train the run again"
         )
     return about
 

@@ -12,6 +12,8 @@ from types import ModuleType
 from typing import NoReturn
 
 from d2r.errors import UserError, nearest
+from d2r.processes import ignore_current_folder
+from d2r.text import printable
 
 COMMANDS = {
     "train": "d2r.cli.train",
@@ -45,10 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what no encoding has
+    ignore_current_folder()
     try:
         return _run(argv)
     except UserError as error:
-        print(f"d2r: error: {' '.join(str(error).split())}", file=sys.stderr)
+        _complain(str(error))
         return error.status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -57,18 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if argv[0] == "train":  # a run says itself what it could not write, and is tried again
             raise
         where = f"{error.filename}: " if error.filename is not None else ""
-        print(f"d2r: error: {where}{error.strerror or error}; give another path", file=sys.stderr)
+        _complain(f"{where}{error.strerror or error}; give another path")
         return 2
     except (MemoryError, RuntimeError) as error:
         if not _is_lack_of_memory(error):
             raise
-        print(
-            "d2r: error: not enough memory for this; choose smaller sizes, a smaller batch or less in parallel",
-            file=sys.stderr,
-        )
+        _complain("not enough memory for this; choose smaller sizes, a smaller batch or less in parallel")
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _complain(message: str) -> None:
+    print(f"d2r: error: {printable(' '.join(message.split()))}", file=sys.stderr)
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:

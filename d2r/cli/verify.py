@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from d2r.algorithms import execution
+from d2r.text import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +88,7 @@ def _artifact(args: argparse.Namespace) -> int:
     if args.json:
         print(as_json(args.folder, lines))
         return 1 if failed else 0
-    print(f"{args.folder}:")
+    print(f"{printable(str(args.folder))}:")
     for line in lines:
         print(f"  {line.verdict:4s}  {line.check:13s}  {line.detail}")
     print(f"FAILED: {', '.join(failed)}" if failed else "passed: nothing is wrong with this folder")

@@ -8,11 +8,14 @@ evaluation environment built from the same sequence agree on the goals and diffe
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from d2r.errors import Unfit
 
 Floats = npt.NDArray[np.float64]
 Purpose = Literal["goals", "training", "evaluation"]
@@ -70,7 +73,11 @@ class GoalSource(Protocol):
         """What distinguishes this source from a new one; JSON only."""
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from ``state``."""
+        """Continue from ``state``.
+
+        Raises:
+            Unfit: if it is no state of such a source.
+        """
 
     def restart(self) -> None:
         """Begin again as if new."""
@@ -110,10 +117,31 @@ class InOrder:
         return {"next": self._next}
 
     def load(self, state: dict[str, Any]) -> None:
-        self._next = state["next"]
+        place = state.get("next")
+        if type(place) is not int or not 0 <= place < len(self._goals):
+            raise Unfit("a state of goals is none of this benchmark's")
+        self._next = place
 
     def restart(self) -> None:
         self._next = 0
+
+
+class _Position(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    state: Annotated[int, Field(ge=0, lt=2**128)]
+    inc: Annotated[int, Field(ge=0, lt=2**128)]
+
+
+class _Stream(BaseModel):
+    """State of NumPy's default generator."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    bit_generator: Literal["PCG64"]
+    state: _Position
+    has_uint32: Annotated[int, Field(ge=0, le=1)]
+    uinteger: Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class _Drawn:
@@ -127,7 +155,11 @@ class _Drawn:
         return {"stream": dict(self._stream.bit_generator.state)}
 
     def load(self, state: dict[str, Any]) -> None:
-        self._stream.bit_generator.state = state["stream"]
+        try:
+            stream = _Stream.model_validate(state.get("stream"))
+        except ValidationError:
+            raise Unfit("a state of goals is none of this benchmark's") from None
+        self._stream.bit_generator.state = stream.model_dump()
 
     def restart(self) -> None:
         self._stream = self._new_stream()

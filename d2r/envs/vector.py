@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import gymnasium as gym
 import numpy as np
@@ -14,7 +14,7 @@ from d2r.config.schema import Protocol
 from d2r.envs.slices import TaskSlice
 from d2r.envs.tasks import ACTION_DIM, INFO_KEYS, OBSERVATION_DIM, parse_benchmark
 from d2r.envs.workers import WorkerPool
-from d2r.errors import UserError
+from d2r.errors import Unfit, UserError
 
 Floats = npt.NDArray[np.float64]
 
@@ -201,27 +201,31 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
             The current observations [tasks, 39 + tasks].
 
         Raises:
-            UserError: if the state belongs to another benchmark, protocol or seed, or is damaged.
+            Unfit: if the state belongs to another benchmark, protocol or seed, or is damaged.
         """
         for key, value in self._identity.items():
             if state.get(key) != value:
-                raise UserError(
-                    f"environment state is of another run: {key} {state.get(key)!r}, here {value!r}"
-                )
-        try:
-            steps, goals = state["steps"], dict(enumerate(state["goals"]))
-            actions = np.asarray(state["actions"], dtype=np.float32).reshape(
-                steps or 0, self.num_envs, ACTION_DIM
+                raise Unfit(f"environment state is of another run: {key} {state.get(key)!r}, here {value!r}")
+        steps, goals, actions = state.get("steps", -1), state.get("goals"), state.get("actions")
+        exceptions = state.get("simulator_exceptions")
+        if steps is not None and (type(steps) is not int or not 0 <= steps <= len(self._history)):
+            raise Unfit("environment state is damaged: 'steps' is no step of an episode")
+        if not (
+            isinstance(goals, list)
+            and len(goals) == self.num_envs
+            and all(isinstance(g, dict) for g in goals)
+        ):
+            raise Unfit("environment state is damaged: 'goals' does not hold a state for each task")
+        if not _is_array(actions, np.float32, (steps or 0, self.num_envs, ACTION_DIM)):
+            raise Unfit("environment state is damaged: 'actions' does not hold those of its steps")
+        if not _is_array(exceptions, np.int64, (self.num_envs,)):
+            raise Unfit(
+                "environment state is damaged: 'simulator_exceptions' does not hold a count for each task"
             )
-            exceptions = np.asarray(state["simulator_exceptions"], dtype=np.int64).reshape(self.num_envs)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"environment state is damaged ({error}); go on from another checkpoint"
-            ) from None
         self._steps = steps
         self._history[: len(actions)] = actions
         if steps is not None:
-            self._tasks.replay(goals, actions)
+            self._tasks.replay(dict(enumerate(goals)), actions)
         self._buffers.exceptions[:] = exceptions
         return self._with_one_hot(self._buffers.observations)
 
@@ -240,3 +244,7 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         """Release what the environment holds (called once by :meth:`close`)."""
         del kwargs
         self._tasks.close()
+
+
+def _is_array(value: object, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> TypeGuard[npt.NDArray[Any]]:
+    return isinstance(value, np.ndarray) and value.dtype == dtype and value.shape == shape

@@ -8,7 +8,7 @@ environments are all that runs, the next order comes at once, and a core that sl
 started afresh (never forked, so no lock of a torch thread is inherited) and in a session of their own: signals of a
 terminal or a process group reach only the parent, which ends them in order.
 
-``python -m d2r.envs.workers ORDERS REPLIES MEMORY`` is such a process; the arguments are file descriptors.
+``python -P -m d2r.envs.workers ORDERS REPLIES MEMORY`` is such a process; the arguments are file descriptors.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import numpy.typing as npt
 from d2r.config.schema import Protocol
 from d2r.envs.slices import Buffers, TaskSlice
 from d2r.envs.tasks import parse_benchmark, share_out
-from d2r.errors import RunFailure, UserError
+from d2r.errors import RunFailure, Unfit, UserError
 
 _STEP, _LAST_STEP, _CALL = b"s", b"l", b"c"
 _DONE, _FAILED = b".", b"!"
@@ -84,14 +84,15 @@ class _Worker:
             f"environment worker {number} ({', '.join(task_names[:3])}{', ...' * (len(task_names) > 3)})"
         )
         inherited = (orders_read, replies_write, memory)
-        # The modules of this process, one thread: several would fight for the cores.
+        # The modules of this process, and never those of the current folder (-P), which may be a stranger's; one
+        # thread: several would fight for the cores.
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "OMP_NUM_THREADS": "1",
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *map(str, inherited)],
+            [sys.executable, "-P", "-m", __name__, *map(str, inherited)],
             stdin=subprocess.DEVNULL,
             pass_fds=inherited,
             env=environment,
@@ -123,15 +124,16 @@ class _Worker:
 
         Raises:
             WorkerDied: if the process ended or failed instead.
-            UserError: if the process found bad input.
+            UserError: if the process found bad input, as :class:`~d2r.errors.Unfit` a state of another run.
         """
         reply = os.read(self._replies, 1)
         if reply == _DONE:
             return
         if reply == _FAILED:
             kind, message = self._received()
-            if kind == UserError.__name__:
-                raise UserError(message)
+            for known in (Unfit, UserError):
+                if kind == known.__name__:
+                    raise known(message)
             raise WorkerDied(f"{self._name} failed: {kind}: {message}")
         self._report_death()
 
@@ -247,7 +249,15 @@ class WorkerPool:
     def _call(self, method: str, *arguments: Any) -> list[Any]:
         for worker in self._workers:
             worker.call(method, *arguments)
-        return [worker.result() for worker in self._workers]
+        results, refused = [], None
+        for worker in self._workers:
+            try:
+                results.append(worker.result())
+            except Unfit as error:  # all are heard, so that the next order has its own answers
+                refused = error
+        if refused is not None:
+            raise refused
+        return results
 
     def close(self) -> None:
         """End the processes."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
-import safetensors.torch
 import torch
 from scipy.stats import fisher_exact
 
@@ -24,8 +21,9 @@ from d2r.files import read_bytes, sha256
 from d2r.networks.base import Network
 from d2r.networks.registry import build_actor
 from d2r.planning.layout import POLICY, policy_path
-from d2r.records import is_unchanged, malformed
-from d2r.training.metrics import number
+from d2r.records import is_unchanged, json_object, malformed
+from d2r.tensors import forms, read_tensors
+from d2r.training.metrics import COLUMNS, number
 from d2r.training.seeding import Stream, seed_sequence
 
 
@@ -56,18 +54,18 @@ def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig]:
     path = folder / "run.json"
     try:
         content = read_bytes(path)
-        record = json.loads(content)
-        written, stated = record["config"], record["config_hash"]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a run's folder") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(f"{path}: not a run's record; it must be JSON with config and config_hash") from None
+    record = json_object(content)
+    if record is None:
+        raise UserError(f"{path}: not a run's record; it must be a JSON object")
     if not is_unchanged(content, record):
         raise UserError(f"{path}: does not have the sha256 that it states; the file has been changed")
     wrong = malformed(record)
     if wrong is not None:
         raise UserError(f"{path}: '{wrong}' is missing or not what training writes; train the run again")
-    if config_hash(written) != stated:
+    written = record["config"]
+    if config_hash(written) != record["config_hash"]:
         raise UserError(f"{path}: its configuration does not have the hash stated; the file has been changed")
     config = parse(RunConfig, written, f"{path}: config")
     for name in RunKey._fields:
@@ -100,13 +98,10 @@ def load_actor(folder: Path, record: dict[str, Any], config: RunConfig) -> Netwo
     """
     path = check_output(folder, record, POLICY)
     other = UserError(f"{path}: does not hold the tensors of a '{config.method}' actor")
-    try:
-        tensors = safetensors.torch.load_file(path)
-        with torch.device("meta"):  # sizes that the file does not have take no memory
-            expected = build_actor(config.network, config.num_tasks, torch.Generator()).state_dict()
-    except (RuntimeError, safetensors.SafetensorError, LookupError, TypeError, ValueError, OverflowError):
-        raise other from None
-    if _forms(tensors) != _forms(expected):
+    tensors = read_tensors(path)
+    with torch.device("meta"):  # sizes that the file does not have take no memory
+        expected = build_actor(config.network, config.num_tasks, torch.Generator()).state_dict()
+    if tensors is None or forms(tensors) != forms(expected):
         raise other
     actor = build_actor(config.network, config.num_tasks, torch.Generator())
     actor.load_state_dict(tensors)
@@ -117,10 +112,6 @@ def load_actor(folder: Path, record: dict[str, Any], config: RunConfig) -> Netwo
                     f"{path}: '{name}' holds a value that is no finite number; train the run again"
                 )
     return actor.eval()
-
-
-def _forms(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
 def evaluate_again(folder: Path, workers: int = 0) -> Again:
@@ -213,12 +204,16 @@ class _Episode(NamedTuple):
 
 
 def _published(path: Path) -> dict[str, list[_Episode]]:
+    other = UserError(f"{path}: not an evaluation file (task,episode,success,return)")
     episodes: dict[str, list[_Episode]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                success = {"0": False, "1": True}[row["success"]]
-                episodes.setdefault(row["task"], []).append(_Episode(success, row["return"]))
-    except (ValueError, KeyError, TypeError, csv.Error, UnicodeDecodeError):
-        raise UserError(f"{path}: not an evaluation file (task,episode,success,return)") from None
+        header, *rows = csv.reader(read_bytes(path).decode().splitlines())
+    except (ValueError, csv.Error):  # no text, or no line of it
+        raise other from None
+    if header != list(COLUMNS[path.name]):
+        raise other
+    for row in rows:
+        if len(row) != len(header) or row[2] not in ("0", "1"):
+            raise other
+        episodes.setdefault(row[0], []).append(_Episode(row[2] == "1", row[3]))
     return episodes

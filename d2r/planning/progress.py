@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -14,9 +13,9 @@ from typing import Any, Literal
 
 from d2r.config import RunConfig, RunKey, Scale, is_run, plan_runs, resolve_run
 from d2r.errors import UserError
-from d2r.files import read_bytes
+from d2r.files import read_bytes, read_start
 from d2r.planning.layout import PROGRESS, RUN_RECORD, SEED_FOLDER
-from d2r.records import is_unchanged
+from d2r.records import is_unchanged, json_object
 
 Status = Literal["finished", "failed", "outdated", "running", "stopped", "waiting"]
 
@@ -128,12 +127,12 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     try:
         content = read_bytes(path)
-        data = json.loads(content)
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({str(error).splitlines()[0]}); restore or delete it"
         ) from None
-    if not isinstance(data, dict):
+    data = json_object(content)
+    if data is None:
         raise UserError(f"{path}: expected a JSON object; restore or delete it")
     if path.name == RUN_RECORD and not is_unchanged(content, data):
         raise UserError(
@@ -187,11 +186,22 @@ def _rate_of_record(record: Mapping[str, Any]) -> float | None:
     """Steps per second from start to end; none for a run that was interrupted, whose pauses nobody counted."""
     if record.get("resumes"):
         return None
-    try:
-        span = datetime.fromisoformat(record["ended"]) - datetime.fromisoformat(record["started"])
-        return float(record["steps"]) / span.total_seconds()
-    except (KeyError, OverflowError, TypeError, ValueError, ZeroDivisionError):
+    started, ended = _moment(record.get("started")), _moment(record.get("ended"))
+    steps = _number(record.get("steps"))
+    if started is None or ended is None or steps is None or ended <= started:
         return None
+    return steps / (ended - started).total_seconds()
+
+
+def _moment(value: object) -> datetime | None:
+    """A point in time, in UTC unless it says otherwise, or none for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _number(value: object) -> float | None:
@@ -217,12 +227,9 @@ def _is_training(progress: Mapping[str, Any], state: Path, now: datetime) -> boo
     """Whether a process trains the run: it is seen on this machine, or reported not long ago from another."""
     if _is_alive(_lock_holder(state)):
         return True
-    try:
-        updated = datetime.fromisoformat(str(progress["updated"]))
-    except (KeyError, ValueError):
+    updated = _moment(progress.get("updated"))
+    if updated is None:
         return False
-    if updated.tzinfo is None:
-        updated = updated.replace(tzinfo=UTC)
     elsewhere = progress.get("host", os.uname().nodename) != os.uname().nodename
     return elsewhere and (now - updated).total_seconds() <= SILENT_SECONDS
 
@@ -230,7 +237,7 @@ def _is_training(progress: Mapping[str, Any], state: Path, now: datetime) -> boo
 def _lock_holder(state: Path) -> int | None:
     """The process that holds the run's lock, or held it last, if it is one of this machine: ``PID on HOST``."""
     try:
-        pid, _, host = read_bytes(state / "lock").decode().strip().partition(" on ")
+        pid, _, host = read_start(state / "lock", 500).decode().strip().partition(" on ")
         return int(pid) if host == os.uname().nodename else None
     except (OSError, ValueError):
         return None

@@ -120,12 +120,10 @@ def read_manifest(released: Path) -> dict[str, Entry]:
             raise UserError(f"{path}: '{name}' leaves the folder; do not trust this release")
         if place_of(name) is None:
             raise UserError(f"{path}: '{name}' is no run's file; restore it from git")
-        try:
-            entries[name] = Entry(str(known["sha256"]), int(known["bytes"]))
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise UserError(
-                f"{path}: entry '{name}' lacks 'sha256' or 'bytes'; restore it from git"
-            ) from None
+        digest, size = (known.get("sha256"), known.get("bytes")) if isinstance(known, dict) else (None, None)
+        if not isinstance(digest, str) or type(size) is not int:
+            raise UserError(f"{path}: entry '{name}' lacks 'sha256' or 'bytes'; restore it from git")
+        entries[name] = Entry(digest, size)
     if _manifest_text(released.absolute().name, entries).encode() != path.read_bytes():
         raise UserError(f"{path}: has been changed, or is of another scale; restore it from git")
     return entries

@@ -23,8 +23,8 @@ def store_policies(root: Path, scale: str) -> None:
         UserError: if DVC is not installed or fails.
     """
     stage = f"{TRAIN_PIPELINE}:train@{scale}"
-    _dvc(root, "commit", "--quiet", "--force", stage)
-    _dvc(root, "push", "--quiet", stage)
+    _dvc(root, "commit", "--force", stage)
+    _dvc(root, "push", stage)
 
 
 def _dvc(root: Path, *arguments: str) -> None:
@@ -35,8 +35,12 @@ def _dvc(root: Path, *arguments: str) -> None:
         )
     done = subprocess.run([program, *arguments], cwd=root, check=False, capture_output=True, text=True)
     if done.returncode:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        reason = next(
-            (line for line in lines if line.startswith("ERROR")), lines[-1] if lines else "no message"
-        )
-        raise UserError(f"dvc {' '.join(arguments)}: {reason.removeprefix('ERROR: ')}; try again")
+        cause = _cause(done.stderr + done.stdout)
+        raise UserError(f"dvc {' '.join(arguments)}: {cause}; mend this and give the same command again")
+
+
+def _cause(said: str) -> str:
+    """What DVC says went wrong; ``--quiet`` would keep it from saying so."""
+    lines = [line for line in said.splitlines() if line.strip() and "dvc.org/support" not in line]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return errors[0] if errors else " ".join(lines) or "no message"

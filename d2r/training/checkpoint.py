@@ -14,28 +14,26 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import pickle
-import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
+from pydantic import Field, ValidationError, field_validator
 
 from d2r.algorithms.replay import Replay
 from d2r.files import read_bytes, sha256, write_bytes
+from d2r.records import Count, Written, json_object
+from d2r.tensors import forms, read_state, read_tensors
 
 KEEP = 2
-FORMAT = 3
+FORMAT = 4
+WITHOUT_SIZES = 3
+"""The format before, which did not state how long files are."""
 COPY = ".copy"
 """Ending of the second copy of a replay segment."""
-
-
-UNREADABLE = (
-    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
-    TypeError, ValueError, pickle.UnpicklingError, struct.error, safetensors.SafetensorError,
-)  # fmt: skip
-"""What torch and safetensors raise on content that is not theirs."""
+MOST_MANIFEST = 16 * 2**20
+"""Bytes; a manifest has some hundred for each file that it names."""
 
 
 class Damaged(Exception):
@@ -51,16 +49,21 @@ class Segment(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """What a checkpoint consists of: step, name of the state, replay segments, and the sha256 of all these files."""
+    """What a checkpoint consists of: step, name of the state, replay segments, sha256 and bytes of all these files."""
 
     step: int
     state: str
     segments: list[Segment]
     files: dict[str, str]
+    sizes: dict[str, int]
+    """Empty in a manifest of the format before."""
 
     def to_bytes(self) -> bytes:
         """Return JSON that ends with its own hash."""
         body = {"format": FORMAT, **self._asdict(), "segments": [list(segment) for segment in self.segments]}
+        if not self.sizes:
+            body["format"] = WITHOUT_SIZES
+            del body["sizes"]
         return json.dumps(body | {"self": _digest(body)}, indent=1).encode()
 
     @classmethod
@@ -71,23 +74,41 @@ class Manifest(NamedTuple):
             Damaged: if it is not exactly what was written, or names files outside its folder.
         """
         try:
-            content = read_bytes(path)
-            body = json.loads(content)
-            expected = body.pop("self")
-            segments = [Segment(*entry) for entry in body["segments"]]
-            manifest = cls(body["step"], body["state"], segments, body["files"])
-            unchanged = _digest(body) == expected and manifest.to_bytes() == content
-            in_place = path.name == _manifest_name(manifest.step)
-            listed = set(manifest.files) == {manifest.state, *(segment.name for segment in segments)}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            content = read_bytes(path, MOST_MANIFEST)
+        except OSError:
             raise Damaged(f"{path.name} is not readable") from None
-        if not unchanged or not in_place or not listed:
+        try:
+            written = _Written.model_validate(json_object(content))
+        except ValidationError:
+            raise Damaged(f"{path.name} is no manifest") from None
+        segments = [Segment(*entry) for entry in written.segments]
+        manifest = cls(written.step, written.state, segments, written.files, written.sizes)
+        in_place = path.name == _manifest_name(manifest.step)
+        listed = set(manifest.files) == {manifest.state, *(segment.name for segment in segments)}
+        if manifest.to_bytes() != content or not in_place or not listed:
             raise Damaged(f"{path.name} has been changed")
         if any(Path(name).name != name for name in manifest.files):
             raise Damaged(f"{path.name} names files outside its folder")
         if not all(name.isascii() and name.isprintable() for name in manifest.files):
             raise Damaged(f"{path.name} names files as no file is named here")
         return manifest
+
+
+class _Written(Written):
+    """A manifest as it lies in its file; its hash is compared with all else."""
+
+    step: Count
+    state: str
+    segments: list[tuple[Count, Count, str]]
+    files: dict[str, str]
+    sizes: dict[str, Count] = Field(default_factory=dict)
+
+    @field_validator("segments", mode="before")
+    @classmethod
+    def _json_has_no_tuples(cls, segments: Any) -> Any:
+        if not isinstance(segments, list):
+            return segments
+        return [tuple(entry) if isinstance(entry, list) else entry for entry in segments]
 
 
 def _digest(body: dict[str, Any]) -> str:
@@ -109,8 +130,9 @@ class CheckpointStore:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._good: list[Manifest] = []
+        self._foreign: set[str] = set()
 
-    def save(self, step: int, state: dict[str, Any], replay: Replay | None) -> None:
+    def save(self, step: int, state: dict[str, Any], replay: Replay | None) -> list[str]:
         """Write a checkpoint; when this returns it is on disk, and the one before the previous is gone.
 
         Args:
@@ -119,44 +141,51 @@ class CheckpointStore:
             replay: what is new in it since the last checkpoint is written; none for a run that needs it no
             more.
 
+        Returns:
+            A line for everything that lies here, is no file of a good checkpoint, and cannot be removed.
+
         Raises:
             OSError: if it could not be written; the checkpoints before are untouched.
         """
-        segments, files = self._save_replay(replay) if replay is not None else ([], {})
+        segments, files, sizes = self._save_replay(replay) if replay is not None else ([], {}, {})
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        name = self._write(f"state-{step:012d}", ".pt", buffer.getvalue(), files)
-        manifest = Manifest(step, name, segments, files)
+        name = self._write(f"state-{step:012d}", ".pt", buffer.getvalue(), files, sizes)
+        manifest = Manifest(step, name, segments, files, sizes)
         write_bytes(self.folder / _manifest_name(step), manifest.to_bytes())
         self._good = [*(m for m in self._good if m.step != step), manifest][-KEEP:]
-        self._remove_others()
+        return self._remove_others()
 
     def keep_last(self) -> None:
         """Remove all checkpoints but the last."""
         self._good = self._good[-1:]
         self._remove_others()
 
-    def _save_replay(self, replay: Replay) -> tuple[list[Segment], dict[str, str]]:
+    def _save_replay(self, replay: Replay) -> tuple[list[Segment], dict[str, str], dict[str, int]]:
         oldest = max(0, replay.total - replay.capacity)
         segments: list[Segment] = []
         files: dict[str, str] = {}
+        sizes: dict[str, int] = {}
         if self._good:
             before = self._good[-1]
             segments = [segment for segment in before.segments if segment.stop > oldest]
             files = {segment.name: before.files[segment.name] for segment in segments}
+            sizes = {name: before.sizes[name] for name in files if name in before.sizes}
         start = max(segments[-1].stop if segments else 0, oldest)
         if start < replay.total:
             data = safetensors.torch.save(replay.export(start, replay.total))
-            name = self._write(f"replay-{start:012d}-{replay.total:012d}", ".safetensors", data, files)
+            name = self._write(f"replay-{start:012d}-{replay.total:012d}", ".safetensors", data, files, sizes)
             write_bytes(self.folder / (name + COPY), data)
             segments.append(Segment(start, replay.total, name))
-        return segments, files
+        return segments, files, sizes
 
-    def _write(self, stem: str, suffix: str, data: bytes, files: dict[str, str]) -> str:
+    def _write(
+        self, stem: str, suffix: str, data: bytes, files: dict[str, str], sizes: dict[str, int]
+    ) -> str:
         digest = hashlib.sha256(data).hexdigest()
         name = f"{stem}-{digest[:12]}{suffix}"
         write_bytes(self.folder / name, data)
-        files[name] = digest
+        files[name], sizes[name] = digest, len(data)
         return name
 
     @property
@@ -182,7 +211,7 @@ class CheckpointStore:
             try:
                 manifest = Manifest.read(path)
                 for name, digest in manifest.files.items():
-                    self._check(name, digest, notes)
+                    self._check(name, digest, manifest.sizes.get(name), notes)
                 state = self._read(manifest, replay)
             except Damaged as damage:
                 notes.append(
@@ -193,42 +222,66 @@ class CheckpointStore:
             return state, notes
         return None, notes
 
-    def _check(self, name: str, digest: str, notes: list[str]) -> None:
-        """Check a file's hash; take its copy if that is whole."""
-        problem = self._problem(name, digest)
+    def _check(self, name: str, digest: str, size: int | None, notes: list[str]) -> None:
+        """Check a file's length and hash; take its copy if that is whole."""
+        problem = self._problem(name, digest, size)
         if problem is None:
             return
-        if self._problem(name + COPY, digest) is not None:
+        if self._problem(name + COPY, digest, size) is not None:
             raise Damaged(problem)
-        write_bytes(self.folder / name, read_bytes(self.folder / (name + COPY)))
+        try:
+            write_bytes(self.folder / name, read_bytes(self.folder / (name + COPY)))
+        except OSError as error:
+            raise Damaged(f"{problem}, and its copy cannot take its place ({error.strerror})") from None
         notes.append(f"{problem}; it was restored from its copy")
 
-    def _problem(self, name: str, digest: str) -> str | None:
+    def _problem(self, name: str, digest: str, size: int | None) -> str | None:
+        path = self.folder / name
         try:
-            actual = sha256(self.folder / name)
-        except OSError:
+            if (
+                size is not None and path.stat().st_size != size
+            ):  # and a sparse file may be longer than can be hashed
+                return f"{name} does not have the {size:,} bytes that were written"
+            actual = sha256(path)
+        except FileNotFoundError:
             return f"{name} is missing"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
         return None if actual == digest else f"{name} does not have the sha256 that was written"
 
     def _read(self, manifest: Manifest, replay: Replay) -> dict[str, Any]:
         replay.total = 0
-        try:
-            state: dict[str, Any] = torch.load(
-                self.folder / manifest.state, weights_only=True, map_location="cpu"
-            )
-            for start, _, name in manifest.segments:
-                replay.restore(start, safetensors.torch.load(read_bytes(self.folder / name)))
-        except UNREADABLE:
-            raise Damaged("its files do not hold a state of this run") from None
+        state = read_state(self.folder / manifest.state)
         if not isinstance(state, dict):
             raise Damaged(f"{manifest.state} holds something else than a state")
+        for start, stop, name in manifest.segments:
+            tensors = read_tensors(self.folder / name)
+            if not start < stop <= start + replay.capacity or tensors is None:
+                raise Damaged(f"{name} is no segment of this run's replay")
+            if forms(tensors) != replay.forms(start, stop):
+                raise Damaged(f"{name} holds other transitions than this run's")
+            replay.restore(start, tensors)
         return state
 
-    def _remove_others(self) -> None:
-        """Remove what the good checkpoints do not need, and temporary files of a killed process."""
+    def _remove_others(self) -> list[str]:
+        """Remove what the good checkpoints do not need, and temporary files of a killed process.
+
+        Returns:
+            A line for each thing that cannot be removed, the first time.
+        """
         needed = {_manifest_name(manifest.step) for manifest in self._good}
         for manifest in self._good:
             needed |= set(manifest.files) | {segment.name + COPY for segment in manifest.segments}
+        notes = []
         for path in self.folder.iterdir():
-            if path.name not in needed and path.name.startswith(("checkpoint-", "state-", "replay-", ".")):
+            if path.name in needed or not path.name.startswith(("checkpoint-", "state-", "replay-", ".")):
+                continue
+            try:
                 path.unlink(missing_ok=True)
+            except OSError as error:
+                if path.name not in self._foreign:
+                    notes.append(
+                        f"{path.name} is no file of a checkpoint, cannot be removed ({error.strerror}) and stays"
+                    )
+                self._foreign.add(path.name)
+        return notes

@@ -17,14 +17,15 @@ from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.policy import sample_action
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import Diverged, MultiTaskSAC
-from d2r.config import RunConfig, config_hash, project_root, stated
+from d2r.config import RunConfig, config_hash, stated
 from d2r.envs.vector import MetaWorldVectorEnv
-from d2r.errors import UserError
+from d2r.errors import Unfit, UserError
 from d2r.evaluation.success import Evaluation, evaluate
 from d2r.files import read_bytes
 from d2r.kernel.library import implementation
 from d2r.networks.registry import build_actor, build_critics, count_parameters
 from d2r.records import SCHEMA
+from d2r.text import printable
 from d2r.training import provenance
 from d2r.training.checkpoint import CheckpointStore
 from d2r.training.instruments import Instruments
@@ -33,12 +34,11 @@ from d2r.training.progress import Reporter
 from d2r.training.rundir import RunFolders
 from d2r.training.seeding import Stream, seed_sequence, torch_generator
 from d2r.training.signals import StopRequest
+from d2r.training.source import source_state
+from d2r.training.state import check_state
 from d2r.training.timing import PARTS, Stopwatch
 
 TIDY = ("metrics.csv", "routes.csv", "timing.csv")
-
-UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What comes of a state with other keys, types or shapes than a run's."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Run:
         """Source, packages and machine of this process, as the record states them."""
         return {
             "packages": provenance.package_versions(),
-            **provenance.source_state(project_root()),
+            **source_state(),
             "cpu": provenance.cpu(),
             "kernel": implementation(self.machine.device),
             "gpu": provenance.gpu(self.machine.device),
@@ -142,9 +142,11 @@ class Run:
                 break
             try:
                 return self._restore(state)
-            except UNFIT:
+            except Unfit as why:
                 older_than = self.store.newest
-                self._warn(f"checkpoint {older_than:012d} does not fit this version and was passed over")
+                self._warn(
+                    f"checkpoint {older_than:012d} does not fit this version and was passed over: {why}"
+                )
         if older_than is not None:
             raise UserError(
                 f"{self.folders.checkpoints}: its checkpoint does not fit this version of the program; "
@@ -160,9 +162,16 @@ class Run:
         return observations
 
     def _warn(self, message: str) -> None:
-        print(f"{name_of(self.config)}: {message}", file=sys.stderr, flush=True)
+        print(f"{name_of(self.config)}: {printable(message)}", file=sys.stderr, flush=True)
 
     def _restore(self, state: dict[str, Any]) -> npt.NDArray[np.float64]:
+        """Go on from a state; returns the current observations [task, 39].
+
+        Raises:
+            Unfit: it is one of another run or version.
+            UserError: it is this run's, and cannot be gone on from.
+        """
+        check_state(state, self.learner, self.instruments, set(self.tidy), self.config.budget.steps)
         self._check_execution(state.get("execution"))
         self.learner.load_state_dict(state["learner"])
         self.acting.set_state(state["acting"])
@@ -223,7 +232,8 @@ class Run:
             "execution": asdict(self.machine.execution),
         }
         with self.stopwatch("checkpoint"):
-            self.store.save(self.step, state, None if last else self.replay)
+            for note in self.store.save(self.step, state, None if last else self.replay):
+                self._warn(note)
         self.checkpointed = self.step
 
     def to_the_end(self) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from d2r.errors import UserError
-from d2r.files import NOT_A_FILE, open_regular, read_bytes, write_bytes
+from d2r.files import NOT_A_FILE, open_regular, read_bytes, read_start, write_bytes
 
 COLUMNS = {
     "metrics.csv": ("step", "task", "quantity", "value"),
@@ -77,7 +77,7 @@ class TidyFile:
         """
         text = state["text"].encode()
         self._check_place()
-        whole = self.path.exists() and read_bytes(self.path).startswith(text)
+        whole = self.path.exists() and read_start(self.path, len(text)) == text
         write_bytes(self.path, text)
         return whole
 

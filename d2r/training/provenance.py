@@ -1,10 +1,9 @@
-"""Where a run's numbers come from: versions, commit, machine."""
+"""Where a run's numbers come from: versions and machine; the source is the affair of ``source.py``."""
 
 from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -22,10 +21,6 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-CHANGED = "-dirty"
-"""What ``git describe --dirty`` puts behind the commit of a changed checkout."""
-
-
 def package_versions() -> dict[str, str]:
     """Return the installed versions of what decides a run's numbers."""
     return {name: metadata.version(name) for name in PACKAGES if _installed(name)} | {
@@ -39,34 +34,6 @@ def _installed(name: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
-
-
-def source_state(root: Path) -> dict[str, Any]:
-    """Return the commit of the checkout or that of an image, whether sources differ from it, and the image.
-
-    A project that merely lies in somebody else's repository has no commit. An image that was built from changed
-    sources says so at the end of ``D2R_COMMIT``. A container cannot see which image it runs from, so ``docker run
-    --env D2R_IMAGE=<digest>`` states it.
-    """
-    image = os.environ.get("D2R_IMAGE")
-    top = _git(root, "rev-parse", "--show-toplevel")
-    commit = _git(root, "rev-parse", "HEAD") if top is not None and Path(top) == root.resolve() else None
-    if commit is None:
-        built = os.environ.get("D2R_COMMIT") or ""
-        dirty = True if built.endswith(CHANGED) else None
-        return {"commit": built.removesuffix(CHANGED) or None, "dirty": dirty, "image": image}
-    changed = _git(root, "status", "--porcelain", "--", "d2r", "config")
-    return {"commit": commit, "dirty": bool(changed), "image": image}
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def cpu() -> dict[str, Any]:

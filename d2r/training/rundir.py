@@ -16,7 +16,7 @@ from d2r.config.identity import CONFIG_SCHEMA
 from d2r.errors import UserError
 from d2r.files import open_regular, read_bytes, remove_temporaries, replacing, sha256, write_bytes
 from d2r.planning.layout import PROGRESS, RUN_RECORD
-from d2r.records import is_unchanged, record_bytes
+from d2r.records import is_unchanged, json_object, malformed, record_bytes
 
 CONFIG = "config.json"
 """What the checkpoints beside it are of, as a run's record states it."""
@@ -97,17 +97,22 @@ class RunFolders:
         """
         try:
             content = read_bytes(self.published / RUN_RECORD)
-            record: dict[str, Any] = json.loads(content)
-            unchanged, status = is_unchanged(content, record), record["status"]
-            if not unchanged:
+            record = json_object(content)
+            if record is None:
+                raise NotThisRun(f"{RUN_RECORD} is no record of a run")
+            if not is_unchanged(content, record):
                 raise NotThisRun(f"{RUN_RECORD} does not have the sha256 that it states")
+            wrong = malformed(record)
+            if wrong is not None:
+                raise NotThisRun(f"{RUN_RECORD} is no record of a run: '{wrong}'")
+            status = record["status"]
             if status not in ("finished", "failed"):
                 raise NotThisRun(f"{RUN_RECORD} does not say that the run ended")
             if not is_run(record, self.config):
                 raise NotThisRun("it has another configuration", finished=status == "finished")
             outputs = record["outputs"]
             for name in OUTPUTS:
-                if sha256(self.published / name) != outputs[name]:
+                if sha256(self.published / name) != outputs.get(name):
                     raise NotThisRun(f"{name} does not have the sha256 that {RUN_RECORD} states")
         except FileNotFoundError as error:
             if error.filename == str(self.published / RUN_RECORD):
@@ -116,8 +121,6 @@ class RunFolders:
         except OSError as error:
             what = Path(error.filename or self.published).name  # a broken disk names no file
             raise NotThisRun(f"{what} cannot be read ({error.strerror})") from None
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise NotThisRun(f"{RUN_RECORD} is no record of a run") from None
         return record
 
     def check_places(self) -> None:
@@ -173,7 +176,7 @@ class Lock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = self._file.read().strip() or "unknown"
+            holder = self._file.read(500).strip() or "unknown"
             self._file.close()
             raise UserError(
                 f"{self.path.parent}: process {holder} is working on this run; wait for it or stop it"

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from d2r.config import RunConfig
+from d2r.config import RunConfig, project_root
 from d2r.envs.workers import WorkerDied
 from d2r.errors import RunFailure, UserError
 from d2r.networks.registry import check_size
@@ -18,6 +18,7 @@ from d2r.training.loop import Machine, NumbersWentWrong, Run, name_of
 from d2r.training.memory import keep_freed_memory
 from d2r.training.rundir import Lock, NotThisRun, RunFolders
 from d2r.training.signals import StopRequest
+from d2r.training.source import remarks
 
 
 def train(
@@ -56,6 +57,8 @@ def train(
                 f"and {folders.state}"
             )
             return 0 if record["status"] == "finished" or record_failure else RunFailure.status
+        for remark in remarks(project_root()):
+            print(f"{name_of(config)}: {remark}", file=sys.stderr)
         torch.set_num_threads(machine.threads)
         keep_freed_memory()
         try:

@@ -15,10 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import pandas as pd
-
 from d2r.algorithms.execution import PLAIN, Execution
-from d2r.analysis.collect import collect
+from d2r.analysis.collect import FILE_COLUMNS, collect, read_csv
 from d2r.analysis.figures import write_figures
 from d2r.analysis.report import write_report
 from d2r.analysis.results import Results, load_results
@@ -30,6 +28,8 @@ from d2r.evaluation.again import check_output, load_actor, read_run
 from d2r.planning.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
 from d2r.records import made_from_changed_sources, processes
 from d2r.release.manifest import MANIFEST, check_manifest
+from d2r.text import printable
+from d2r.training.source import UNKNOWN
 from d2r.verify.golden import TOLERANCE, verify_file
 
 LOCKS = ("requirements-cpu.lock", "requirements-cuda.lock")
@@ -124,9 +124,10 @@ def verify_artifact(folder: Path, root: Path) -> list[Line]:
     lines = []
     for name, check in checks:
         try:
-            lines.append(check(artifact)._replace(check=name))
+            line = check(artifact)
         except UserError as error:
-            lines.append(Line(name, "FAIL", " ".join(str(error).split())))
+            line = _fail(" ".join(str(error).split()))
+        lines.append(Line(name, line.verdict, printable(line.detail)))
     return lines
 
 
@@ -301,21 +302,16 @@ def _numbers(artifact: Artifact) -> Line:
                 f"{run.name}: {run.record.get('steps')} steps of {run.config.budget.steps}, yet 'finished'"
             )
         path = run.folder / "evaluation.csv"
-        try:
-            episodes = pd.read_csv(path)
-            per_task = episodes.groupby("task")["success"].size()
-            rates = set(episodes["success"])
-            finite = bool(pd.to_numeric(episodes["return"]).abs().lt(float("inf")).all())
-        except (KeyError, ValueError, TypeError):
-            return _fail(f"{path}: not an evaluation file (task,episode,success,return)")
+        episodes = read_csv(path, FILE_COLUMNS["evaluation"], None)
+        per_task = episodes.groupby("task")["success"].size()
         if len(per_task) != run.config.num_tasks or set(per_task) != {run.config.evaluation_episodes}:
             return _fail(
                 f"{path}: not {run.config.evaluation_episodes} episodes of each of {run.config.num_tasks} tasks"
             )
         if set(per_task.index) != set(parse_benchmark(run.config.benchmark).task_names):
             return _fail(f"{path}: does not hold the tasks of {run.config.benchmark}")
-        if not rates <= {0, 1} or not finite:
-            return _fail(f"{path}: a success that is neither 0 nor 1, or a return that is no number")
+        if not set(episodes["success"]) <= {0, 1}:
+            return _fail(f"{path}: a success that is neither 0 nor 1")
     return _ok("finished runs spent their whole budget and evaluated every task as their protocol says")
 
 
@@ -374,7 +370,14 @@ def _source(artifact: Artifact) -> Line:
     said = f"commit {_some(commit[:12] for commit in commits)} on {_some(cpus)}"
     if dirty:
         return _note(f"{said}; made from changed sources: {_some(dirty)}")
-    return _note(f"{said}; a commit is unknown") if {"None", "unknown"} & set(commits) else _ok(said)
+    if {"None", UNKNOWN} & set(commits):
+        return _note(f"{said}; a commit is unknown")
+    untold = [
+        run.name for run in artifact.runs if any(part.get("dirty") is None for part in processes(run.record))
+    ]
+    if untold:
+        return _note(f"{said}; whether sources were changed is unknown of {_some(untold)}")
+    return _ok(said)
 
 
 def _golden(artifact: Artifact) -> Line:

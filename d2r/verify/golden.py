@@ -8,7 +8,6 @@ absolute difference over its largest magnitude (over 1 where it is all zero).
 
 from __future__ import annotations
 
-import json
 import struct
 import tokenize
 import zipfile
@@ -19,7 +18,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from d2r.algorithms.execution import PLAIN, Execution
@@ -27,10 +26,12 @@ from d2r.algorithms.recorded import WARM_UPS
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import Draws, MultiTaskSAC, task_weights
 from d2r.config import SacConfig
+from d2r.config.load import parse
 from d2r.config.networks import RoutedConfig
 from d2r.errors import UserError
 from d2r.networks.base import DETERMINISTIC, Output, Replayed
 from d2r.networks.routing import RoutedNetwork
+from d2r.records import json_object
 
 TOLERANCE = 1e-9
 UNREADABLE = (
@@ -103,22 +104,12 @@ def verify_file(path: Path, execution: Execution = PLAIN, device: str = "cpu") -
         if given:
             raise UserError(f"{option}: changes nothing in float64, in which golden files are; leave it out")
     arrays = _read(path)
-    try:
-        meta = Meta.model_validate(json.loads(str(arrays.pop("meta"))))
-    except (KeyError, ValueError, RecursionError):
-        raise UserError(
-            f"{path}: 'meta' is missing, incomplete or out of range; it must be JSON with the file's sizes"
-        ) from None
+    meta = _meta(path, arrays.pop("meta", None))
     recorded = {name: array for name, array in arrays.items() if not name.startswith(INPUTS)}
-    try:
-        computed = _recompute(meta, arrays, execution, device)
-    except KeyError as missing:
-        raise UserError(f"{path}: array {missing} is missing; record the file again") from None
-    except (RuntimeError, ValueError, IndexError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{path}: arrays do not fit the sizes in 'meta' ({reason}); record it again"
-        ) from None
+    _check_sizes(path, meta, arrays)
+    learner = _build(path, meta, execution, device)
+    _check_parameters(path, learner, arrays)
+    computed = _recompute(learner, arrays, device)
     unknown = sorted(set(recorded) - set(computed))
     if unknown:
         raise UserError(f"{path}: array '{unknown[0]}' is not part of a golden file; remove it")
@@ -126,6 +117,16 @@ def verify_file(path: Path, execution: Execution = PLAIN, device: str = "cpu") -
     if absent:
         raise UserError(f"{path}: array '{absent[0]}' is missing; record the file again")
     return [Comparison(name, _error(recorded[name], computed[name])) for name in recorded]
+
+
+def _meta(path: Path, text: Any) -> Meta:
+    content = json_object(str(text).encode(errors="replace"))
+    try:
+        return Meta.model_validate(content)
+    except ValidationError:
+        raise UserError(
+            f"{path}: 'meta' is missing, incomplete or out of range; it must be JSON with the file's sizes"
+        ) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -169,9 +170,7 @@ def _error(recorded: np.ndarray[Any, Any], computed: Tensor) -> float:
     return error if np.isfinite(error) else float("inf")
 
 
-def _recompute(meta: Meta, given: Mapping[str, Any], execution: Execution, device: str) -> dict[str, Tensor]:
-    _check_sizes(meta, given)
-    learner = _build(meta, execution, device)
+def _recompute(learner: MultiTaskSAC, given: Mapping[str, Any], device: str) -> dict[str, Tensor]:
     _rewind(learner, given)
     inputs = {
         name[3:]: torch.from_numpy(array).to(device, torch.double)
@@ -205,11 +204,11 @@ def _recompute(meta: Meta, given: Mapping[str, Any], execution: Execution, devic
     return computed | _update_arrays(learner, given, inputs)
 
 
-def _check_sizes(meta: Meta, given: Mapping[str, Any]) -> None:
-    """Refuse sizes that the file's own matrices do not have, before networks of those sizes take any memory.
+def _check_sizes(path: Path, meta: Meta, given: Mapping[str, Any]) -> None:
+    """Refuse sizes that the file's own arrays do not have, before networks of those sizes take any memory.
 
     Raises:
-        ValueError: if a matrix has another shape.
+        UserError: if an array is missing or has another shape.
     """
     count = meta.num_modules
     matrices = {
@@ -220,40 +219,59 @@ def _check_sizes(meta: Meta, given: Mapping[str, Any]) -> None:
     }
     matrices |= {f"module.{index}": (meta.module_dim, meta.module_dim) for index in range(2, count + 1)}
     for name, shape in matrices.items():
-        found = given[f"before/actor/{name}.weight"].shape
-        if found != shape:
-            raise ValueError(f"before/actor/{name}.weight is {found}, not {shape}")
-    routes, rows = given["in/stored_route"].shape, (meta.batch_per_task, meta.num_tasks)
-    if routes != (*rows, count * (count + 1) // 2):
-        raise ValueError(f"in/stored_route is {routes}, not {(*rows, count * (count + 1) // 2)}")
+        _check_shape(path, given, f"before/actor/{name}.weight", shape)
+    widths = {
+        "in/obs": meta.obs_dim,
+        "in/next_obs": meta.obs_dim,
+        "in/action": meta.action_dim,
+        "in/reward": 1,
+        "in/terminal": 1,
+        "in/stored_route": count * (count + 1) // 2,
+        "in/probe_actor": 2 * meta.action_dim,
+        "in/probe_q1": 1,
+        "update/noise_actor": meta.action_dim,
+        "update/noise_next_action": meta.action_dim,
+        "update/sampled_route_q1": count * (count + 1) // 2,
+        "update/sampled_route_q2": count * (count + 1) // 2,
+    }
+    for name, width in widths.items():
+        _check_shape(path, given, name, (meta.batch_per_task, meta.num_tasks, width))
+    _check_shape(path, given, "in/log_alpha", (meta.num_tasks,))
 
 
-def _build(meta: Meta, execution: Execution, device: str) -> MultiTaskSAC:
-    config = RoutedConfig(
-        num_modules=meta.num_modules,
-        module_dim=meta.module_dim,
-        encoder_dim=meta.encoder_dim,
-        router_dim=meta.router_dim,
-        top_k=meta.top_k,
-        residual=meta.use_resnet,
-        resrouting="threshold" if meta.resrouting else "off",
-        router_input="product" if meta.cond_ob else "task",
-    )
+def _check_parameters(path: Path, learner: MultiTaskSAC, given: Mapping[str, Any]) -> None:
+    """Check that the file holds every parameter of the networks, as :func:`_check_sizes` does inputs."""
+    for net, network, member in _networks(learner):
+        for name, parameter in _named(network, member):
+            _check_shape(path, given, f"before/{net}/{name}", tuple(parameter.shape))
+
+
+def _check_shape(path: Path, given: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> None:
+    if name not in given:
+        raise UserError(f"{path}: array '{name}' is missing; record the file again")
+    found = given[name].shape
+    if found != shape:
+        raise UserError(
+            f"{path}: arrays do not fit the sizes in 'meta' ({name} is {found}, not {shape}); record it again"
+        )
+
+
+def _build(path: Path, meta: Meta, execution: Execution, device: str) -> MultiTaskSAC:
+    sizes = {
+        "num_modules": meta.num_modules,
+        "module_dim": meta.module_dim,
+        "encoder_dim": meta.encoder_dim,
+        "router_dim": meta.router_dim,
+        "top_k": meta.top_k,
+        "residual": meta.use_resnet,
+        "resrouting": "threshold" if meta.resrouting else "off",
+        "router_input": "product" if meta.cond_ob else "task",
+    }
+    config = parse(RoutedConfig, sizes, f"{path}: 'meta'")
+    sac = parse(SacConfig, meta.model_dump(include=set(SacConfig.model_fields)), f"{path}: 'meta'")
     generator = torch.Generator()
     actor = RoutedNetwork(config, meta.obs_dim, 2 * meta.action_dim, meta.num_tasks, 1, generator)
     critics = RoutedNetwork(config, meta.obs_dim + meta.action_dim, 1, meta.num_tasks, 2, generator)
-    sac = SacConfig(
-        discount=meta.discount,
-        target_tau=meta.target_tau,
-        lr_actor=meta.lr_actor,
-        lr_critic=meta.lr_critic,
-        lr_alpha=meta.lr_alpha,
-        grad_clip=meta.grad_clip,
-        target_entropy=meta.target_entropy,
-        max_log_alpha=meta.max_log_alpha,
-        task_loss_threshold=meta.task_loss_threshold,
-        batch_per_task=meta.batch_per_task,
-    )
     return MultiTaskSAC(actor.double().to(device), critics.double().to(device), sac, execution)
 
 
@@ -262,12 +280,7 @@ def _rewind(learner: MultiTaskSAC, given: Mapping[str, Any]) -> None:
     with torch.no_grad():
         for net, network, member in _networks(learner):
             for name, parameter in _named(network, member):
-                value = torch.from_numpy(given[f"before/{net}/{name}"])
-                if value.shape != parameter.shape:
-                    raise ValueError(
-                        f"before/{net}/{name} is {tuple(value.shape)}, not {tuple(parameter.shape)}"
-                    )
-                parameter.copy_(value)
+                parameter.copy_(torch.from_numpy(given[f"before/{net}/{name}"]))
         learner.log_alpha.copy_(torch.from_numpy(given["in/log_alpha"]))
         for moments in learner.optimiser.state.values():
             for value in moments.values():

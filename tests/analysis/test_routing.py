@@ -213,8 +213,11 @@ def test_routes_command_refuses_in_one_line(
 @pytest.mark.parametrize(
     ("changes", "routes", "message"),
     [
-        ({"benchmark": "/tmp/evil"}, None, "'benchmark' is not that of its configuration"),
-        ({"method": "../../../evil"}, None, "'method' is not that of its configuration"),
+        ({"benchmark": "/tmp/evil"}, None, "'benchmark' is missing or not what training writes"),
+        ({"method": "../../../evil"}, None, "'method' is missing or not what training writes"),
+        ({"method": "film"}, None, "'method' is not that of its configuration"),
+        ({}, "step,task,target,source,weight\n800,$x^2$,out,1,1.0\n", "'\\$x.* is no name of a task"),
+        ({}, f"step,task,target,source,weight\n800,{'x' * 5000},out,1,1.0\n", "is no name of a task"),
         ({"config": {"network": []}}, None, "config"),
         ({}, "step,task,target,source,weight\n800,reach-v3,999999,1,1.0\n", "'999999' is no module"),
         ({}, "step,task,target,source,weight\n800,reach-v3,out,x,1.0\n", "'x' is no module"),
@@ -238,7 +241,9 @@ def test_routes_of_a_hostile_run_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("scale", ["../../evil", "/tmp/evil", "..", ""])
+@pytest.mark.parametrize(
+    "scale", ["../../evil", "/tmp/evil", "..", "", "$x^2$", "a\0", "\ud800", "a\n", "x" * 5000]
+)
 def test_routes_of_a_scale_that_is_no_name_are_refused(make_results: Make, scale: str) -> None:
     """The scale's name is part of the folder that is written."""
     run = make_results(Plan(benchmarks=("mt10-rand",), seeds=(1,))) / "runs/mt10-rand/d2r/seed1"
@@ -246,7 +251,7 @@ def test_routes_of_a_scale_that_is_no_name_are_refused(make_results: Make, scale
     record |= {"scale": scale, "config": record["config"] | {"scale": scale}}
     record["config_hash"] = config_hash(record["config"])
     (run / "run.json").write_bytes(record_bytes(record))
-    with pytest.raises(UserError, match="is no name of a file"):
+    with pytest.raises(UserError, match="'scale' is missing or not what training writes"):
         routes_command.run(arguments(str(run)))
 
 

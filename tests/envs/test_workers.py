@@ -19,6 +19,7 @@ import pytest
 from d2r.config.schema import Protocol
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.envs.workers import WorkerDied, _Worker
+from d2r.errors import Unfit
 from tests.envs.conftest import shortened
 from tests.envs.test_vector import HORIZON, actions, build, trace
 
@@ -144,12 +145,37 @@ def test_a_worker_killed_while_it_answers(said: bytes) -> None:
 
 
 def test_a_worker_that_fails_says_why(pool: MetaWorldVectorEnv) -> None:
-    pool.reset_arrays()
-    state = pool.state_dict()
-    state["goals"] = [{"stream": {"bit_generator": "none\nsuch"}}] * 10
-    with pytest.raises(WorkerDied, match=r"environment worker 0 .* failed: ") as failure:
-        pool.load_state_dict(state)
+    with pytest.raises(
+        WorkerDied, match=r"environment worker 0 .* failed: AttributeError: .*none such"
+    ) as failure:
+        pool._tasks._call("none\nsuch")
     assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        {},
+        {"stream": None},
+        {"stream": {"bit_generator": "MT19937"}},
+        {
+            "stream": {
+                "bit_generator": "PCG64",
+                "state": {"state": -1, "inc": 1},
+                "has_uint32": 0,
+                "uinteger": 0,
+            }
+        },
+    ],
+)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_goals_of_another_run_are_told_from_a_fault(goal: dict[str, Any], workers: int) -> None:
+    with closing(build(protocol(), workers=workers)) as env:
+        now = env._with_one_hot(env.reset_arrays()).tobytes()
+        whole = env.state_dict()
+        with pytest.raises(Unfit, match="a state of goals is none of this benchmark's"):
+            env.load_state_dict(env.state_dict() | {"goals": [goal] * env.num_envs})
+        assert env.load_state_dict(whole).tobytes() == now, "the environment is of use still"
 
 
 def test_closing_ends_the_processes() -> None:

@@ -131,7 +131,8 @@ def test_other_episodes_than_the_run_has_are_refused(
         ({"schema": 99}, "'schema'"),
         ({"seed": 2}, "'seed' is not that of its configuration"),
         ({"method": "d2r"}, "'method' is not that of its configuration"),
-        ({"benchmark": "../../etc"}, "'benchmark' is not that of its configuration"),
+        ({"benchmark": "mt10-fixed"}, "'benchmark' is not that of its configuration"),
+        ({"benchmark": "../../etc"}, "'benchmark' is missing or not what training writes"),
     ],
 )
 def test_a_sealed_record_that_contradicts_itself_is_refused(

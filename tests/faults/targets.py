@@ -213,7 +213,7 @@ def checkpoint_folder(world: World) -> Path:
 
 def whole_manifest(world: World) -> bytes:
     names = {"state-000000000020-abc.pt": "0" * 64, "replay-0-20-abc.safetensors": "1" * 64}
-    return Manifest(20, *[next(iter(names)), [Segment(0, 20, [*names][1])], names]).to_bytes()
+    return Manifest(20, *[next(iter(names)), [Segment(0, 20, [*names][1])], names, {}]).to_bytes()
 
 
 def read_manifest(world: World, content: bytes) -> None:
@@ -228,7 +228,7 @@ def load_checkpoint(world: World, state: bytes, segment: bytes) -> None:
     for name, content in files.items():
         (folder / name).write_bytes(content)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    manifest = Manifest(20, "state-20.pt", [Segment(0, 20, "replay-0-20.safetensors")], hashes)
+    manifest = Manifest(20, "state-20.pt", [Segment(0, 20, "replay-0-20.safetensors")], hashes, {})
     (folder / "checkpoint-000000000020.json").write_bytes(manifest.to_bytes())
     CheckpointStore(folder).load(small_replay())
 

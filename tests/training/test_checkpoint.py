@@ -173,7 +173,7 @@ def test_damage_to_a_segment_and_its_copy_leaves_the_checkpoint_before(tmp_path:
 
 def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "secret.pt").write_bytes(b"x")
-    manifest = Manifest(2, "../secret.pt", [], {"../secret.pt": "0" * 64})
+    manifest = Manifest(2, "../secret.pt", [], {"../secret.pt": "0" * 64}, {})
     folder = tmp_path / "state"
     folder.mkdir()
     (folder / "checkpoint-000000000002.json").write_bytes(manifest.to_bytes())
@@ -188,7 +188,9 @@ def test_a_manifest_that_names_what_no_file_can_be_called(name: str, tmp_path: P
     save_until(store, make_replay(), 4)
     newest = max(tmp_path.glob("checkpoint-*.json"))
     manifest = Manifest.read(newest)
-    newest.write_bytes(manifest._replace(state=name, files={name: "0" * 64}, segments=[]).to_bytes())
+    newest.write_bytes(
+        manifest._replace(state=name, files={name: "0" * 64}, sizes={}, segments=[]).to_bytes()
+    )
     state, (note,) = CheckpointStore(tmp_path).load(make_replay())
     assert state is not None
     assert state["step"] == 2

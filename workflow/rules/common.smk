@@ -15,6 +15,9 @@ from d2r.planning.workflow import (
     sources_of_analysis,
     take_over_stale_lock,
 )
+from d2r.processes import ignore_current_folder
+
+ignore_current_folder()
 
 
 def in_one_line(ask, *arguments):

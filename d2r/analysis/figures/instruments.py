@@ -7,7 +7,15 @@ from matplotlib.figure import Figure
 
 from d2r.analysis.difficulty import correlation_over_training, hardness, tasks_by_difficulty
 from d2r.analysis.figures.curves import draw_curve, steps_axis
-from d2r.analysis.figures.style import PALETTE, Look, empty_figure, panels, percent_axis, shared_legend
+from d2r.analysis.figures.style import (
+    PALETTE,
+    Look,
+    empty_figure,
+    logarithmic,
+    panels,
+    percent_axis,
+    shared_legend,
+)
 from d2r.analysis.quantities import bounds
 from d2r.analysis.results import REFERENCE, Results
 from d2r.analysis.routing import routed_methods
@@ -105,7 +113,7 @@ def temperature_and_alpha(results: Results) -> Figure:
             if task in table.index:
                 axes.plot(table.columns, table.loc[task], color=str(0.8 * (1 - hard[task])), linewidth=0.8)
         if quantity == "alpha":
-            axes.set_yscale("log")
+            logarithmic(axes)
         axes.set_title(f"{benchmark}\n{label}")
         steps_axis(axes)
     figure.supylabel("light: easy tasks, dark: hard tasks", fontsize=6.5)

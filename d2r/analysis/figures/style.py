@@ -22,6 +22,7 @@ COLUMN = 3.4
 PAGE = 7.0
 """Width of both columns, in inches."""
 LEGEND_COLUMNS = 4
+MOST_TICKS = 100
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F")
 """Okabe and Ito's colours that can be told apart with any colour vision; D2R itself is black."""
@@ -34,6 +35,7 @@ _RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 7,
+    "text.parse_math": False,  # a name is text, whatever is in it
     "axes.titlesize": 7.5,
     "axes.labelsize": 7,
     "axes.linewidth": 0.6,
@@ -161,6 +163,14 @@ def percent_axis(axes: Axes) -> None:
     """Success from 0 to 100 %, with air for lines that lie on the border."""
     axes.set_ylim(-0.03, 1.03)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "25", "50", "75", "100"])
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic y axis, whose powers of ten are the one text that is mathematics and made to be read as such."""
+    axes.set_yscale("log")
+    # a tick is made when it is needed, and then takes the style's word that nothing is mathematics
+    for tick in (*axes.yaxis.get_major_ticks(MOST_TICKS), *axes.yaxis.get_minor_ticks(MOST_TICKS)):
+        tick.label1.set_parse_math(True)
 
 
 def settle(figure: Figure) -> None:

@@ -1,0 +1,43 @@
+"""Tensors in files: read without running code, and compared by name, shape and type."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from d2r.files import read_bytes
+
+UNREADABLE = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    TypeError, ValueError, pickle.UnpicklingError, struct.error,
+)  # fmt: skip
+"""What torch raises on content that is not its own. Nothing of ours runs meanwhile, so no fault of ours hides in it."""
+
+
+def read_tensors(path: Path) -> dict[str, Tensor] | None:
+    """Return the tensors of a safetensors file, none if it is none."""
+    try:
+        return safetensors.torch.load(read_bytes(path))
+    except (safetensors.SafetensorError, *UNREADABLE):  # of types that torch does not have, too
+        return None
+
+
+def read_state(path: Path) -> Any:
+    """Return what ``torch.save`` wrote, of tensors, numbers, strings and containers alone; none if it is not such."""
+    try:
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except UNREADABLE:
+        return None
+
+
+def forms(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    """Shape and type of each tensor."""
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}

@@ -1,0 +1,166 @@
+"""The form of a checkpoint's state: what a file under a right hash must hold to be a state of this run.
+
+A state of another run or version is told from ours here, before any of it is used. Whatever is raised afterwards, while
+it is put back, is a fault of this program and is seen as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import ConfigDict, Field, JsonValue, ValidationError
+from torch import Tensor
+
+from d2r.algorithms.sac import MultiTaskSAC
+from d2r.errors import Unfit
+from d2r.records import Count, Execution, Written, json_object
+from d2r.tensors import forms
+from d2r.training.instruments import Instruments
+
+HOW = "capturable"
+"""What of the optimiser's settings says how updates are executed, and is set anew."""
+
+
+class _Part(Written):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+
+class _Optimiser(_Part):
+    state: dict[int, dict[str, Tensor]]
+
+
+class _Learner(_Part):
+    actor: dict[str, Tensor]
+    critics: dict[str, Tensor]
+    targets: dict[str, Tensor]
+    log_alpha: Tensor
+    optimiser: _Optimiser
+
+
+class _Averages(_Part):
+    count: Count
+    of_task: Tensor
+    norms: Tensor
+
+
+class _Growth(_Part):
+    best: float
+    waited: Count
+
+
+class _Instruments(_Part):
+    averages: _Averages
+    frequency: Tensor | None
+    last_step: Count
+    growth: _Growth | None
+
+
+class _Tidy(_Part):
+    text: str
+
+
+class RunState(_Part):
+    """What :meth:`Run.checkpoint` writes, but for the replay; older checkpoints lack what has a default."""
+
+    learner: _Learner
+    acting: Tensor
+    learning: Tensor
+    instruments: _Instruments
+    tidy: dict[str, _Tidy]
+    step: Count
+    updates: Count
+    evaluated: Count
+    success: float | None
+    started: str
+    resumes: Count
+    environment: str
+    environment_actions: Tensor
+    process: dict[str, JsonValue] = Field(default_factory=dict)
+    earlier: list[dict[str, JsonValue]] = Field(default_factory=list)
+    execution: Execution | None = None
+
+
+class _Environment(Written):
+    simulator_exceptions: list[Count]
+
+
+def check_state(
+    state: Mapping[str, Any], learner: MultiTaskSAC, instruments: Instruments, tidy: set[str], steps: int
+) -> None:
+    """Check that a state is one of this run.
+
+    Args:
+        learner: the run's, for names, shapes and types of its tensors; as are the instruments.
+        tidy: names of the run's tidy files.
+        steps: that the run takes.
+
+    Raises:
+        Unfit: naming what in it is not.
+    """
+    try:
+        read = RunState.model_validate(state)
+    except ValidationError as error:
+        place = error.errors(include_url=False)[0]["loc"]
+        raise Unfit(f"'{'.'.join(map(str, place))}' in it is missing or no such thing") from None
+    _check_learner(read.learner, state["learner"], learner)
+    _check_instruments(read.instruments, instruments, learner)
+    for name, generator in (("acting", read.acting), ("learning", read.learning)):
+        if not _is_generator(generator):
+            raise Unfit(f"'{name}' in it is no state of a random generator")
+    if set(read.tidy) != tidy:
+        raise Unfit("'tidy' in it does not hold this run's files")
+    if read.step > steps:
+        raise Unfit(f"'step' in it is {read.step}, and this run ends at {steps}")
+    environment = json_object(read.environment.encode())
+    try:
+        _Environment.model_validate(environment)
+    except ValidationError:
+        raise Unfit("'environment' in it is no state of environments") from None
+
+
+def _check_learner(read: _Learner, given: Mapping[str, Any], learner: MultiTaskSAC) -> None:
+    own = learner.state_dict()
+    for name in ("actor", "critics", "targets"):
+        if forms(getattr(read, name)) != forms(own[name]):
+            raise Unfit(f"'learner.{name}' in it does not have the tensors of this run's network")
+    if forms({"": read.log_alpha}) != forms({"": learner.log_alpha}):
+        raise Unfit("'learner.log_alpha' in it is not of this run's tasks")
+    moved = [*learner.actor.parameters(), *learner.critics.parameters(), learner.log_alpha]
+    for number, moments in read.optimiser.state.items():
+        if not 0 <= number < len(moved) or not _are_moments(moments, moved[number]):
+            raise Unfit("'learner.optimiser' in it does not have the moments of this run's parameters")
+    for key in own["optimiser"].keys() - {"state"}:
+        if _without_how(given["optimiser"].get(key)) != _without_how(own["optimiser"][key]):
+            raise Unfit(f"'learner.optimiser.{key}' in it is not this run's")
+
+
+def _are_moments(moments: Mapping[str, Tensor], parameter: Tensor) -> bool:
+    shapes = {"step": torch.Size(()), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+    return {name: tensor.shape for name, tensor in moments.items()} == shapes
+
+
+def _without_how(settings: Any) -> Any:
+    if not isinstance(settings, list) or not all(isinstance(group, dict) for group in settings):
+        return settings
+    return [{key: value for key, value in group.items() if key != HOW} for group in settings]
+
+
+def _check_instruments(read: _Instruments, instruments: Instruments, learner: MultiTaskSAC) -> None:
+    sums = {"of_task": read.averages.of_task, "norms": read.averages.norms}
+    averages = instruments.averages
+    if forms(sums) != forms({"of_task": averages.of_task, "norms": averages.norms}):
+        raise Unfit("'instruments.averages' in it are not of this run's tasks")
+    if (read.growth is None) != (instruments.growth is None):
+        raise Unfit("'instruments.growth' in it is that of another method")
+    if read.frequency is not None and read.frequency.shape[:1] != learner.log_alpha.shape:
+        raise Unfit("'instruments.frequency' in it is not of this run's tasks")
+
+
+def _is_generator(state: Tensor) -> bool:
+    try:
+        torch.Generator().set_state(state)
+    except (RuntimeError, TypeError):  # of another size or type, or with a position that there is not
+        return False
+    return True
