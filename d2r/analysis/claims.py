@@ -20,7 +20,7 @@ from d2r.analysis.statistics import Estimate, difference_interval, mean_interval
 from d2r.analysis.statistics.efficiency import area_under_curve
 from d2r.analysis.tables.text import number_interval, points_interval
 from d2r.config import load_scale, scale_ids
-from d2r.config.load import read_yaml
+from d2r.config.reader import read_yaml
 
 DATA = Path(__file__).parent / "data" / "claims.yaml"
 LEARNED_NOTHING = 0.05

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from d2r.config.load import read_yaml
+from d2r.config.reader import read_yaml
 
 DATA = Path(__file__).parent / "data" / "published.yaml"
 

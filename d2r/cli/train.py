@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from d2r.algorithms import execution
-from d2r.config import load_scale, project_root, resolve_run
+from d2r.config import check_seed, load_scale, project_root, resolve_run
 from d2r.errors import UserError
 
 
@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--benchmark", required=True, help="mt10-fixed, mt10-rand, mt50-fixed or mt50-rand")
     parser.add_argument("--method", required=True, help="a file of config/methods")
-    parser.add_argument("--seed", type=int, required=True, help="the one source of the run's randomness")
+    parser.add_argument(
+        "--seed", type=check_seed, required=True, help="the one source of the run's randomness"
+    )
     parser.add_argument("--results", type=Path, help="folder of the results (default results/<scale>)")
     parser.add_argument("--steps", type=int, help="environment steps per task, in place of the scale's")
     parser.add_argument(

@@ -4,6 +4,7 @@ from d2r.config.identity import choices, config_hash, identity, is_run, stated
 from d2r.config.load import (
     RunKey,
     check_benchmark,
+    check_seed,
     load_method,
     load_protocol,
     load_scale,
@@ -14,10 +15,11 @@ from d2r.config.load import (
     scale_ids,
 )
 from d2r.config.paths import project_root
-from d2r.config.schema import BENCHMARKS, Budget, Method, Protocol, RunConfig, SacConfig, Scale
+from d2r.config.schema import BENCHMARKS, SEED, Budget, Method, Protocol, RunConfig, SacConfig, Scale
 
 __all__ = [
     "BENCHMARKS",
+    "SEED",
     "Budget",
     "Method",
     "Protocol",
@@ -26,6 +28,7 @@ __all__ = [
     "SacConfig",
     "Scale",
     "check_benchmark",
+    "check_seed",
     "choices",
     "config_hash",
     "identity",

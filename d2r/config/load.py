@@ -1,4 +1,4 @@
-"""The only place that reads YAML: methods, protocols and scales, and how they resolve to a run."""
+"""Methods, protocols and scales, and how they resolve to a run."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from d2r.config.embeddings import read_task_embeddings
 from d2r.config.networks import NETWORK_TYPES, NetworkConfig, size_names
 from d2r.config.paths import project_root
-from d2r.config.schema import BENCHMARKS, Budget, Method, Protocol, RunConfig, SacConfig, Scale
+from d2r.config.reader import read_yaml
+from d2r.config.schema import (
+    BENCHMARKS,
+    MAX_SEED,
+    SEED,
+    Budget,
+    Method,
+    Protocol,
+    RunConfig,
+    SacConfig,
+    Scale,
+)
 from d2r.errors import UserError, nearest
 from d2r.files import is_visible_file
 
@@ -44,49 +54,6 @@ class RunKey(NamedTuple):
         return results / "state" / self.benchmark / self.method / f"seed{self.seed}"
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a mapping from a YAML file.
-
-    Raises:
-        UserError: if the file is missing, not YAML, holds a key twice, or is not a mapping.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({_first_line(error)})") from None
-    try:
-        data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark is not None else f"{path}"
-        problem = getattr(error, "problem", None) or _first_line(error)
-        raise UserError(f"{where}: not valid YAML ({problem}); mend the file") from None
-    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise UserError(f"{path}: expected a mapping of names to values at the top")
-    return data
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader silently keeps the last of two equal keys; here that is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            try:
-                repeated = key in seen
-            except TypeError:
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a key must be a plain name", key_node.start_mark
-                ) from None
-            if repeated:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key '{key}' is given twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def parse(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
     """Validate ``data`` against ``model``, turning the first problem into one line.
 
@@ -96,14 +63,14 @@ def parse(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
-        raise UserError(f"{where}: {_describe(error, model)}") from None
+        raise UserError(f"{where}: {_describe(error, model, data)}") from None
 
 
-def _describe(error: ValidationError, model: type[BaseModel]) -> str:
+def _describe(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> str:
     problems = error.errors(include_url=False)
     first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     location = [str(part) for part in first["loc"]]
-    place = ".".join(location)
+    place = ".".join(_keys(first["loc"], data) + (location[-1:] if first["type"] == "missing" else []))
     if first["type"] == "extra_forbidden":
         valid = [name for name in _fields_at(model, location[:-1]) if name not in FILLED_IN]
         return f"unknown key '{place}'; {nearest(location[-1], valid)}"
@@ -119,6 +86,18 @@ def _describe(error: ValidationError, model: type[BaseModel]) -> str:
     shown = f", not {_shown(given)}" if isinstance(given, str | int | float | bool) else ""
     prefix = f"'{place}': " if place else ""
     return f"{prefix}{message[0].lower()}{message[1:]}{shown}"
+
+
+def _keys(location: Sequence[str | int], data: Any) -> list[str]:
+    """The parts of a location that are keys of ``data``; pydantic also names the members of a union on the way."""
+    keys = []
+    for part in location:
+        if (isinstance(data, Mapping) and part in data) or (
+            isinstance(data, list | tuple) and isinstance(part, int)
+        ):
+            keys.append(str(part))
+            data = data[part]  # type: ignore[index]
+    return keys
 
 
 def _shown(given: str | float) -> str:
@@ -150,10 +129,6 @@ def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
         elif "items" in node:
             node = follow(node["items"])
     return list(node.get("properties", {}))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def config_folder(kind: str) -> Path:
@@ -202,6 +177,19 @@ def check_benchmark(name: str) -> str:
     if name not in BENCHMARKS:
         raise UserError(f"unknown benchmark '{name}'; {nearest(name, BENCHMARKS)}")
     return name
+
+
+def check_seed(text: str) -> int:
+    """Return the seed that is written so.
+
+    Raises:
+        UserError: if it is none.
+    """
+    if not re.fullmatch(SEED, text):
+        raise UserError(
+            f"seed {text}: must be a whole number from 0 to {MAX_SEED}, in digits without leading zeros"
+        )
+    return int(text)
 
 
 def _method_data(name: str, seen: tuple[str, ...] = ()) -> tuple[Path, dict[str, Any]]:
@@ -308,8 +296,7 @@ def resolve_run(
         UserError: for an unknown benchmark or method, or a value out of range.
     """
     check_benchmark(benchmark)
-    if seed < 0:
-        raise UserError(f"seed {seed}: must not be negative")
+    check_seed(str(seed))
     path, data = _method_data(method)
     suite = benchmark.split("-", maxsplit=1)[0]
     if suite not in scale.budget:

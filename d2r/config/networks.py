@@ -6,17 +6,17 @@ from typing import Annotated, Literal, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Size = Annotated[int, Field(strict=True, gt=0, le=2**16)]
+Size = Annotated[int, Field(gt=0, le=2**16)]
 """A width, or a number of anything that takes no memory."""
-Count = Annotated[int, Field(strict=True, gt=0, le=256)]
+Count = Annotated[int, Field(gt=0, le=256)]
 """How many parts (layers, modules, experts) are built: each costs time at every step, so far fewer than widths."""
-AtLeastTwo = Annotated[int, Field(strict=True, ge=2, le=256)]
+AtLeastTwo = Annotated[int, Field(ge=2, le=256)]
 
 
 class NetworkBase(BaseModel):
     """Sizes common to no two networks; every ``*_dim`` is scaled by a scale's ``width``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
     type: str
 
@@ -184,7 +184,9 @@ class CareConfig(NetworkBase):
     num_layers: Count = 3
     embeddings_file: str | None = None
     """JSON file, relative to the project's root, of task name -> language embedding; none: embeddings are learned."""
-    task_embeddings: tuple[tuple[float, ...], ...] | None = None
+    task_embeddings: (
+        Annotated[tuple[Annotated[tuple[float, ...], Field(strict=False)], ...], Field(strict=False)] | None
+    ) = None
     """The content of that file in task order, filled in when a run is resolved."""
 
     @model_validator(mode="after")

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from d2r.config.networks import NetworkConfig, Size
 
 BENCHMARKS = ("mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand")
 
-Positive = Annotated[int, Field(strict=True, gt=0)]
-NonNegative = Annotated[int, Field(strict=True, ge=0)]
-Episodes = Annotated[int, Field(strict=True, gt=0, le=10_000)]
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Episodes = Annotated[int, Field(gt=0, le=10_000)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+
+MAX_SEED = 999_999_999
+SEED = "(?:0|[1-9][0-9]{0,8})"
+"""How a seed from 0 to ``MAX_SEED`` is written, on the command line and in the names of folders: in one way each."""
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 class Descriptive:
@@ -28,9 +33,12 @@ Words = Annotated[str, Descriptive()]
 
 
 class Frozen(BaseModel):
-    """Base of all configuration: immutable; an unknown key or a number that is not finite is an error."""
+    """Base of all configuration: immutable; an unknown key or a number that is not finite is an error.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    Strict: ``true``, ``"1"`` and ``1`` are three things. Lists alone may stand for tuples, where a field says so.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class Protocol(Frozen):
@@ -47,7 +55,7 @@ class Protocol(Frozen):
     """What the last step of an episode is in the TD target (docs/deviations.md, P1: the official code has terminal)."""
     evaluation_episodes: Episodes
     """Episodes per task on a ``rand`` benchmark; a ``fixed`` benchmark needs one, its episodes are all alike."""
-    policy_lag: Literal[0, 1] = 0
+    policy_lag: Annotated[int, Field(ge=0, le=1)] = 0
     """Updates by which the acting policy trails the learner; 0 alternates acting and learning."""
 
 
@@ -124,17 +132,21 @@ class Method(Frozen):
     mt50: dict[str, Size] = {}
     """Network sizes that the source changes on MT50."""
     sac: SacConfig = SacConfig()
-    deviations: Annotated[tuple[str, ...], Descriptive()] = ()
+    deviations: Annotated[tuple[str, ...], Descriptive()] = Field((), strict=False)
 
 
 class RunGroup(Frozen):
     """A block of the experiment: each benchmark with each method."""
 
     benchmarks: tuple[Literal["mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand"], ...] = Field(
-        min_length=1
+        min_length=1, strict=False
     )
-    methods: Literal["all"] | tuple[str, ...]
-    seeds: tuple[NonNegative, ...] | None = None
+    methods: Annotated[
+        Annotated[Literal["all"], Tag("word")]
+        | Annotated[tuple[str, ...], Field(min_length=1, strict=False), Tag("list")],
+        Discriminator(lambda methods: "word" if isinstance(methods, str) else "list"),
+    ]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, strict=False)] | None = None
     """Overrides the scale's seeds for this block."""
 
 
@@ -144,8 +156,8 @@ class Scale(Frozen):
     id: str
     description: Words
     protocol: str
-    seeds: tuple[NonNegative, ...] = Field(min_length=1)
-    runs: tuple[RunGroup, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1, strict=False)
+    runs: tuple[RunGroup, ...] = Field(min_length=1, strict=False)
     width: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor on every ``*_dim`` of every network, rounded to a multiple of 8: the same shrinkage for all methods."""
     network: dict[str, Size] = {}
@@ -173,7 +185,7 @@ class RunConfig(Frozen):
     scale: str
     benchmark: Literal["mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand"]
     method: str
-    seed: NonNegative
+    seed: Seed
     protocol: Protocol
     network: NetworkConfig = Field(discriminator="type")
     sac: SacConfig

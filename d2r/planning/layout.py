@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from d2r.config import RunKey
+from d2r.config import SEED, RunKey
 
 RUN_RECORD = "run.json"
 """A run's provenance. It is published last, so a run that has it is whole."""
@@ -23,7 +23,7 @@ POLICIES = "policies"
 RELEASED = "released"
 """In ``results/released/<scale>`` the policies are DVC's, and so lie in a tree of their own."""
 
-SEED_FOLDER = "seed(0|[1-9][0-9]{0,18})"
+SEED_FOLDER = f"seed{SEED}"
 """What the folder of a run is called."""
 
 PROGRESS = "progress.json"

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from d2r.config import RunKey, is_run, plan_runs, resolve_run
-from d2r.config.load import read_yaml
+from d2r.config.reader import read_yaml
 from d2r.config.schema import Scale
 from d2r.errors import UserError
 from d2r.files import remove_temporaries, replacing

@@ -48,7 +48,7 @@ INPUTS = ("in/", "before/", "update/noise_", "update/sampled_route_")
 class Meta(BaseModel):
     """Sizes and switches of a golden file; keys that describe only its recording are ignored."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     num_tasks: Size
     num_modules: Size

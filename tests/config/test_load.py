@@ -14,23 +14,11 @@ from d2r.config import (
     load_scale,
     method_ids,
     plan_runs,
-    project_root,
     resolve_run,
     scale_ids,
 )
 from d2r.config.networks import RoutedConfig
 from d2r.errors import UserError
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of ``config/`` that may be spoilt."""
-    for path in (project_root() / "config").rglob("*.yaml"):
-        copy = tmp_path / "config" / path.relative_to(project_root() / "config")
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    monkeypatch.setenv("D2R_ROOT", str(tmp_path))
-    return tmp_path
 
 
 @pytest.mark.parametrize("scale", ["smoke", "lite", "paper"])
@@ -107,8 +95,14 @@ TRAIN = ["train", "--benchmark", "mt10-rand", "--method", "d2r", "--seed", "1"]
         ([*TRAIN, "--threads", "1000"], "from 1 to 256"),
         ([*TRAIN, "--device", "tpu"], "cpu or cuda"),
         ([*TRAIN, "--workers", "-1"], "workers"),
-        (["train", "--benchmark", "mt10-rand", "--method", "d2r", "--seed", "one"], "--seed"),
-        (["train", "--benchmark", "mt10-rand", "--method", "d2r", "--seed", "-1"], "must not be negative"),
+        (
+            ["train", "--benchmark", "mt10-rand", "--method", "d2r", "--seed", "one"],
+            "seed one: must be a whole number",
+        ),
+        (
+            ["train", "--benchmark", "mt10-rand", "--method", "d2r", "--seed", "-1"],
+            "seed -1: must be a whole number",
+        ),
         (["trian"], "did you mean 'train'"),
         ([*TRAIN, "--seed", "2"], "--seed is given twice"),
         ([*TRAIN, "--sede", "2"], "--sede"),

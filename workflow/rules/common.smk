@@ -2,7 +2,7 @@
 import sys
 from pathlib import Path
 
-from d2r.config import RunKey, load_scale, plan_runs
+from d2r.config import SEED, RunKey, load_scale, plan_runs
 from d2r.errors import UserError
 from d2r.planning.layout import RUN_FILES, files_of_runs
 from d2r.planning.workflow import (
@@ -53,7 +53,7 @@ wildcard_constraints:
     scale="[a-z0-9-]+",
     benchmark="mt(10|50)-(fixed|rand)",
     method="[a-z0-9-]+",
-    seed="0|[1-9][0-9]*",
+    seed=SEED,
 
 
 def files_of_scale(wildcards):

@@ -7,7 +7,7 @@ import pandas as pd
 from d2r.analysis.published import DATA, published_values, sources
 from d2r.analysis.results import Results
 from d2r.analysis.tables.table import Cell, Table
-from d2r.config.load import read_yaml
+from d2r.config.reader import read_yaml
 
 
 def published_table(results: Results) -> Table:  # noqa: ARG001 - the same at every scale
