@@ -14,9 +14,18 @@ from d2r.config.networks import NetworkConfig, Size
 
 BENCHMARKS = ("mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand")
 
+<<<<<<< HEAD
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 Episodes = Annotated[int, Field(gt=0, le=10_000)]
+=======
+LATE_EVALUATIONS = 8
+"""The last so many evaluations of a run, whose mean is the primary measure (docs/registered.md)."""
+
+Positive = Annotated[int, Field(strict=True, gt=0)]
+NonNegative = Annotated[int, Field(strict=True, ge=0)]
+Episodes = Annotated[int, Field(strict=True, gt=0, le=10_000)]
+>>>>>>> h/evidence
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 MAX_SEED = 999_999_999
@@ -110,6 +119,8 @@ class Budget(Frozen):
     evaluate_every: Positive = 10_000
     evaluation_episodes: Episodes | None = None
     """Overrides the protocol's number; tables `main` and `runs` and the page state what a run had."""
+    late_evaluation_episodes: Episodes | None = None
+    """Another number for the last evaluations (``LATE_EVALUATIONS``); none: as many as in those before."""
     checkpoint_every: Positive = 10_000
 
     @model_validator(mode="after")
@@ -203,7 +214,15 @@ class RunConfig(Frozen):
 
     @property
     def evaluation_episodes(self) -> int:
-        """Episodes per task of one evaluation; on ``fixed`` one, since a deterministic policy repeats itself."""
+        """Episodes per task of the final evaluation, which is published."""
+        return self.evaluation_episodes_at(self.budget.steps)
+
+    def evaluation_episodes_at(self, step: int) -> int:
+        """Episodes per task of the evaluation at ``step``; on ``fixed`` one: a deterministic policy repeats itself."""
         if self.benchmark.endswith("fixed"):
             return 1
-        return self.budget.evaluation_episodes or self.protocol.evaluation_episodes
+        budget = self.budget
+        usual = budget.evaluation_episodes or self.protocol.evaluation_episodes
+        evaluations, before = (-(-steps // budget.evaluate_every) for steps in (budget.steps, step))
+        late = before > evaluations - LATE_EVALUATIONS
+        return budget.late_evaluation_episodes or usual if late else usual

@@ -336,7 +336,7 @@ class Run:
             return evaluate(
                 self.evaluation_env,
                 self.learner.actor,
-                self.config.evaluation_episodes,
+                self.config.evaluation_episodes_at(self.step),
                 lambda: bool(self.stop),
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -129,6 +130,25 @@ def test_a_growing_network_is_published_as_it_was_evaluated_last(tmp_path: Path)
     used = metrics[metrics.quantity == "modules_in_use"].set_index("step").value.astype(int)
     assert used.to_dict() == {20: 4, 40: 4, 60: 5}, "the third evaluation finds what the second one added"
     assert int(load_file(folder / "policy.safetensors")["active"]) == 5
+
+
+def test_late_evaluations_have_episodes_of_their_own(tmp_path: Path) -> None:
+    """Ten evaluations: of the first two one episode of each task, of the last eight three."""
+    short = config("mtsac", steps=50, warmup_steps=45, evaluate_every=5, late_evaluation_episodes=3)
+    assert train(short, tmp_path, Machine()) == 0
+    folder = tmp_path / "runs" / "mt10-rand" / "mtsac" / "seed3"
+    metrics = pd.read_csv(folder / "metrics.csv", keep_default_na=False)
+    timing = pd.read_csv(folder / "timing.csv")
+    assert sorted(timing.step.unique()) == sorted(metrics.step.unique()) == list(range(5, 55, 5))
+    episodes = [short.evaluation_episodes_at(step) for step in range(5, 55, 5)]
+    assert episodes == [1] * 2 + [3] * 8
+    success = metrics[metrics.quantity == "success"].astype({"value": float})
+    assert (success[success.step <= 10].value % 1 == 0).all()
+    evaluation = pd.read_csv(folder / "evaluation.csv")
+    assert (evaluation.groupby("task").size() == 3).all()
+    published = evaluation.groupby("task")["return"].mean().sort_index()
+    returned = metrics[(metrics.quantity == "return") & (metrics.step == 50)].set_index("task").value
+    assert np.allclose(returned.astype(float).sort_index(), published)
 
 
 def test_growth_waits_for_success_to_stop_rising() -> None:

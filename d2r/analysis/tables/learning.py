@@ -10,8 +10,9 @@ from d2r.analysis.results import Results
 from d2r.analysis.statistics.efficiency import area_under_curve
 from d2r.analysis.tables.table import Cell, Table
 from d2r.analysis.tables.text import number, percent, steps
+from d2r.config.schema import LATE_EVALUATIONS
 
-LAST = 8
+LAST = LATE_EVALUATIONS
 """Evaluations that the end of a curve is averaged over: the success of a single one flickers."""
 SOLVED = 0.5 - 1e-9
 """Half of the episodes, less what a mean of several evaluations may lose to rounding."""
