@@ -14,18 +14,12 @@ from d2r.config.networks import NetworkConfig, Size
 
 BENCHMARKS = ("mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand")
 
-<<<<<<< HEAD
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
-Episodes = Annotated[int, Field(gt=0, le=10_000)]
-=======
 LATE_EVALUATIONS = 8
 """The last so many evaluations of a run, whose mean is the primary measure (docs/registered.md)."""
 
-Positive = Annotated[int, Field(strict=True, gt=0)]
-NonNegative = Annotated[int, Field(strict=True, ge=0)]
-Episodes = Annotated[int, Field(strict=True, gt=0, le=10_000)]
->>>>>>> h/evidence
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Episodes = Annotated[int, Field(gt=0, le=10_000)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 MAX_SEED = 999_999_999
