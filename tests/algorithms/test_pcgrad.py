@@ -103,7 +103,8 @@ def test_equals_the_algorithm_on_adversarial_gradients(case):
 def test_opposite_gradients_cancel_and_agreeing_ones_add_up():
     source = torch.Generator().manual_seed(0)
     opposite = torch.tensor([[1.0, 2.0], [-3.0, -6.0]])
-    assert not combined(opposite, source).any()
+    # what is left of lengths up to 7 is a few roundings of float32: how many depends on the processor's products
+    assert combined(opposite, source).abs().max() <= 8 * torch.finfo(torch.float32).eps * opposite.norm()
     agreeing = torch.tensor([[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 2.0]])
     torch.testing.assert_close(combined(agreeing, source), agreeing.sum(0))
 
@@ -146,10 +147,12 @@ def test_each_task_of_each_member_has_an_order_of_its_own(monkeypatch):
 
 
 def test_members_draw_and_project_as_if_they_came_one_after_the_other():
-    gradients = torch.stack([conflicting(seed, 6, 101)[0] for seed in range(3)]).float()
+    gradients = torch.stack([conflicting(seed, 6, 101)[0] for seed in range(3)])
     source = torch.Generator().manual_seed(4)
     one_by_one = torch.stack([combined(member, source) for member in gradients])
-    assert torch.equal(pcgrad(gradients, torch.Generator().manual_seed(4)), one_by_one)
+    together = pcgrad(gradients, torch.Generator().manual_seed(4))
+    # one product of all members and one of each may sum in another order
+    torch.testing.assert_close(together, one_by_one, rtol=1e-9, atol=1e-12 * float(gradients.abs().max()))
 
 
 def test_float32_gradients_of_many_parameters_stay_close_to_float64():
