@@ -381,9 +381,8 @@ class Run:
                 for (task, episode), won in np.ndenumerate(evaluation.success)
             ]
         policy = {name: value.contiguous().cpu() for name, value in self.learner.actor.state_dict().items()}
-        label = {
-            "config_hash": config_hash(self.config)
-        }  # one key: safetensors writes several in random order
+        # one key: safetensors writes several in random order
+        label = {"config_hash": config_hash(self.config)}
         files = tidy | {
             "evaluation.csv": csv_bytes(COLUMNS["evaluation.csv"], episodes),
             "policy.safetensors": safetensors.torch.save(policy, metadata=label),

@@ -21,7 +21,7 @@ from d2r.algorithms.replay import Replay
 from d2r.analysis.collect import collect
 from d2r.analysis.results import load_results
 from d2r.analysis.tables import write_tables
-from d2r.config import RunKey, load_scale, plan_runs, resolve_run
+from d2r.config import RunKey, config_hash, load_scale, plan_runs, resolve_run
 from d2r.config.embeddings import read_task_embeddings
 from d2r.errors import UserError
 from d2r.evaluation.again import _published as read_evaluation
@@ -32,7 +32,7 @@ from d2r.release.manifest import MANIFEST, check_manifest
 from d2r.release.publish import SCALES_FILE, release_scale, released_scales
 from d2r.training.checkpoint import CheckpointStore, Manifest, Segment
 from d2r.training.loop import Machine
-from d2r.training.rundir import NotThisRun, RunFolders
+from d2r.training.rundir import CONFIG, NotThisRun, RunFolders
 from d2r.training.train import train
 from d2r.verify.artifact import verify_artifact
 from d2r.verify.golden import verify_file
@@ -134,10 +134,12 @@ def read_embeddings(world: World, content: bytes) -> None:
 
 
 def read_record_of_run(world: World, content: bytes) -> None:
-    """``run.json`` as it is, and with the hash that would make it believed."""
+    """``run.json`` as it is, and with the hashes that would make it believed."""
     contents = [content]
-    with contextlib.suppress(ValueError, RecursionError, AttributeError, TypeError):
-        contents.append(record_bytes(json.loads(content)))
+    with contextlib.suppress(ValueError, RecursionError, AttributeError, TypeError, KeyError):
+        record = json.loads(content)
+        contents.append(record_bytes(record))
+        contents.append(record_bytes(record | {"config_hash": config_hash(record["config"])}))
     for version in contents:
         results = world.copy_of_run("run.json", version)
         config = resolve_run(load_scale("tiny"), BENCHMARK, METHOD, 1)
@@ -149,6 +151,20 @@ def read_record_of_run(world: World, content: bytes) -> None:
             collect(results)
         with contextlib.suppress(UserError):
             run_progress(world.key, results, load_scale("tiny"))
+
+
+def read_configuration_of_state(world: World, content: bytes) -> None:
+    """What a folder of training state is of, as it is and under a right hash."""
+    contents = [content]
+    with contextlib.suppress(ValueError, RecursionError, TypeError, KeyError):
+        about = json.loads(content)
+        contents.append(json.dumps(about | {"config_hash": config_hash(about["config"])}).encode())
+    results = world.scratch / "stated"
+    folder = world.key.state_folder(results) / "elsewhere"
+    folder.mkdir(parents=True, exist_ok=True)
+    for version in contents:
+        (folder / CONFIG).write_bytes(version)
+        RunFolders(results, resolve_run(load_scale("tiny"), BENCHMARK, METHOD, 1))
 
 
 def read_progress(world: World, content: bytes) -> None:
@@ -280,6 +296,9 @@ TARGETS = {
         lambda world: (world.key.state_folder(world.results) / "progress.json").read_bytes(),
         read_progress,
         "json",
+    ),
+    "configuration of a state": Target(
+        lambda world: (world.state / CONFIG).read_bytes(), read_configuration_of_state, "json"
     ),
     "release manifest": Target(lambda world: (world.released / MANIFEST).read_bytes(), read_release, "json"),
     "released scales": Target(
