@@ -17,7 +17,7 @@ from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.policy import sample_action
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import Diverged, MultiTaskSAC
-from d2r.config import RunConfig, config_hash, stated
+from d2r.config import RunConfig, config_hash, project_root, stated
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import Unfit, UserError
 from d2r.evaluation.success import Evaluation, evaluate
@@ -113,7 +113,7 @@ class Run:
         """Source, packages and machine of this process, as the record states them."""
         return {
             "packages": provenance.package_versions(),
-            **source_state(),
+            **source_state(project_root()),
             "cpu": provenance.cpu(),
             "kernel": implementation(self.machine.device),
             "gpu": provenance.gpu(self.machine.device),

@@ -17,7 +17,6 @@ from d2r.text import printable
 
 CODE = Path(d2r.__file__).resolve().parents[1]
 """The folder that the code that runs lies in: the root of its checkout, if it is in one."""
-SOURCES = ("d2r", "config")
 UNKNOWN = "unknown"
 """The commit of a checkout that there is and that git does not tell about."""
 CHANGED = "-dirty"
@@ -30,17 +29,21 @@ class Unanswered(Exception):
     """Git did not answer; the message says why."""
 
 
-def source_state(code: Path = CODE) -> dict[str, Any]:
-    """Return the commit of the code that runs, whether its sources differ from that, and the image.
+def source_state(root: Path, code: Path = CODE) -> dict[str, Any]:
+    """Return the commit of the code that runs, whether code or configuration differ from that, and the image.
 
     What an image was built from (``D2R_COMMIT``) is believed only where there is no checkout to ask; one that was
     built from changed sources says so at its end. A container cannot see which image it runs from, so ``docker run
     --env D2R_IMAGE=<digest>`` states it.
+
+    Args:
+        root: the project whose configuration is used.
+        code: where the code that runs lies.
     """
     image = _stated("D2R_IMAGE")
     commit, _ = _commit(code)
     if commit is not None:
-        return {"commit": commit, "dirty": _is_changed(code, commit), "image": image}
+        return {"commit": commit, "dirty": _is_changed(root, code, commit), "image": image}
     built = _stated("D2R_COMMIT") or ""
     dirty = True if built.endswith(CHANGED) else None
     return {"commit": built.removesuffix(CHANGED) or None, "dirty": dirty, "image": image}
@@ -118,15 +121,19 @@ def _git(root: Path, *arguments: str) -> bytes:
     return done.stdout
 
 
-def _is_changed(root: Path, commit: str) -> bool | None:
-    """Whether the sources below ``root`` are others than those of ``commit``; none if that cannot be told."""
+def _is_changed(root: Path, code: Path, commit: str) -> bool | None:
+    """Whether code at ``code`` or configuration at ``root`` is not that of ``commit``; none if that is unknown."""
+    places = {"d2r": code, "config": root.resolve()}
     try:
-        committed = _git(root, "ls-tree", "-r", "-z", "--full-tree", commit, *SOURCES)
-        left = {path for top in SOURCES for path in (root / top).rglob("*") if _is_source(path)}
+        committed = _git(code, "ls-tree", "-r", "-z", "--full-tree", commit, *places)
+        left = {
+            path for top, folder in places.items() for path in (folder / top).rglob("*") if _is_source(path)
+        }
         for entry in filter(None, committed.split(b"\0")):
             form, _, name = entry.partition(b"\t")
             digest = form.split()[2].decode()
-            path = root / os.fsdecode(name)
+            relative = Path(os.fsdecode(name))
+            path = places[relative.parts[0]] / relative
             if not path.is_file() or _blob(path, len(digest)) != digest:
                 return True
             left.discard(path)

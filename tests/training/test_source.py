@@ -54,13 +54,15 @@ def test_a_clean_checkout_states_its_commit(checkout: Path) -> None:
     (checkout / "config/methods/.#ours.yaml").symlink_to("an editor's lock")
     (checkout / "notes.txt").write_text("changed\n")
     (checkout / "d2r/sub/code with \u00e9 and spaces.py").touch()
-    assert source_state(checkout) == {
+    assert source_state(checkout, checkout) == {
         "commit": git(checkout, "rev-parse", "HEAD"),
         "dirty": False,
         "image": None,
     }
     assert remarks(checkout, checkout) == []
-    assert source_state(checkout / "d2r")["commit"] is None, "a project in somebody else's repository"
+    assert source_state(checkout, checkout / "d2r")["commit"] is None, (
+        "a project in somebody else's repository"
+    )
 
 
 def change(checkout: Path) -> None:
@@ -102,9 +104,9 @@ def remove(checkout: Path) -> None:
     "spoil", [change, change_and_stage, change_unseen, add, add_unseen, add_ignored, remove]
 )
 def test_a_changed_checkout_is_called_dirty(spoil: Callable[[Path], None], checkout: Path) -> None:
-    clean = source_state(checkout)
+    clean = source_state(checkout, checkout)
     spoil(checkout)
-    assert source_state(checkout) == clean | {"dirty": True}
+    assert source_state(checkout, checkout) == clean | {"dirty": True}
 
 
 def test_names_are_those_of_sha256_where_the_repository_has_it(checkout: Path) -> None:
@@ -112,19 +114,19 @@ def test_names_are_those_of_sha256_where_the_repository_has_it(checkout: Path) -
     git(checkout, "init", "--quiet", "--object-format=sha256")
     git(checkout, "add", "d2r", "config")
     git(checkout, *COMMIT)
-    assert len(str(source_state(checkout)["commit"])) == 64
-    assert source_state(checkout)["dirty"] is False
+    assert len(str(source_state(checkout, checkout)["commit"])) == 64
+    assert source_state(checkout, checkout)["dirty"] is False
 
 
 def test_a_repository_that_the_environment_names_is_not_asked(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a hook of another repository's."""
-    clean = source_state(checkout)
+    clean = source_state(checkout, checkout)
     other = make_checkout(tmp_path / "other", "x = 3\n")
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(other))
-    assert source_state(checkout) == clean
+    assert source_state(checkout, checkout) == clean
 
 
 def give_away(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -153,7 +155,7 @@ def test_what_git_does_not_tell_is_unknown_and_said(
 ) -> None:
     why = spoil(checkout, monkeypatch)
     monkeypatch.setenv("D2R_COMMIT", "deadbeef")
-    assert source_state(checkout) == {"commit": UNKNOWN, "dirty": None, "image": None}
+    assert source_state(checkout, checkout) == {"commit": UNKNOWN, "dirty": None, "image": None}
     (said,) = remarks(checkout, checkout)
     assert "commit and changes are unknown" in said
     assert why in said
@@ -162,13 +164,13 @@ def test_what_git_does_not_tell_is_unknown_and_said(
 def test_what_an_image_states_is_believed_where_there_is_no_checkout(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = source_state(checkout)
+    known = source_state(checkout, checkout)
     monkeypatch.setenv("D2R_COMMIT", "abc")
-    assert source_state(checkout) == known
+    assert source_state(checkout, checkout) == known
     monkeypatch.setenv("D2R_IMAGE", "sha256:def")
-    assert source_state(tmp_path) == {"commit": "abc", "dirty": None, "image": "sha256:def"}
+    assert source_state(tmp_path, tmp_path) == {"commit": "abc", "dirty": None, "image": "sha256:def"}
     monkeypatch.setenv("D2R_COMMIT", "abc-dirty")
-    assert source_state(tmp_path) == {"commit": "abc", "dirty": True, "image": "sha256:def"}
+    assert source_state(tmp_path, tmp_path) == {"commit": "abc", "dirty": True, "image": "sha256:def"}
 
 
 def test_code_of_one_checkout_run_in_another_is_said(checkout: Path, tmp_path: Path) -> None:
@@ -179,6 +181,9 @@ def test_code_of_one_checkout_run_in_another_is_said(checkout: Path, tmp_path: P
     assert f"commit {here}" in said
     git(tmp_path, "clone", "--quiet", str(checkout), str(tmp_path / "same"))
     assert remarks(tmp_path / "same", checkout) == [], "the same commit"
+    assert source_state(tmp_path / "same", checkout) == source_state(checkout, checkout)
+    add(tmp_path / "same")
+    assert source_state(tmp_path / "same", checkout)["dirty"] is True
     assert remarks(tmp_path, checkout) == [], "a folder with configuration alone"
 
 
@@ -194,4 +199,7 @@ def test_a_run_names_the_code_that_ran(
     record = json.loads(path.read_bytes())
     here = git(project, "rev-parse", "HEAD")
     assert record["commit"] == source_state(CODE)["commit"] != here
+    assert record["dirty"] is (None if record["commit"] is None else True), (
+        "that commit does not hold its scale"
+    )
     assert f"not that of {project}, commit {here[:12]}" in capsys.readouterr().err

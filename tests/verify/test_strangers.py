@@ -1,4 +1,4 @@
-"""What a stranger wrote into a run's record reaches no terminal raw, no figure as mathematics, no name unchecked."""
+"""What a stranger wrote into a run reaches no terminal raw, no figure as mathematics, and no name unchecked."""
 
 from __future__ import annotations
 
