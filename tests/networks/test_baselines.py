@@ -19,7 +19,7 @@ from d2r.config.networks import (
     SoftModularizationConfig,
 )
 from d2r.errors import UserError
-from d2r.networks.registry import ARCHITECTURES, CRITIC, build_actor, build_critics, count_parameters
+from d2r.networks.registry import CRITIC, architecture_of, build_actor, build_critics, count_parameters
 
 from .baseline_references import REFERENCES
 
@@ -124,7 +124,7 @@ def test_each_critic_equals_the_slow_form_with_its_own_parameters(config):
     critics, x = spread(small_critics(config)), observations(43)
     value = critics(x).value
     for member in range(2):
-        alone = ARCHITECTURES[config.type](config, *CRITIC, TASKS, 1, generator()).double()
+        alone = architecture_of(config)(config, *CRITIC, TASKS, 1, generator()).double()
         alone.load_state_dict({name: v[member : member + 1] for name, v in critics.state_dict().items()})
         torch.testing.assert_close(value[member], slow_form(config, alone, x), rtol=1e-9, atol=1e-9)
 
