@@ -27,18 +27,21 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(methods, indent=1))
         return 0
-    rows = [[m["id"], m["kind"], *(f"{count:,}" for count in _counts(m))] for m in methods]
     if args.markdown:
-        print(markdown_table(rows))
+        print(markdown_table(methods))
         return 0
-    print(table(HEADER, rows, left=2))
+    print(table(HEADER, _rows(methods), left=2))
     print("\nLearned parameters at full width; a scale's `width` shrinks all methods alike.")
     return 0
 
 
-def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of method, kind and four counts as a Markdown table."""
-    lines = [HEADER, ["---", "---", *["---:"] * 4], *([f"`{name}`", *rest] for name, *rest in rows)]
+def _rows(methods: Sequence[dict[str, Any]]) -> list[list[str]]:
+    return [[m["id"], m["kind"], *(f"{count:,}" for count in _counts(m))] for m in methods]
+
+
+def markdown_table(methods: Sequence[dict[str, Any]]) -> str:
+    """Methods, as :func:`describe_methods` gives them, as a Markdown table of kind and parameter counts."""
+    lines = [HEADER, ["---", "---", *["---:"] * 4], *([f"`{name}`", *rest] for name, *rest in _rows(methods))]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from d2r.config.embeddings import read_task_embeddings
-from d2r.config.networks import NETWORK_TYPES, NetworkConfig, size_names
+from d2r.config.networks import NetworkConfig, network_class, network_classes, size_names
 from d2r.config.paths import project_root
 from d2r.config.reader import read_yaml
 from d2r.config.schema import (
@@ -72,15 +72,15 @@ def _describe(error: ValidationError, model: type[BaseModel], data: Mapping[str,
     location = [str(part) for part in first["loc"]]
     place = ".".join(_keys(first["loc"], data) + (location[-1:] if first["type"] == "missing" else []))
     if first["type"] == "extra_forbidden":
-        valid = [name for name in _fields_at(model, location[:-1]) if name not in FILLED_IN]
+        valid = [name for name in _fields_at(model, location[:-1], data) if name not in FILLED_IN]
         return f"unknown key '{place}'; {nearest(location[-1], valid)}"
     if first["type"] == "missing":
         return f"key '{place}' is missing"
-    if first["type"] == "union_tag_not_found":
-        return f"key '{place}.type' is missing; {nearest('', NETWORK_TYPES)}"
-    if first["type"] == "union_tag_invalid":
-        tag = first["ctx"]["tag"]
-        return f"'{place}.type': unknown type '{tag}'; {nearest(tag, NETWORK_TYPES)}"
+    if first["type"] == "network_type_missing":
+        return f"key '{place}.type' is missing; {nearest('', network_classes())}"
+    if first["type"] == "network_type_unknown":
+        name = first["ctx"]["name"]
+        return f"'{place}.type': unknown type '{name}'; {nearest(name, network_classes())}"
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
     shown = f", not {_shown(given)}" if isinstance(given, str | int | float | bool) else ""
@@ -107,8 +107,8 @@ def _shown(given: str | float) -> str:
         return "a number of thousands of digits"
 
 
-def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    """Names valid at a place in ``model``, found by walking its JSON schema."""
+def _fields_at(model: type[BaseModel], location: Sequence[str], data: Any) -> list[str]:
+    """Names valid at a place in ``model``, found by walking its JSON schema, and into ``data`` for a network's type."""
     schema = model.model_json_schema()
     definitions = schema.get("$defs", {})
 
@@ -118,11 +118,12 @@ def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
         return node
 
     node = follow(schema)
-    for part in location:
-        mapping = node.get("discriminator", {}).get("mapping", {})
-        if part in mapping:
-            node = follow({"$ref": mapping[part]})
-        elif part in node.get("properties", {}):
+    for position, part in enumerate(location):
+        data = data[part] if isinstance(data, Mapping) and part in data else None
+        if part in ("network", "matched") and isinstance(data, Mapping) and "type" in data:
+            network = network_class(data["type"])
+            return [] if network is None else _fields_at(network, location[position + 1 :], data)
+        if part in node.get("properties", {}):
             node = follow(node["properties"][part])
         elif isinstance(node.get("additionalProperties"), dict):
             node = follow(node["additionalProperties"])
@@ -267,7 +268,10 @@ def load_scale(name: str) -> Scale:
                 raise UserError(
                     f"{path}: '{benchmark}' is to be run but 'budget' has no '{benchmark.split('-')[0]}'"
                 )
-    _check_size_names(scale.network, size_names(), f"{path}: network")
+    valid = size_names(*network_classes(in_their_own_files=False).values())
+    if not set(scale.network) <= set(valid):
+        valid = size_names(*network_classes().values())
+    _check_size_names(scale.network, valid, f"{path}: network")
     parse(SacConfig, scale.sac, f"{path}: sac")
     return scale
 
@@ -363,7 +367,7 @@ def resolve_network(
 
 
 class _Network(BaseModel):
-    network: NetworkConfig = Field(discriminator="type")
+    network: NetworkConfig
 
 
 def _scaled(dim: int, width: float) -> int:

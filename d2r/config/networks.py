@@ -1,10 +1,25 @@
-"""One configuration class per network type; the ``type`` key of a method file picks it."""
+"""One configuration class per network type; the ``type`` key of a method file picks it.
+
+The network of ``type: x-y`` is in ``d2r/networks/x_y.py``, and so may its class be: that file is imported when the type
+is first met. The classes here are for networks whose configuration is read without PyTorch.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args, get_type_hints
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from inspect import get_annotations
+from pkgutil import iter_modules
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_plain_validator_function
+
+PACKAGE = "d2r.networks"
 
 Size = Annotated[int, Field(gt=0, le=2**16)]
 """A width, or a number of anything that takes no memory."""
@@ -14,15 +29,109 @@ AtLeastTwo = Annotated[int, Field(ge=2, le=256)]
 
 
 class NetworkBase(BaseModel):
-    """Sizes common to no two networks; every ``*_dim`` is scaled by a scale's ``width``."""
+    """What all networks' configurations have in common; every ``*_dim`` is scaled by a scale's ``width``.
+
+    A class that states ``type: Literal["x-y"] = "x-y"`` is what method files mean by that type.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
+    module: ClassVar[str | None] = None
+    """Module of ``d2r.networks`` that has the network, if it is not named like the type."""
+    routed: ClassVar[bool] = False
+    """Whether it is a network of routed modules: the time of its updates is told apart from that of plain ones."""
+
     type: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Enter a class that states its type among the types."""
+        if "type" in get_annotations(cls):
+            name = cls.model_fields["type"].default
+            if _CLASSES.setdefault(name, cls) is not cls:
+                raise TypeError(
+                    f"network type '{name}' is {_CLASSES[name].__name__} already, and {cls.__name__}"
+                )
+
+    @property
+    def route_shape(self) -> tuple[int, int] | None:
+        """(groups, K) of the routes that the replay must keep; none without sampled routes."""
+        return None
+
+
+_CLASSES: dict[str, type[NetworkBase]] = {}
+
+
+def network_class(name: str) -> type[NetworkBase] | None:
+    """The configuration class of a network type, none if there is no such type."""
+    if name not in _CLASSES and re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        module = f"{PACKAGE}.{name.replace('-', '_')}"
+        if find_spec(module) is not None:
+            import_module(module)
+    return _CLASSES.get(name)
+
+
+def network_classes(in_their_own_files: bool = True) -> dict[str, type[NetworkBase]]:
+    """Every network type and its class; those in files of ``d2r/networks`` only at the price of importing all."""
+    if in_their_own_files:
+        for module in iter_modules(import_module(PACKAGE).__path__, f"{PACKAGE}."):
+            import_module(module.name)
+    return dict(_CLASSES)
+
+
+def network_module(network: type[NetworkBase]) -> str:
+    """Full name of the module that has the network of a configuration class."""
+    name = network.module or network.model_fields["type"].default.replace("-", "_")
+    return f"{PACKAGE}.{name}"
+
+
+def size_names(*networks: type[NetworkBase]) -> list[str]:
+    """Names of the sizes of these types of network: what MT50 or a scale may change."""
+    return sorted(
+        {
+            name
+            for network in networks
+            for name, hint in get_type_hints(network).items()
+            if hint in (int, int | None)
+        }
+    )
+
+
+class _ByType:
+    """Makes a field take any network, by its ``type``."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_plain_validator_function(_of_its_type)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "object", "required": ["type"]}
+
+
+def _of_its_type(given: object) -> NetworkBase:
+    if isinstance(given, NetworkBase):
+        return given
+    if not isinstance(given, Mapping):
+        raise PydanticCustomError("dict_type", "Input should be a mapping")
+    if "type" not in given:
+        raise PydanticCustomError("network_type_missing", "Type is missing")
+    name = given["type"]
+    network = network_class(name) if isinstance(name, str) else None
+    if network is None:
+        raise PydanticCustomError("network_type_unknown", "Unknown type", {"name": str(name)})
+    return network.model_validate(given)
+
+
+NetworkConfig = Annotated[NetworkBase, _ByType()]
+"""The configuration of a network of any type."""
 
 
 class RoutedConfig(NetworkBase):
     """Dynamic depth routing: N modules in topological order, wired per task and state (``networks/routing.py``)."""
+
+    module: ClassVar[str | None] = "routing"
+    routed: ClassVar[bool] = True
 
     type: Literal["routed"] = "routed"
     num_modules: Count = 16
@@ -55,6 +164,13 @@ class RoutedConfig(NetworkBase):
             _check_top_k(self.top_k, self.num_modules)
         return self
 
+    @property
+    def route_shape(self) -> tuple[int, int] | None:
+        """(N, K), or none where there is one route only: soft routing, which takes every candidate, and fixed depth."""
+        if self.top_k is None or self.router == "none":
+            return None
+        return self.num_modules, self.top_k
+
     @model_validator(mode="after")
     def _can_grow(self) -> RoutedConfig:
         if (
@@ -70,6 +186,9 @@ class RoutedConfig(NetworkBase):
 class RoutedLevelConfig(NetworkBase):
     """What routing at layer and at model level have in common with dynamic depth routing."""
 
+    module: ClassVar[str | None] = "routing_levels"
+    routed: ClassVar[bool] = True
+
     num_modules: Count = 16
     module_dim: Size = 128
     encoder_dim: Size = 400
@@ -78,6 +197,11 @@ class RoutedLevelConfig(NetworkBase):
     """Sources of each choice; none: all of them (soft routing)."""
     residual: bool = True
     resrouting: Literal["off", "threshold", "target"] = "threshold"
+
+    @property
+    def route_shape(self) -> tuple[int, int] | None:
+        """(N, K), or none for soft routing."""
+        return None if self.top_k is None else (self.num_modules, self.top_k)
 
     @model_validator(mode="after")
     def _enough_to_choose_from(self) -> RoutedLevelConfig:
@@ -130,7 +254,7 @@ class MatchableConfig(NetworkBase):
     num_layers: Count = 3
     match_parameters_of: str | None = None
     """A method whose actor's and critic's parameter counts are matched, each by hidden widths of its own."""
-    matched: Annotated[NetworkConfig, Field(discriminator="type")] | None = None
+    matched: NetworkConfig | None = None
     """That method's network, filled in when a run is resolved; then the widths above are not used."""
 
     @property
@@ -241,37 +365,3 @@ class FilmConfig(NetworkBase):
     context_dim: Size = 50
     hidden_dim: Size = 400
     num_layers: Count = 3
-
-
-NetworkConfig = (
-    RoutedConfig
-    | RoutedLayerConfig
-    | RoutedModelConfig
-    | MlpConfig
-    | MultiHeadConfig
-    | IndependentConfig
-    | SoftModularizationConfig
-    | CareConfig
-    | PacoConfig
-    | MooreConfig
-    | MmoeConfig
-    | FilmConfig
-)
-
-MatchableConfig.model_rebuild()
-MlpConfig.model_rebuild()
-MultiHeadConfig.model_rebuild()
-
-NETWORK_TYPES = [network.model_fields["type"].default for network in get_args(NetworkConfig)]
-
-
-def size_names(*networks: type[NetworkBase]) -> list[str]:
-    """Names of the sizes of these types of network, or of all: what MT50 or a scale may change."""
-    return sorted(
-        {
-            name
-            for network in networks or get_args(NetworkConfig)
-            for name, hint in get_type_hints(network).items()
-            if hint in (int, int | None)
-        }
-    )

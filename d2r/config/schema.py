@@ -133,7 +133,7 @@ class Method(Frozen):
     source: Words
     """Paper and code that define it."""
     summary: Words
-    network: NetworkConfig = Field(discriminator="type")
+    network: NetworkConfig
     mt50: dict[str, Size] = {}
     """Network sizes that the source changes on MT50."""
     sac: SacConfig = SacConfig()
@@ -192,7 +192,7 @@ class RunConfig(Frozen):
     method: str
     seed: Seed
     protocol: Protocol
-    network: NetworkConfig = Field(discriminator="type")
+    network: NetworkConfig
     sac: SacConfig
     budget: Budget
 

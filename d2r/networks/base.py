@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from d2r.config.networks import NetworkBase
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,22 @@ class Network(nn.Module):
             masked: [task] boolean, which tasks were left out.
             generator: on the CPU, for whatever the network draws.
         """
+
+
+ARCHITECTURES: dict[str, type[Network]] = {}
+"""Every network type whose module was imported."""
+
+Architecture = TypeVar("Architecture", bound=type[Network])
+
+
+def architecture(config: type[NetworkBase]) -> Callable[[Architecture], Architecture]:
+    """Mark the class that is built from ``config``, numbers of inputs, outputs, tasks and copies, and a generator."""
+
+    def enter(network: Architecture) -> Architecture:
+        ARCHITECTURES[config.model_fields["type"].default] = network
+        return network
+
+    return enter
 
 
 class ModularNetwork(Network):

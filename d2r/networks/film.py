@@ -25,11 +25,12 @@ import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import FilmConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
+from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
 from d2r.networks.blocks import linear_chain, normal, relu_after_each, relu_between
 from d2r.networks.layers import StackedLinear
 
 
+@architecture(FilmConfig)
 class FilmNetwork(Network):
     """E copies of a state encoder that the task scales and shifts, and the trunk behind it."""
 

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from d2r.config.networks import IndependentConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
+from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
 from d2r.networks.blocks import GroupLinear, group_chain, relu_after_each
 
 
+@architecture(IndependentConfig)
 class IndependentNetwork(Network):
     """E copies of T separate networks; every parameter is [ensemble, task, ...]."""
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from d2r.config.networks import MlpConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
+from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
 from d2r.networks.blocks import linear_chain
 from d2r.networks.layers import StackedLinear, StateTaskLinear, run_chain
 
 
+@architecture(MlpConfig)
 class MlpNetwork(Network):
     """E copies of a plain multi-layer network on [state, one-hot task]."""
 

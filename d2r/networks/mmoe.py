@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from d2r.config.networks import MmoeConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
+from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
 from d2r.networks.blocks import TaskHeads, as_rows, group_chain, mix, relu_after_each
 
 
+@architecture(MmoeConfig)
 class MmoeNetwork(Network):
     """E copies of k experts with a gate and a head for each task."""
 

@@ -38,13 +38,14 @@ import torch
 from torch import Tensor
 
 from d2r.config.networks import MooreConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
+from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
 from d2r.networks.blocks import TaskHeads, as_rows, group_chain, relu_between
 from d2r.networks.layers import uniform
 
 SHIFT = 1e-12
 
 
+@architecture(MooreConfig)
 class MooreNetwork(Network):
     """E copies of k orthonormal experts with a head for each task.
 

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import MultiHeadConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
+from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
 from d2r.networks.blocks import TaskHeads, linear_chain, relu_after_each
 from d2r.networks.layers import StackedLinear, StateTaskLinear
 
 
+@architecture(MultiHeadConfig)
 class MultiHeadNetwork(Network):
     """E copies of a shared trunk with a head for each task."""
 

@@ -32,10 +32,11 @@ import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import PacoConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule
+from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
 from d2r.networks.blocks import GroupLinear, grouped_linear, normal
 
 
+@architecture(PacoConfig)
 class PacoNetwork(Network):
     """E copies of K parameter sets and the tasks' combination weights.
 

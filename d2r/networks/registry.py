@@ -1,29 +1,19 @@
-"""From a network's configuration to the network: the one table of architectures."""
+"""From a network's configuration to the network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from d2r.config.networks import MatchableConfig, NetworkConfig
+from d2r.config.networks import MatchableConfig, NetworkConfig, network_module
 from d2r.errors import UserError
-from d2r.networks.base import Network
-from d2r.networks.care import CareNetwork
-from d2r.networks.film import FilmNetwork
-from d2r.networks.independent import IndependentNetwork
+from d2r.networks.base import ARCHITECTURES, Network
 from d2r.networks.matching import TOLERANCE, widest
-from d2r.networks.mlp import MlpNetwork
-from d2r.networks.mmoe import MmoeNetwork
-from d2r.networks.moore import MooreNetwork
-from d2r.networks.multihead import MultiHeadNetwork
-from d2r.networks.paco import PacoNetwork
-from d2r.networks.routing import RoutedNetwork
-from d2r.networks.routing_levels import LayerRoutedNetwork, ModelRoutedNetwork
-from d2r.networks.soft_modularization import SoftModularizationNetwork
 
 OBSERVATION_DIM = 39
 ACTION_DIM = 4
@@ -31,21 +21,6 @@ ACTION_DIM = 4
 MOST_PARAMETERS = 250_000_000
 """Of one network. Training keeps eleven numbers for each, 11 GB: weights and two moments of the actor and of both
 critics, and the critics' targets."""
-
-ARCHITECTURES: dict[str, Any] = {
-    "routed": RoutedNetwork,
-    "routed-layer": LayerRoutedNetwork,
-    "routed-model": ModelRoutedNetwork,
-    "mlp": MlpNetwork,
-    "multihead": MultiHeadNetwork,
-    "independent": IndependentNetwork,
-    "soft-modularization": SoftModularizationNetwork,
-    "care": CareNetwork,
-    "paco": PacoNetwork,
-    "moore": MooreNetwork,
-    "mmoe": MmoeNetwork,
-    "film": FilmNetwork,
-}
 
 
 class ParameterCount(NamedTuple):
@@ -81,8 +56,18 @@ def _build(
 ) -> Network:
     if isinstance(config, MatchableConfig) and config.matched is not None:
         config = _with_matching_width(config, config.matched, ends, num_tasks)
-    network: Network = ARCHITECTURES[config.type](config, *ends, num_tasks, ensemble, generator)
-    return network
+    build: Callable[..., Network] = architecture_of(config)
+    return build(config, *ends, num_tasks, ensemble, generator)
+
+
+def architecture_of(config: NetworkConfig) -> type[Network]:
+    """The class of a configuration's network; its module is imported if it was not yet."""
+    if config.type not in ARCHITECTURES:
+        module = network_module(type(config))
+        import_module(module)
+        if config.type not in ARCHITECTURES:
+            raise TypeError(f"{module} has no class marked @architecture({type(config).__name__})")
+    return ARCHITECTURES[config.type]
 
 
 def _with_matching_width(
@@ -96,7 +81,7 @@ def _with_matching_width(
 
     def at(hidden: int, inner: int) -> NetworkConfig:
         widths = {"hidden_dim": hidden, "inner_dim": inner, "matched": None}
-        found: NetworkConfig = config.model_copy(update=widths)  # type: ignore[assignment]
+        found: NetworkConfig = config.model_copy(update=widths)
         return found
 
     target = _count(other, ends, num_tasks)

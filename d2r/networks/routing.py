@@ -50,6 +50,7 @@ from d2r.networks.base import (
     Route,
     RouteRule,
     Sampled,
+    architecture,
     at_least_float32,
     padded_rows,
 )
@@ -60,6 +61,7 @@ from d2r.networks.module_stack import run_modules
 NO_CANDIDATE = float("-inf")
 
 
+@architecture(RoutedConfig)
 class RoutedNetwork(ModularNetwork):
     """E copies of a D2R network.
 
@@ -156,10 +158,8 @@ class RoutedNetwork(ModularNetwork):
 
     @property
     def route_shape(self) -> tuple[int, int] | None:
-        """(N, K), or none where there is one route only: soft routing, which takes every candidate, and fixed depth."""
-        if self.config.top_k is None or self.config.router == "none":
-            return None
-        return self.config.num_modules, self.top_k
+        """(N, K), or none where there is one route only."""
+        return self.config.route_shape
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False

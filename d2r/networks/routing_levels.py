@@ -38,6 +38,7 @@ from d2r.networks.base import (
     Route,
     RouteRule,
     Sampled,
+    architecture,
     at_least_float32,
     padded_rows,
 )
@@ -207,6 +208,7 @@ class LevelRoutedNetwork(ModularNetwork):
         )
 
 
+@architecture(RoutedLayerConfig)
 class LayerRoutedNetwork(LevelRoutedNetwork):
     """E copies of L layers of e modules, each reading K modules of the layer before."""
 
@@ -253,6 +255,7 @@ class LayerRoutedNetwork(LevelRoutedNetwork):
         return mix_suitable(weights[..., -1:, :], allowed[..., -1:, :], own, blocked)
 
 
+@architecture(RoutedModelConfig)
 class ModelRoutedNetwork(LevelRoutedNetwork):
     """E copies of M chains of modules, of which the output reads K."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from d2r.config import RunConfig
-from d2r.config.networks import NetworkConfig, RoutedConfig, RoutedLevelConfig
 
 OBSERVATION_DIM = 39
 ACTION_DIM = 4
@@ -17,18 +16,10 @@ batches; at the official sizes 950 MB (D2R on MT10), 2,660 MB and 2,950 MB (D2R 
 
 def replay_bytes(config: RunConfig) -> int:
     """Bytes of a full replay: observation, action, reward and, of networks with routes, their sources."""
-    transition = FLOAT_BYTES * (OBSERVATION_DIM + ACTION_DIM + 1) + _route_bytes(config.network)
+    groups, sources = config.network.route_shape or (0, 0)  # a byte for each source
+    transition = FLOAT_BYTES * (OBSERVATION_DIM + ACTION_DIM + 1) + groups * sources
     capacity = min(config.budget.replay_capacity, config.budget.steps)
     return capacity * config.num_tasks * transition
-
-
-def _route_bytes(network: NetworkConfig) -> int:
-    """A byte for each source of a route, of networks that have more than one route (``Network.route_shape``)."""
-    if not isinstance(network, RoutedConfig | RoutedLevelConfig) or network.top_k is None:
-        return 0
-    if isinstance(network, RoutedConfig) and network.router == "none":
-        return 0
-    return network.num_modules * network.top_k
 
 
 def memory_mb(config: RunConfig) -> int:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from d2r.config import RunConfig, RunKey, plan_runs, resolve_run
-from d2r.config.networks import RoutedConfig, RoutedLevelConfig
 from d2r.config.schema import Scale
 from d2r.planning.blocks import Block
 from d2r.planning.cost import memory_mb
@@ -27,8 +26,7 @@ class Kind(NamedTuple):
     @classmethod
     def of(cls, config: RunConfig) -> Kind:
         """The kind of a run."""
-        routed = isinstance(config.network, RoutedConfig | RoutedLevelConfig)
-        return cls(config.suite, routed, config.sac.gradient_surgery)
+        return cls(config.suite, config.network.routed, config.sac.gradient_surgery)
 
 
 def plan_blocks(

@@ -10,6 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from d2r.config.networks import (
+    CareConfig,
+    FilmConfig,
+    IndependentConfig,
+    MlpConfig,
+    MmoeConfig,
+    MooreConfig,
+    MultiHeadConfig,
+    PacoConfig,
+    SoftModularizationConfig,
+)
+
+from .references import reference
+
 
 def linear(layer, x: Tensor) -> Tensor:
     return F.linear(x, layer.weight[0], layer.bias[0])
@@ -32,11 +46,15 @@ def one_hot(network, task: int, like: Tensor) -> Tensor:
     return F.one_hot(torch.tensor(task), network.num_tasks).to(like)
 
 
+@reference(MlpConfig(hidden_dim=12))
 def mlp(network, x, task):
     h = F.relu(linear(network.first, torch.cat([x, one_hot(network, task, x)])))
     return linear(network.head, sequence(network.hidden, h, last=True))
 
 
+@reference(
+    MultiHeadConfig(hidden_dim=12), multihead_with_the_task=MultiHeadConfig(hidden_dim=12, task_input=True)
+)
 def multihead(network, x, task):
     if network.first.weight.shape[-1] > len(x):
         x = torch.cat([x, one_hot(network, task, x)])
@@ -44,12 +62,21 @@ def multihead(network, x, task):
     return member(network.heads.linear, task, h)
 
 
+@reference(IndependentConfig(hidden_dim=12))
 def independent(network, x, task):
     for layer in network.hidden:
         x = F.relu(member(layer, task, x))
     return member(network.head, task, x)
 
 
+@reference(
+    soft_modularization_shallow=SoftModularizationConfig(
+        num_layers=2, modules_per_layer=2, module_dim=8, encoder_dim=10, gating_dim=6
+    ),
+    soft_modularization_deep=SoftModularizationConfig(
+        num_layers=4, modules_per_layer=3, module_dim=8, encoder_dim=10, gating_dim=6
+    ),
+)
 def soft_modularization(network, x, task):
     count = network.modules_per_layer
     state = sequence(network.state_encoder, x, last=False)
@@ -69,6 +96,15 @@ def soft_modularization(network, x, task):
     return linear(network.head, F.relu(mixed))
 
 
+@reference(
+    CareConfig(num_experts=3, context_dim=20, hidden_dim=12),
+    care_with_given_embeddings=CareConfig(
+        num_experts=3,
+        context_dim=20,
+        hidden_dim=12,
+        task_embeddings=((0.5, -1.0, 2.0, 0.1), (0.3, 0.2, -0.7, 1.5), (1.0, 1.0, -1.0, 0.0)),
+    ),
+)
 def care(network, x, task):
     embedding = sequence(network.project, F.relu(network.embedding[0, task]), last=True)
     context = sequence(network.context_network, embedding, last=False)
@@ -79,6 +115,7 @@ def care(network, x, task):
     return linear(network.head, sequence(network.trunk, torch.cat([state, context]), last=True))
 
 
+@reference(PacoConfig(num_sets=3, hidden_dim=12))
 def paco(network, x, task):
     def composed(layer, h):
         w = network.composition[0, task]
@@ -100,6 +137,7 @@ def gram_schmidt(vectors: list[Tensor]) -> list[Tensor]:
     return basis
 
 
+@reference(MooreConfig(num_experts=3, hidden_dim=12))
 def moore(network, x, task):
     outputs = []
     for k in range(network.composition.shape[-1]):
@@ -114,6 +152,7 @@ def moore(network, x, task):
     return member(network.heads.linear, task, torch.tanh(features))
 
 
+@reference(MmoeConfig(num_experts=3, hidden_dim=12))
 def mmoe(network, x, task):
     gate = member(network.gates.linear, task, x).softmax(-1)
     features = 0
@@ -125,6 +164,7 @@ def mmoe(network, x, task):
     return member(network.heads.linear, task, features)
 
 
+@reference(FilmConfig(context_dim=20, hidden_dim=12))
 def film(network, x, task):
     embedding = F.relu(network.embedding[0, task])
     modulation = sequence(network.modulation, embedding, last=False)
@@ -135,16 +175,3 @@ def film(network, x, task):
             h = F.relu(h)
         h = (1 + modulation[2 * position]) * h + modulation[2 * position + 1]
     return linear(network.head, sequence(network.trunk, torch.cat([h, embedding]), last=True))
-
-
-REFERENCES = {
-    "mlp": mlp,
-    "multihead": multihead,
-    "independent": independent,
-    "soft-modularization": soft_modularization,
-    "care": care,
-    "paco": paco,
-    "moore": moore,
-    "mmoe": mmoe,
-    "film": film,
-}

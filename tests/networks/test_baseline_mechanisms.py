@@ -18,7 +18,8 @@ from d2r.networks.moore import gram_schmidt_factor, mix_orthonormal
 from d2r.networks.registry import build_actor, build_critics
 
 from .baseline_references import gram_schmidt
-from .test_baselines import SMALL, TASKS, generator, observations, small_actor, spread
+from .references import SMALL
+from .small import TASKS, generator, observations, small_actor, spread
 
 
 def assert_shares(weights):
@@ -26,7 +27,7 @@ def assert_shares(weights):
     torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
 
 
-@pytest.mark.parametrize("name", ["soft modularization, shallow", "soft modularization, deep"])
+@pytest.mark.parametrize("name", ["soft modularization shallow", "soft modularization deep"])
 def test_soft_modularization_weights_are_shares_of_the_layer_before(name):
     config = SMALL[name]
     actor = spread(small_actor(config))
@@ -58,8 +59,8 @@ def test_care_attention_and_mmoe_gates_are_shares():
 
 
 def test_care_keeps_given_embeddings_fixed():
-    actor = spread(small_actor(SMALL["care, given embeddings"]))
-    given = torch.tensor(SMALL["care, given embeddings"].task_embeddings, dtype=torch.float64)
+    actor = spread(small_actor(SMALL["care with given embeddings"]))
+    given = torch.tensor(SMALL["care with given embeddings"].task_embeddings, dtype=torch.float64)
     torch.testing.assert_close(actor.embedding[0], given)
     assert "embedding" not in dict(actor.named_parameters())
     assert "embedding" in actor.state_dict(), "a published policy must carry them"

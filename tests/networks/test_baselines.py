@@ -8,150 +8,16 @@ import torch
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import SacConfig, load_method, load_scale, method_ids, resolve_network
 from d2r.config.networks import (
-    CareConfig,
-    FilmConfig,
-    IndependentConfig,
     MlpConfig,
-    MmoeConfig,
-    MooreConfig,
     MultiHeadConfig,
-    PacoConfig,
-    SoftModularizationConfig,
 )
 from d2r.errors import UserError
-from d2r.networks.registry import ARCHITECTURES, CRITIC, build_actor, build_critics, count_parameters
+from d2r.networks.registry import build_actor, build_critics, count_parameters
 
-from .baseline_references import REFERENCES
+from .references import SMALL, find_references
+from .small import TASKS, generator, observations, small_actor, small_critics, spread
 
-TASKS, BATCH = 3, 4
-
-SMALL = {
-    "mlp": MlpConfig(hidden_dim=12),
-    "multihead": MultiHeadConfig(hidden_dim=12),
-    "multihead, task input": MultiHeadConfig(hidden_dim=12, task_input=True),
-    "independent": IndependentConfig(hidden_dim=12),
-    "soft modularization, shallow": SoftModularizationConfig(
-        num_layers=2, modules_per_layer=2, module_dim=8, encoder_dim=10, gating_dim=6
-    ),
-    "soft modularization, deep": SoftModularizationConfig(
-        num_layers=4, modules_per_layer=3, module_dim=8, encoder_dim=10, gating_dim=6
-    ),
-    "care": CareConfig(num_experts=3, context_dim=20, hidden_dim=12),
-    "care, given embeddings": CareConfig(
-        num_experts=3,
-        context_dim=20,
-        hidden_dim=12,
-        task_embeddings=((0.5, -1.0, 2.0, 0.1), (0.3, 0.2, -0.7, 1.5), (1.0, 1.0, -1.0, 0.0)),
-    ),
-    "paco": PacoConfig(num_sets=3, hidden_dim=12),
-    "moore": MooreConfig(num_experts=3, hidden_dim=12),
-    "mmoe": MmoeConfig(num_experts=3, hidden_dim=12),
-    "film": FilmConfig(context_dim=20, hidden_dim=12),
-}
-EVERY_ARCHITECTURE = pytest.mark.parametrize("config", SMALL.values(), ids=SMALL.keys())
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def small_actor(config, seed=0):
-    return build_actor(config, TASKS, generator(seed)).double()
-
-
-def small_critics(config, seed=0):
-    return build_critics(config, TASKS, generator(seed)).double()
-
-
-def spread(network, seed=1):
-    """Move all parameters well away from their initial values, so that no weight is uniform and no set identical."""
-    source = generator(seed)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.copy_(0.4 * torch.randn(parameter.shape, generator=source, dtype=parameter.dtype))
-    return network
-
-
-def observations(width=39, seed=2):
-    return torch.randn(1, BATCH, TASKS, width, generator=generator(seed), dtype=torch.float64)
-
-
-def slow_form(config, network, x):
-    """[batch, task, outputs] of an ensemble of one, one sample of one task at a time."""
-    rows = [[REFERENCES[config.type](network, x[0, b, t], t) for t in range(TASKS)] for b in range(BATCH)]
-    return torch.stack([torch.stack(row) for row in rows])
-
-
-@EVERY_ARCHITECTURE
-def test_equals_its_slow_obvious_form(config):
-    actor, x = spread(small_actor(config)), observations()
-    torch.testing.assert_close(actor(x).value[0], slow_form(config, actor, x), rtol=1e-9, atol=1e-9)
-
-
-@EVERY_ARCHITECTURE
-def test_gradients_equal_those_of_its_slow_obvious_form(config):
-    actor, x = spread(small_actor(config)), observations()
-    probe = torch.randn(BATCH, TASKS, 8, generator=generator(3), dtype=torch.float64)
-    (actor(x).value[0] * probe).sum().backward()
-    got = {name: p.grad.clone() for name, p in actor.named_parameters()}
-    actor.zero_grad()
-    sum(
-        (REFERENCES[config.type](actor, x[0, b, t], t) * probe[b, t]).sum()
-        for b in range(BATCH)
-        for t in range(TASKS)
-    ).backward()
-    for name, parameter in actor.named_parameters():
-        torch.testing.assert_close(got[name], parameter.grad, rtol=1e-7, atol=1e-9, msg=name)
-
-
-@EVERY_ARCHITECTURE
-def test_twin_critics_are_two_separate_networks(config):
-    critics, x = small_critics(config), observations(43)
-    value = critics(x).value
-    assert value.shape == (2, BATCH, TASKS, 1)
-    assert not torch.equal(value[0], value[1])
-    names, parameters = zip(*critics.named_parameters(), strict=True)
-    for own, other in ((0, 1), (1, 0)):
-        gradients = torch.autograd.grad(value[own].sum(), parameters, retain_graph=True)
-        for name, parameter, gradient in zip(names, parameters, gradients, strict=True):
-            assert parameter.shape[0] == 2, name
-            assert gradient[own].any(), name
-            assert not gradient[other].any(), name
-
-
-@EVERY_ARCHITECTURE
-def test_each_critic_equals_the_slow_form_with_its_own_parameters(config):
-    critics, x = spread(small_critics(config)), observations(43)
-    value = critics(x).value
-    for member in range(2):
-        alone = ARCHITECTURES[config.type](config, *CRITIC, TASKS, 1, generator()).double()
-        alone.load_state_dict({name: v[member : member + 1] for name, v in critics.state_dict().items()})
-        torch.testing.assert_close(value[member], slow_form(config, alone, x), rtol=1e-9, atol=1e-9)
-
-
-@EVERY_ARCHITECTURE
-def test_a_sample_sees_its_own_row_and_task_only(config):
-    actor, x = spread(small_actor(config)), observations().requires_grad_()
-    actor(x).value[0, 1, 2].sum().backward()
-    touched = x.grad[0].abs().sum(-1) > 0
-    expected = torch.zeros(BATCH, TASKS, dtype=torch.bool)
-    expected[1, 2] = True
-    assert torch.equal(touched, expected)
-
-
-@EVERY_ARCHITECTURE
-def test_same_seed_same_network_and_another_seed_another(config):
-    first, again, other = (dict(small_actor(config, seed).named_parameters()) for seed in (5, 5, 6))
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert any(not torch.equal(first[name], other[name]) for name in first)
-
-
-@EVERY_ARCHITECTURE
-def test_task_axis_is_declared_exactly_where_nothing_is_shared(config):
-    actor = small_actor(config)
-    assert actor.task_axis == (1 if config.type == "independent" else None)
-    if actor.task_axis is not None:
-        assert all(p.shape[actor.task_axis] == TASKS for p in actor.parameters())
+find_references()
 
 
 def gradient_of_task(network, task):
@@ -185,7 +51,7 @@ def test_a_task_reaches_its_own_part_and_what_is_shared(name, own, axis):
                 assert value.abs().sum() > 0, f"{parameter} must be shared"
 
 
-@pytest.mark.parametrize("name", ["mlp", "soft modularization, deep"])
+@pytest.mark.parametrize("name", ["mlp", "soft modularization deep"])
 def test_without_own_parts_tasks_differ_by_their_one_hot_column_only(name):
     actor = spread(small_actor(SMALL[name]))
     holder, columns = ("first", slice(39, None)) if name == "mlp" else ("task_encoder", slice(None))

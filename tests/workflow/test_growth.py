@@ -10,13 +10,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
-from d2r.config.networks import NetworkConfig
+from d2r.config.networks import network_classes
 from d2r.config.schema import RunConfig, RunGroup, Scale
 
 from .conftest import RUNS, SCALE, SOURCE, Project
@@ -40,7 +39,7 @@ ADDED = {
 
 def levels() -> list[type[BaseModel]]:
     """Every class of the configuration from which a run's or a scale's is made, and those that they extend."""
-    parts = [RunConfig, Scale, RunGroup, *get_args(NetworkConfig)]
+    parts = [RunConfig, Scale, RunGroup, *network_classes().values()]
     parts += [
         field.annotation for field in RunConfig.model_fields.values() if inspect.isclass(field.annotation)
     ]

@@ -26,19 +26,12 @@ from d2r.planning.measure import update_work
 from d2r.planning.plan import plan_blocks
 from d2r.planning.progress import has_ended, remaining_seconds, run_progress
 from d2r.planning.rates import Estimate, Rates, seconds_of_run
-from d2r.planning.schema import scale_schema
 from d2r.planning.workflow import choose_scale
 from d2r.records import record_bytes
 
-from .conftest import SOURCE
 from .stand_in import publish
 
 KEY = plan_runs(load_scale("smoke"))[0]
-
-
-def test_json_schema_agrees_with_the_typed_configuration() -> None:
-    """Mend with: python -m d2r.planning.schema > workflow/schemas/scale.schema.json."""
-    assert json.loads((SOURCE / "workflow/schemas/scale.schema.json").read_text()) == scale_schema()
 
 
 def test_scale_is_smoke_unless_another_is_named() -> None:

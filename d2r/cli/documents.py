@@ -1,0 +1,43 @@
+"""What the repository's documentation takes from the code; ``make docs`` runs this module, which writes it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from d2r.analysis.claims import claims_markdown
+from d2r.analysis.results import load_results
+from d2r.cli.methods import describe_methods, markdown_table
+from d2r.config import project_root
+from d2r.errors import UserError
+from d2r.planning.schema import scale_schema
+
+BEGIN, END = "<!-- make docs: begin -->", "<!-- make docs: end -->"
+
+
+def documents(root: Path) -> dict[Path, str]:
+    """What each file with generated parts is to hold.
+
+    Raises:
+        UserError: if a page lacks its marks.
+    """
+    methods = root / "docs" / "methods.md"
+    return {
+        methods: _between_marks(methods, markdown_table(describe_methods())),
+        root / "docs" / "claims.md": claims_markdown(load_results(root / "results" / "released" / "lite")),
+        root / "workflow" / "schemas" / "scale.schema.json": json.dumps(scale_schema(), indent=2) + "\n",
+    }
+
+
+def _between_marks(path: Path, text: str) -> str:
+    try:
+        before, rest = path.read_text(encoding="utf-8").split(BEGIN)
+        _, after = rest.split(END)
+    except ValueError:
+        raise UserError(f"{path}: needs the lines {BEGIN} and {END}, once each") from None
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    for path, text in documents(project_root()).items():
+        path.write_text(text, encoding="utf-8", newline="\n")
