@@ -141,12 +141,6 @@ def measure(rounds: int) -> dict[str, Any]:
     return costs
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``d2r bench depth``."""
-    parser.add_argument("--rounds", type=int, default=30, help="measurements (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="one JSON object on one line")
-
-
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     if args.rounds <= 0:

@@ -24,7 +24,7 @@ from metaworld.wrappers import AutoTerminateOnSuccessWrapper, OneHotWrapper
 
 from d2r.bench.about import about
 from d2r.config.load import load_protocol
-from d2r.config.schema import BENCHMARKS, Protocol
+from d2r.config.schema import Protocol
 from d2r.envs.goals import GoalSource, goal_source
 from d2r.envs.tasks import make_fast, make_stock, parse_benchmark
 from d2r.envs.vector import MetaWorldVectorEnv
@@ -140,24 +140,6 @@ def measure(benchmark: str, protocol: Protocol, workers: int, rounds: int, seed:
         "by_round": {name: [round(rate) for rate in values] for name, values in rates.items()},
         **about(),
     }
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``d2r bench env``."""
-    parser.add_argument(
-        "--benchmark", default="mt50-rand", help=f"{', '.join(BENCHMARKS)} (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--protocol", default="d2r-official", help="horizon, goals and reward (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--workers", type=int, default=2, help="processes of ours and of the ceiling (default: 2)"
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="measurements of each, in turns (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the goals (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="one JSON object on one line")
 
 
 def run(args: argparse.Namespace) -> int:

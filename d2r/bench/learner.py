@@ -221,20 +221,6 @@ def measure(
     }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``d2r bench learner``."""
-    parser.add_argument("--method", default="d2r", help="method id (default: %(default)s)")
-    parser.add_argument("--benchmark", default="mt10-rand", help="whose tasks (default: %(default)s)")
-    parser.add_argument(
-        "--scale", default="paper", help="whose network sizes and rates (default: %(default)s)"
-    )
-    parser.add_argument("--batch-per-task", type=int, help="transitions of each task (default: the scale's)")
-    parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=12, help="updates measured (default: %(default)s)")
-    options.add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object on one line")
-
-
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     config = resolve_run(load_scale(args.scale), args.benchmark, args.method, 1)

@@ -84,15 +84,6 @@ def measure(config: RunConfig, rounds: int) -> dict[str, Any]:
     }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``d2r bench replay``."""
-    parser.add_argument("--method", default="d2r", help="method id (default: %(default)s)")
-    parser.add_argument("--benchmark", default="mt50-rand", help="whose tasks (default: %(default)s)")
-    parser.add_argument("--scale", default="paper", help="whose capacity and batch (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=50, help="batches sampled (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="one JSON object on one line")
-
-
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     result = measure(resolve_run(load_scale(args.scale), args.benchmark, args.method, 1), args.rounds)

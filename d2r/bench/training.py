@@ -130,27 +130,6 @@ def _shares(steps: int) -> list[int]:
     return [len(part) for part in np.array_split(np.arange(steps), min(ROUNDS, steps))]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``d2r bench train``."""
-    parser.add_argument("--benchmark", default="mt10-rand", help="whose tasks (default: %(default)s)")
-    parser.add_argument("--method", default="d2r", help="of the official setting (default: %(default)s)")
-    parser.add_argument(
-        "--setting", choices=("official", "light", "both"), default="both", help="which to measure"
-    )
-    parser.add_argument(
-        "--threads", type=int, default=2, help="of torch, official setting (default: %(default)s)"
-    )
-    parser.add_argument("--workers", type=int, default=0, help="official setting (default: %(default)s)")
-    parser.add_argument(
-        "--steps", type=int, default=20, help="vector steps measured, light setting 20 times as many"
-    )
-    parser.add_argument(
-        "--policy-lag", type=int, choices=(0, 1), default=0, help="official setting (default: %(default)s)"
-    )
-    options.add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object on one line")
-
-
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     check_threads(args.threads)

@@ -5,10 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from d2r.analysis.claims import claims_markdown
-from d2r.analysis.results import load_results
-from d2r.analysis.statistics.coverage import coverage_markdown, coverage_table
-from d2r.analysis.tables.difficulty import difficulty_table
 from d2r.config import project_root
 from d2r.errors import UserError
 
@@ -42,12 +38,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer one question."""
+    from d2r.analysis.results import load_results
+
     if args.question == "difficulty":
+        from d2r.analysis.tables.difficulty import difficulty_table
+
         print(difficulty_table(load_results(args.results)).markdown(), end="")
     elif args.question == "claims":
+        from d2r.analysis.claims import claims_markdown
+
         folder = args.results or project_root() / "results" / "released" / "lite"
         _give(claims_markdown(load_results(folder)), args.output)
     else:
+        from d2r.analysis.statistics.coverage import coverage_markdown, coverage_table
+
         if args.repeats < 4:
             raise UserError(f"--repeats {args.repeats}: must be at least 4")
         before, after = _around_marks(args.update) if args.update else ("", "")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from d2r.analysis.collect import collect
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of ``d2r collect``."""
@@ -17,5 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write ``collected/`` and print where."""
+    from d2r.analysis.collect import collect
+
     print(collect(args.results))
     return 0

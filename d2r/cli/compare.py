@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from d2r.analysis.compare import compare_methods, is_paired
-from d2r.analysis.results import Results, load_results
-from d2r.analysis.statistics import mean_interval
-from d2r.analysis.tables.text import number, p_value, percent_interval, points_interval
 from d2r.config import project_root
 from d2r.errors import UserError
+
+if TYPE_CHECKING:
+    from d2r.analysis.results import Results
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the comparison for each benchmark."""
+    from d2r.analysis.results import load_results
+
     results = load_results(args.results or project_root() / "results" / "released" / "lite")
     for name in (args.first, args.second):
         results.method(name)
@@ -49,6 +51,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _block(results: Results, benchmark: str, first: str, second: str) -> str:
+    from d2r.analysis.compare import compare_methods, is_paired
+    from d2r.analysis.statistics import mean_interval
+    from d2r.analysis.tables.text import number, p_value, percent_interval, points_interval
+
     rows = [f"{benchmark}: success of {first} minus {second}"]
     for name in (first, second):
         scores = results.run_scores(benchmark, name)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from d2r.analysis.figures import write_figures
-from d2r.analysis.results import load_results
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of ``d2r figures``."""
@@ -18,6 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write ``figures/`` and print how many files it holds."""
+    from d2r.analysis.figures import write_figures
+    from d2r.analysis.results import load_results
+
     paths = write_figures(load_results(args.results))
     print(f"{args.results / 'figures'}: {len(paths)} files")
     return 0

@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from d2r.analysis.report import write_report
-from d2r.analysis.results import load_results
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of ``d2r report``."""
@@ -18,5 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write ``report/index.html`` and print its path."""
+    from d2r.analysis.report import write_report
+    from d2r.analysis.results import load_results
+
     print(write_report(load_results(args.results)))
     return 0

@@ -5,18 +5,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from d2r.analysis.routes import (
-    RunRoutes,
-    draw_routes,
-    order_from_baselines,
-    read_record,
-    read_recorded,
-    routes_table,
-)
 from d2r.errors import UserError
+
+if TYPE_CHECKING:
+    from d2r.analysis.routes import RunRoutes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw, and print the table."""
+    from d2r.analysis.routes import draw_routes, order_from_baselines, read_recorded, routes_table
+
     if args.from_policy and args.step is not None:
         raise UserError("--step: a policy is of the last step only; leave --step or --from-policy out")
     found = read_policy(args.run) if args.from_policy else read_recorded(args.run, args.step)
@@ -52,8 +48,10 @@ def read_policy(folder: Path) -> RunRoutes:
     Raises:
         UserError: if the folder is no finished run, its policy is absent or changed, or it does not route.
     """
+    import pandas as pd
     import torch
 
+    from d2r.analysis.routes import RunRoutes, read_record
     from d2r.envs.vector import MetaWorldVectorEnv
     from d2r.evaluation.again import load_actor, read_run
     from d2r.evaluation.success import evaluate

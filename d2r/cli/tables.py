@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from d2r.analysis.results import load_results
-from d2r.analysis.tables import write_tables
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of ``d2r tables``."""
@@ -18,6 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write ``tables/`` and print how many files it holds."""
+    from d2r.analysis.results import load_results
+    from d2r.analysis.tables import write_tables
+
     paths = write_tables(load_results(args.results))
     print(f"{args.results / 'tables'}: {len(paths)} files")
     return 0

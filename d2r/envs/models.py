@@ -7,11 +7,24 @@ a sixth of the memory, and all that moves is the same to the last bit (``tests/e
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from typing import Any
 
 import mujoco
 import numpy as np
 import numpy.typing as npt
+
+
+@cache
+def _compiled(path: str) -> mujoco.MjModel:
+    return compile_model(path)
+
+
+def make_model(path: str) -> mujoco.MjModel:
+    """A model of one's own, to move bodies in; each file is compiled once in a process."""
+    model: mujoco.MjModel = copy.copy(_compiled(path))
+    return model
 
 
 def compile_model(path: str) -> mujoco.MjModel:
@@ -33,10 +46,9 @@ def compile_model(path: str) -> mujoco.MjModel:
 
 
 def _is_only_drawn(geom: Any) -> bool:
-    """Whether a geom is a mesh that can touch nothing, adds nothing to its body's inertia, and has no name."""
-    is_mesh = geom.type == mujoco.mjtGeom.mjGEOM_MESH
+    """Whether a geom can touch nothing, adds nothing to its body's inertia, and has no name."""
     collides = geom.contype != 0 or geom.conaffinity != 0
-    return bool(is_mesh and not collides and geom.parent.explicitinertial and not geom.name)
+    return bool(not collides and geom.parent.explicitinertial and not geom.name)
 
 
 def named_or_colliding(model: mujoco.MjModel) -> npt.NDArray[np.bool_]:

@@ -1,62 +1,18 @@
-"""What stands between a task's code and MuJoCo: models shared within a process, and names looked up once."""
+"""What stands between a task's code and MuJoCo: names looked up once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 import mujoco
 import numpy.typing as npt
 
-from d2r.envs.models import compile_model
-
 Array = npt.NDArray[Any]
 
 # By default MuJoCo writes MUJOCO_LOG.TXT wherever it happens to run; unstable steps are counted instead (slices.py).
 mujoco.set_mju_user_warning(lambda _: None)
-
-
-class _Compiled:
-    """A model as compiled from its file, and which environment's positions it holds at the moment."""
-
-    def __init__(self, path: str) -> None:
-        self.model = compile_model(path)
-        self.user: SharedModel | None = None
-        self.positions = self.current_positions()
-
-    def current_positions(self) -> tuple[Array, Array]:
-        return self.model.body_pos.copy(), self.model.site_pos.copy()
-
-
-@cache
-def _compiled(path: str) -> _Compiled:
-    return _Compiled(path)
-
-
-class SharedModel:
-    """One environment's use of a compiled model that all environments of this process share.
-
-    Resets of a task move bodies and sites of its model, and write nothing else of it. So each environment keeps its
-    own positions, and puts them into the model when it is its turn. A training and an evaluation environment in one
-    process take half the memory so, and compile each file once.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._compiled = _compiled(path)
-        self.model = self._compiled.model
-        self.positions: tuple[Array, Array] | None = None
-
-    def begin(self) -> None:
-        """Make the model this environment's: as it left it or, the first time, as compiled."""
-        compiled = self._compiled
-        if compiled.user is self:
-            return
-        if compiled.user is not None:
-            compiled.user.positions = compiled.current_positions()
-        self.model.body_pos[:], self.model.site_pos[:] = self.positions or compiled.positions
-        compiled.user = self
 
 
 class NamedView:

@@ -14,7 +14,6 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from d2r.config.schema import Protocol
 from d2r.envs.goals import goal_source
 from d2r.envs.models import named_or_colliding
-from d2r.envs.stepping import FastSawyer
 from d2r.envs.tasks import ACTION_DIM, INFO_KEYS, OBSERVATION_DIM, make_fast, parse_benchmark
 
 Floats = npt.NDArray[np.float64]
@@ -58,8 +57,6 @@ def simulator_state(env: SawyerXYZEnv) -> Floats:
     first pass of stock's reset saw it, and ours skips the simulation there (see ``stepping.py``); and the places of
     geoms that are only drawn, most of which ours does not have (see ``models.py``).
     """
-    if isinstance(env, FastSawyer):
-        env.begin()
     model, data = env.model, getattr(env.data, "raw", env.data)
     state = np.empty(mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_INTEGRATION))
     mujoco.mj_getState(model, data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
@@ -141,7 +138,6 @@ class TaskSlice:
         """Step the simulators alone, hands drifting at random: what MuJoCo itself takes, for measurements."""
         chance = np.random.default_rng(0)
         for env in self._envs:
-            env.begin()
             model, data = env.model, env.data.raw
             for step in range(steps):
                 if step % _DRIFT_STEPS == 0:

@@ -26,7 +26,8 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from metaworld.utils import reward_utils
 from scipy.spatial.transform import Rotation
 
-from d2r.envs.simulator import MUJOCO, NamedData, SharedModel
+from d2r.envs.models import make_model
+from d2r.envs.simulator import MUJOCO, NamedData
 
 Array = npt.NDArray[Any]
 
@@ -191,10 +192,9 @@ class FastSawyer(SawyerXYZEnv):
     _tcp: Array | None = None
 
     def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        """Equals stock, less the size of the window to draw in; the model is shared within the process."""
-        self._shared = SharedModel(self.fullpath)
-        self._shared.begin()
-        return self._shared.model, mujoco.MjData(self._shared.model)
+        """Equals stock, less the size of the window to draw in, and what is only drawn."""
+        model = make_model(self.fullpath)
+        return model, mujoco.MjData(model)
 
     def look_up_names(self) -> None:
         """Put the cached lookups in place; once, after construction."""
@@ -210,10 +210,6 @@ class FastSawyer(SawyerXYZEnv):
         self._snapshots: dict[bytes, Array] = {}
         self._pair = np.empty(2)
         self._named = True
-
-    def begin(self) -> None:
-        """Make the shared model this environment's; :meth:`step` and :meth:`reset` do."""
-        self._shared.begin()
 
     # Named access
 
@@ -270,7 +266,6 @@ class FastSawyer(SawyerXYZEnv):
         """
         if self.curr_path_length >= self.max_path_length:
             raise ValueError("You must reset the env manually once truncate==True")
-        self._shared.begin()
         model, raw, data = self.model, self._raw, self.data
         hand = data.mocap_pos
         hand += move
@@ -324,7 +319,6 @@ class FastSawyer(SawyerXYZEnv):
         Of the first pass there remain the goal that it draws and the bodies that it moves in the model.
         """
         del seed, options
-        self._shared.begin()
         self.curr_path_length = 0
         self._tcp = None
         self._first_pass = True

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from d2r.config.load import load_protocol
-from d2r.config.schema import BENCHMARKS, Protocol
+from d2r.config.schema import Protocol
 from d2r.envs.goals import goal_source
 from d2r.envs.slices import simulator_state
 from d2r.envs.tasks import INFO_KEYS, make_stock, parse_benchmark
@@ -187,22 +187,6 @@ def _compare(
                 return Difference(name, step, f"{field}[{at}]", float(values[at]), float(found[field][at]))
             compared[field] += values.size
     return None
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``d2r verify env``."""
-    parser.add_argument(
-        "--benchmark", default="mt50-rand", help=f"{', '.join(BENCHMARKS)} (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--protocol", default="d2r-official", help="horizon, goals and reward (default: %(default)s)"
-    )
-    parser.add_argument("--steps", type=int, default=600, help="steps of every task (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of goals and actions (default: %(default)s)")
-    parser.add_argument(
-        "--workers", type=int, default=0, help="processes of our environment (default: %(default)s)"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object on one line")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ import pytest
 from d2r.analysis.claims import Judgement, _found, claims_markdown, commands, judge, load_claims
 from d2r.analysis.results import load_results
 from d2r.analysis.statistics import Estimate
+from d2r.analysis.statistics import coverage as simulation
 from d2r.cli import analyze, compare
 from d2r.errors import UserError
 
@@ -190,8 +191,8 @@ def test_analyze_difficulty_prints_a_table(make_results: Make, capsys: pytest.Ca
 def test_coverage_replaces_only_what_is_between_its_marks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(analyze, "coverage_table", lambda repeats: repeats)
-    monkeypatch.setattr(analyze, "coverage_markdown", lambda table, repeats: f"{table} {repeats}\n")
+    monkeypatch.setattr(simulation, "coverage_table", lambda repeats: repeats)
+    monkeypatch.setattr(simulation, "coverage_markdown", lambda table, repeats: f"{table} {repeats}\n")
     page = tmp_path / "page.md"
     page.write_text(f"before\n{analyze.BEGIN}\nold\n{analyze.END}\nafter\n")
     run(analyze, "coverage", "--repeats", "8", "--update", str(page))
@@ -199,6 +200,6 @@ def test_coverage_replaces_only_what_is_between_its_marks(
     page.write_text("no marks")
     with pytest.raises(UserError, match="once each"):
         run(analyze, "coverage", "--repeats", "8", "--update", str(page))
-    monkeypatch.setattr(analyze, "coverage_table", lambda repeats: pytest.fail("it simulates first"))
+    monkeypatch.setattr(simulation, "coverage_table", lambda repeats: pytest.fail("it simulates first"))
     with pytest.raises(UserError, match="cannot be read"):
         run(analyze, "coverage", "--update", str(tmp_path / "absent.md"))
