@@ -94,7 +94,7 @@ class LevelRoutedNetwork(ModularNetwork):
     @property
     def route_shape(self) -> tuple[int, int] | None:
         """(N, K), or none for soft routing, where every candidate is always taken."""
-        return None if self.config.top_k is None else (self.config.num_modules, self.top_k)
+        return self.config.route_shape
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Route every row of ``x`` ([E or 1, batch, task, inputs]) by ``rule``; see :class:`Network`."""

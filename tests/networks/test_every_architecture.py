@@ -101,3 +101,8 @@ def test_task_axis_is_declared_exactly_where_nothing_is_shared(config):
     assert actor.task_axis == (1 if config.type == "independent" else None)
     if actor.task_axis is not None:
         assert all(p.shape[actor.task_axis] == TASKS for p in actor.parameters())
+
+
+@EVERY_ARCHITECTURE
+def test_plans_know_the_routes_that_are_kept(config):
+    assert config.route_shape == small_actor(config).route_shape
