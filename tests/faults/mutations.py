@@ -21,7 +21,20 @@ VALUES = st.recursive(
     | st.floats()
     | st.text(max_size=8)
     | st.sampled_from(
-        ["../x", "/etc/passwd", "mt10-rand", "all", "tiny", "mtsac", "\x00", "nan", "", "a" * 5000]
+        [
+            "../x",
+            "/etc/passwd",
+            "mt10-rand",
+            "all",
+            "tiny",
+            "mtsac",
+            "\x00",
+            "nan",
+            "",
+            "$x^2$",
+            "\x1b[2K",
+            "a" * 5000,
+        ]
     ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=5,
