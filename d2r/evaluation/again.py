@@ -21,6 +21,7 @@ from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import UserError
 from d2r.evaluation.success import evaluate
 from d2r.files import read_bytes, sha256
+from d2r.limits import refuse_shortage
 from d2r.networks.base import Network
 from d2r.networks.registry import build_actor
 from d2r.planning.layout import POLICY, policy_path
@@ -104,7 +105,15 @@ def load_actor(folder: Path, record: dict[str, Any], config: RunConfig) -> Netwo
         tensors = safetensors.torch.load_file(path)
         with torch.device("meta"):  # sizes that the file does not have take no memory
             expected = build_actor(config.network, config.num_tasks, torch.Generator()).state_dict()
-    except (RuntimeError, safetensors.SafetensorError, LookupError, TypeError, ValueError, OverflowError):
+    except (
+        RuntimeError,
+        safetensors.SafetensorError,
+        LookupError,
+        TypeError,
+        ValueError,
+        OverflowError,
+    ) as error:
+        refuse_shortage(error)
         raise other from None
     if _forms(tensors) != _forms(expected):
         raise other

@@ -29,6 +29,7 @@ from d2r.algorithms.sac import Draws, MultiTaskSAC, task_weights
 from d2r.config import SacConfig
 from d2r.config.networks import RoutedConfig
 from d2r.errors import UserError
+from d2r.limits import refuse_shortage
 from d2r.networks.base import DETERMINISTIC, Output, Replayed
 from d2r.networks.routing import RoutedNetwork
 
@@ -115,6 +116,7 @@ def verify_file(path: Path, execution: Execution = PLAIN, device: str = "cpu") -
     except KeyError as missing:
         raise UserError(f"{path}: array {missing} is missing; record the file again") from None
     except (RuntimeError, ValueError, IndexError) as error:
+        refuse_shortage(error)
         reason = str(error).splitlines()[0]
         raise UserError(
             f"{path}: arrays do not fit the sizes in 'meta' ({reason}); record it again"
