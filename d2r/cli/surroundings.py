@@ -52,14 +52,13 @@ def prepare() -> None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the process ends
     if sys.stdout is None:
         raise OutputLost("standard output is closed; send it to a file or to /dev/null")
-    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout = _Output(
-            sys.stdout.buffer,
-            sys.stdout.encoding,
-            errors="backslashreplace",  # a file's name may hold what no encoding has
-            line_buffering=sys.stdout.line_buffering,
-            write_through=sys.stdout.write_through,
-        )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what no encoding has
+        if sys.stdout is sys.__stdout__:
+            out = sys.stdout
+            sys.stdout = _Output(
+                out.buffer, out.encoding, out.errors, None, out.line_buffering, out.write_through
+            )
 
 
 def _open_if_closed(number: int) -> None:
