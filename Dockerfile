@@ -40,7 +40,7 @@ COPY . .
 COPY --from=kernel /kernel/built/ d2r/kernel/built/
 # Snakemake's record of what is complete belongs to the results and outlives the container with them.
 RUN useradd --uid 1000 --no-create-home --home-dir /tmp d2r \
- && pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
+ && pip --isolated install --no-cache-dir --no-deps --no-build-isolation --editable . \
  && mkdir -p results \
  && ln -s results/.snakemake .snakemake \
  && python -m compileall -q d2r \

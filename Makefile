@@ -57,7 +57,7 @@ docs: $(VENV)  ## write what the documentation takes from methods, claims and co
 
 lock:  ## write the lock files anew from pyproject.toml (UPGRADE=--upgrade for newer versions)
 	python3 -m venv build/lock
-	build/lock/bin/python -m pip install --quiet uv==$(UV_VERSION)
+	eval "$$(build/lock/bin/python -I requirements/pip_settings.py)" && build/lock/bin/python -I -m pip install --quiet uv==$(UV_VERSION)
 	UV="$(CURDIR)/build/lock/bin/uv" requirements/lock.sh $(UPGRADE)
 
 image:  ## build the container image

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from d2r.files import read_bytes
+from d2r.limits import refuse_shortage
 
 UNREADABLE = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
@@ -23,18 +24,28 @@ UNREADABLE = (
 
 
 def read_tensors(path: Path) -> dict[str, Tensor] | None:
-    """Return the tensors of a safetensors file, none if it is none."""
+    """Return the tensors of a safetensors file, none if it is none.
+
+    Raises:
+        UserError: if there is not enough memory for them.
+    """
     try:
         return safetensors.torch.load(read_bytes(path))
-    except (safetensors.SafetensorError, *UNREADABLE):  # of types that torch does not have, too
+    except (safetensors.SafetensorError, *UNREADABLE) as error:  # of types that torch does not have, too
+        refuse_shortage(error)
         return None
 
 
 def read_state(path: Path) -> Any:
-    """Return what ``torch.save`` wrote, of tensors, numbers, strings and containers alone; none if it is not such."""
+    """Return what ``torch.save`` wrote, of tensors, numbers, strings and containers alone; none if it is not such.
+
+    Raises:
+        UserError: if there is not enough memory for it.
+    """
     try:
         return torch.load(path, weights_only=True, map_location="cpu")
-    except UNREADABLE:
+    except UNREADABLE as error:
+        refuse_shortage(error)
         return None
 
 

@@ -5,8 +5,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$1 torch=$2
 lock=requirements-$torch.lock
-pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+pip() { "$venv/bin/python" -I -m pip --disable-pip-version-check "$@"; } # -I: what PYTHONPATH holds is not installed
 pin() { sed -n "/^$1==/,/[^\\\\]\$/p" "$lock"; } # one package's lines of the lock file
+
+settings=$("$venv/bin/python" -I requirements/pip_settings.py)
+eval "$settings"
 
 # The few packages that come as source are built with the locked setuptools, not with one fetched for the purpose.
 pip install --no-deps --require-hashes -r <(pin setuptools)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+
+os.environ.pop("MPLBACKEND", None)  # before anything is imported that would read it
+os.environ["MUJOCO_GL"] = "disable"
 
 import pytest
 from hypothesis import settings

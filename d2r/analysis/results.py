@@ -15,6 +15,7 @@ import pandas as pd
 from d2r.analysis.collect import FILE_COLUMNS, KEY, NAMED, RUN_COLUMNS, strange_name
 from d2r.config import BENCHMARKS, load_method, method_ids
 from d2r.errors import UserError, nearest
+from d2r.limits import refuse_shortage
 from d2r.text import printable
 
 Floats = npt.NDArray[np.float64]
@@ -233,7 +234,8 @@ def load_results(folder: Path) -> Results:
                 keep_default_na=False,
                 float_precision="round_trip",
             )
-        except ValueError:
+        except ValueError as error:
+            refuse_shortage(error)
             wrong: str | None = "is not a table"
         else:
             wrong = _fault(name, tables[name]) or (None if _is_whole(path) else "is cut off")

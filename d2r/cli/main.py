@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import io
-import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
+from d2r.cli.surroundings import complain, prepare, settle_output
 from d2r.errors import UserError, nearest
+from d2r.limits import refuse_shortage
 from d2r.processes import ignore_current_folder
-from d2r.text import printable
 
 COMMANDS = {
     "train": "d2r.cli.train",
@@ -41,54 +40,53 @@ class Parser(argparse.ArgumentParser):
         """Raise instead of printing a usage text."""
         raise UserError(f"{self.prog}: {message}; see {self.prog} --help")
 
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End after --help, once it is printed."""
+        sys.stdout.flush()
+        super().exit(status, message)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status (2 for bad input)."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what no encoding has
     ignore_current_folder()
     try:
+        prepare()
         return _run(argv)
     except UserError as error:
-        _complain(str(error))
+        complain(str(error))
         return error.status
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # nobody reads any more, as with `| head`
+        settle_output()
         return 141
-    except OSError as error:
-        if argv[0] == "train":  # a run says itself what it could not write, and is tried again
-            raise
-        where = f"{error.filename}: " if error.filename is not None else ""
-        _complain(f"{where}{error.strerror or error}; give another path")
-        return 2
-    except (MemoryError, RuntimeError) as error:
-        if not _is_lack_of_memory(error):
-            raise
-        _complain("not enough memory for this; choose smaller sizes, a smaller batch or less in parallel")
-        return 2
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # noqa: BLE001 - raised again unless a limit or a path explains it
+        return _explained(error, argv)
 
 
-def _complain(message: str) -> None:
-    print(f"d2r: error: {printable(' '.join(message.split()))}", file=sys.stderr)
-
-
-def _is_lack_of_memory(error: BaseException) -> bool:
-    """Whether Python, or torch by one of its own words for it, could not get memory."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+def _explained(error: Exception, argv: list[str]) -> int:
+    """Say in one line what limit or path an error comes from; raise it again if it is none of these, but a fault."""
+    try:
+        refuse_shortage(error)
+    except UserError as shortage:
+        complain(str(shortage))
+        return shortage.status
+    if not isinstance(error, OSError) or argv[0] == "train":  # a run says itself what it could not write
+        raise error
+    where = f"{error.filename}: " if error.filename is not None else ""
+    complain(f"{where}{error.strerror or error}; give another path")
+    return 2
 
 
 def _run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
-        print(_overview())
+        print(_overview(), flush=True)
         return 0
     if argv[0] == "--version":
         from d2r import __version__
 
-        print(f"d2r {__version__}")
+        print(f"d2r {__version__}", flush=True)
         return 0
     name = argv[0]
     if name not in COMMANDS:
@@ -98,6 +96,7 @@ def _run(argv: list[str]) -> int:
     parser = Parser(prog=f"d2r {name}", description=module.__doc__, allow_abbrev=False)
     module.add_arguments(parser)
     status: int = module.run(parser.parse_args(argv[1:]))
+    sys.stdout.flush()
     return status
 
 

@@ -90,6 +90,7 @@ class _Worker:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "OMP_NUM_THREADS": "1",
+            "MUJOCO_GL": "disable",  # nothing is rendered
         }
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__, *map(str, inherited)],

@@ -72,7 +72,7 @@ words = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8)
 
 @given(
     data=st.dictionaries(
-        words, st.recursive(plain | words, lambda v: st.lists(v) | st.dictionaries(words, v))
+        words, st.recursive(plain | words, lambda v: st.lists(v) | st.dictionaries(words, v), max_leaves=6)
     )
 )
 def test_json_is_read_as_json(data: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
