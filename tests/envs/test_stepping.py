@@ -233,7 +233,7 @@ def test_the_reset_motion_ends_alike_for_every_goal_but_where_it_is_said_not_to(
         assert states == 1, f"{bodies} places of bodies"
 
 
-def test_tasks_of_one_process_share_models_but_not_goals() -> None:
+def test_environments_of_one_process_do_not_share_goals() -> None:
     """Two environments of a task, stepped in turns, behave as each does alone."""
     chance = np.random.default_rng(8)
     actions = chance.uniform(-1, 1, (20, 4)).astype(np.float32)
@@ -252,7 +252,6 @@ def test_tasks_of_one_process_share_models_but_not_goals() -> None:
     for action in actions:
         for env, seen in zip(envs, together, strict=True):
             seen.append(env.step(action)[0])
-    assert envs[0].model is envs[1].model
     assert np.array(together).tobytes() == np.array(alone).tobytes()
 
 
