@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,9 @@ COMMANDS = {
     "verify": "d2r.cli.verify",
     "bench": "d2r.cli.bench",
 }
+COLLECT_AFTER = 100_000
+"""New objects after which Python looks for cycles. At its default a tenth of a start goes into looking through what
+was imported, and stays."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -91,6 +95,7 @@ def _run(argv: list[str]) -> int:
     name = argv[0]
     if name not in COMMANDS:
         raise UserError(f"unknown command '{name}'; {nearest(name, COMMANDS)}")
+    gc.set_threshold(COLLECT_AFTER)
     module = importlib.import_module(COMMANDS[name])
     _refuse_repeats(name, argv[1:])
     parser = Parser(prog=f"d2r {name}", description=module.__doc__, allow_abbrev=False)

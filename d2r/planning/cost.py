@@ -8,10 +8,11 @@ OBSERVATION_DIM = 39
 ACTION_DIM = 4
 FLOAT_BYTES = 4
 
-PROCESS_MB, TASK_MB, SAMPLE_MB = 560, 15, 0.3
+PROCESS_MB, TASK_MB, SAMPLE_MB = 340, 11, 0.3
 """Resident memory of a training process without its replay: itself, the models of a task, and what an update holds
-for one transition of its batch. Measured on Linux with one thread: 690 MB on MT10, 1,320 MB on MT50 with small
-batches; at the official sizes 950 MB (D2R on MT10), 2,660 MB and 2,950 MB (D2R and Soft Modularization on MT50)."""
+for one transition of its batch. Measured on Linux with one thread and small batches: 430 MB on MT10, 910 MB on MT50.
+At the official sizes it was 950 MB (D2R on MT10), 2,660 MB and 2,950 MB (D2R and Soft Modularization on MT50) when
+models and imports still took 260 MB more on MT10, 440 on MT50."""
 
 
 def replay_bytes(config: RunConfig) -> int:

@@ -86,7 +86,7 @@ def test_time_of_a_run_counts_steps_updates_and_evaluations() -> None:
 
 @pytest.mark.parametrize("method", method_ids())
 def test_replay_bytes_are_those_of_the_replay(method: str) -> None:
-    config = resolve_run(load_scale("smoke"), "mt10-rand", method, 1)
+    config = resolve_run(load_scale("smoke"), "mt10-rand", method, 1, {"steps": 400})  # enough to fill it
     with torch.device("meta"):
         shape = build_actor(config.network, config.num_tasks, torch.Generator()).route_shape
     replay = Replay(config.budget.replay_capacity, config.protocol.horizon, config.num_tasks, True, shape)
