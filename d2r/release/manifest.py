@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from d2r.config import SEED
 from d2r.errors import UserError
 from d2r.files import remove_temporaries, write_bytes
-from d2r.planning.layout import POLICIES, POLICY, RUN_FILES, RUN_RECORD, RUNS
+from d2r.planning.layout import POLICIES, POLICY, RUN_FILES, RUN_RECORD, RUNS, SEED_FOLDER
 from d2r.planning.progress import read_record
 
 MANIFEST = "MANIFEST.json"
@@ -59,7 +58,7 @@ def place_of(name: str) -> PurePosixPath | None:
 
 def is_place(place: PurePosixPath) -> bool:
     """Whether a relative path is a run's: ``benchmark/method/seedK``."""
-    return len(place.parts) == 3 and re.fullmatch(f"seed{SEED}", place.name) is not None
+    return len(place.parts) == 3 and re.fullmatch(SEED_FOLDER, place.name) is not None
 
 
 def check_outputs(run_folder: Path, record: Mapping[str, Any]) -> None:

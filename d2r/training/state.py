@@ -19,9 +19,6 @@ from d2r.records import Count, Execution, Written, json_object
 from d2r.tensors import forms
 from d2r.training.instruments import Instruments
 
-HOW = "capturable"
-"""What of the optimiser's settings says how updates are executed, and is set anew."""
-
 
 class _Part(Written):
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -104,7 +101,7 @@ def check_state(
     except ValidationError as error:
         place = error.errors(include_url=False)[0]["loc"]
         raise Unfit(f"'{'.'.join(map(str, place))}' in it is missing or no such thing") from None
-    _check_learner(read.learner, state["learner"], learner)
+    _check_learner(read.learner, learner)
     _check_instruments(read.instruments, instruments, learner)
     for name, generator in (("acting", read.acting), ("learning", read.learning)):
         if not _is_generator(generator):
@@ -120,7 +117,7 @@ def check_state(
         raise Unfit("'environment' in it is no state of environments") from None
 
 
-def _check_learner(read: _Learner, given: Mapping[str, Any], learner: MultiTaskSAC) -> None:
+def _check_learner(read: _Learner, learner: MultiTaskSAC) -> None:
     own = learner.state_dict()
     for name in ("actor", "critics", "targets"):
         if forms(getattr(read, name)) != forms(own[name]):
@@ -131,20 +128,11 @@ def _check_learner(read: _Learner, given: Mapping[str, Any], learner: MultiTaskS
     for number, moments in read.optimiser.state.items():
         if not 0 <= number < len(moved) or not _are_moments(moments, moved[number]):
             raise Unfit("'learner.optimiser' in it does not have the moments of this run's parameters")
-    for key in own["optimiser"].keys() - {"state"}:
-        if _without_how(given["optimiser"].get(key)) != _without_how(own["optimiser"][key]):
-            raise Unfit(f"'learner.optimiser.{key}' in it is not this run's")
 
 
 def _are_moments(moments: Mapping[str, Tensor], parameter: Tensor) -> bool:
     shapes = {"step": torch.Size(()), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
     return {name: tensor.shape for name, tensor in moments.items()} == shapes
-
-
-def _without_how(settings: Any) -> Any:
-    if not isinstance(settings, list) or not all(isinstance(group, dict) for group in settings):
-        return settings
-    return [{key: value for key, value in group.items() if key != HOW} for group in settings]
 
 
 def _check_instruments(read: _Instruments, instruments: Instruments, learner: MultiTaskSAC) -> None:
