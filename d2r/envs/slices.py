@@ -14,6 +14,7 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from d2r.config.schema import Protocol
 from d2r.envs.goals import goal_source
 from d2r.envs.models import named_or_colliding
+from d2r.envs.stepping import FastSawyer
 from d2r.envs.tasks import ACTION_DIM, INFO_KEYS, OBSERVATION_DIM, make_fast, parse_benchmark
 
 Floats = npt.NDArray[np.float64]
@@ -125,6 +126,10 @@ class TaskSlice:
         if last:
             final_observations[self._tasks] = observations[self._tasks]
             self.reset()
+
+    def env_of(self, task: int) -> FastSawyer:
+        """The environment of one of the slice's tasks, to be looked at."""
+        return self._envs[self._tasks.index(task)]
 
     def goal_states(self) -> dict[int, dict[str, Any]]:
         """State of each task's goal source at the start of the current episode."""
