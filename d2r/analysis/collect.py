@@ -17,7 +17,7 @@ from d2r.algorithms.execution import PLAIN, Execution
 from d2r.config import RunKey, Scale, choices, is_run, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.errors import UserError
 from d2r.files import read_bytes, replacing
-from d2r.records import is_unchanged, json_object, made_from_changed_sources, malformed, processes
+from d2r.runs.record import is_unchanged, json_object, made_from_changed_sources, malformed, processes
 from d2r.text import NAME, printable
 
 KEY = ("scale", "benchmark", "method", "seed", "protocol")

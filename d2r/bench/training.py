@@ -33,9 +33,9 @@ from d2r.config.networks import MlpConfig
 from d2r.errors import UserError
 from d2r.evaluation.success import evaluate
 from d2r.networks.registry import check_size
+from d2r.runs.folders import RunFolders
 from d2r.training.loop import Machine, Run
 from d2r.training.memory import keep_freed_memory
-from d2r.training.rundir import RunFolders
 from d2r.training.signals import StopRequest
 
 PARTS = ("environment", "learner", "acting", "replay")

@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from d2r.cli.text import table
 from d2r.config import load_method, method_ids, resolve_network
-from d2r.planning.text import table
 
 TASKS = {"mt10": 10, "mt50": 50}
 HEADER = ["method", "kind", "MT10 actor", "MT10 critic", "MT50 actor", "MT50 critic"]

@@ -17,8 +17,8 @@ from d2r.evaluation.success import Evaluation
 from d2r.networks.base import ModularNetwork
 from d2r.networks.compute import dense_multiply_adds
 from d2r.networks.registry import OBSERVATION_DIM
+from d2r.runs.tidy import Row
 from d2r.training.growth import Growth
-from d2r.training.metrics import Row
 from d2r.training.routing_instruments import of_tasks, survey_replay, survey_routes
 from d2r.training.seeding import Stream, seed_sequence
 

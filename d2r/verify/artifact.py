@@ -24,13 +24,13 @@ from d2r.analysis.tables import write_tables
 from d2r.config import RunConfig, RunKey, is_run, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.envs.tasks import parse_benchmark
 from d2r.errors import UserError
-from d2r.evaluation.again import check_output, load_actor, read_run
-from d2r.planning.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
-from d2r.records import made_from_changed_sources, processes
-from d2r.release.manifest import MANIFEST, check_manifest
+from d2r.runs.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
+from d2r.runs.manifest import MANIFEST, check_manifest
+from d2r.runs.record import made_from_changed_sources, processes
 from d2r.text import printable
 from d2r.training.source import UNKNOWN
 from d2r.verify.golden import TOLERANCE, verify_file
+from d2r.verify.policy import check_output, load_actor, read_run
 
 LOCKS = ("requirements-cpu.lock", "requirements-cuda.lock")
 DECISIVE = {"metaworld", "mujoco", "torch"}

@@ -31,7 +31,7 @@ from d2r.config.networks import RoutedConfig
 from d2r.errors import UserError
 from d2r.networks.base import DETERMINISTIC, Output, Replayed
 from d2r.networks.routing import RoutedNetwork
-from d2r.records import json_object
+from d2r.runs.record import json_object
 
 TOLERANCE = 1e-9
 UNREADABLE = (
