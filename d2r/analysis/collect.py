@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from d2r.algorithms.execution import PLAIN, Execution
 from d2r.config import RunKey, Scale, choices, is_run, load_scale, plan_runs, resolve_run, scale_ids
+from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
 from d2r.files import read_bytes, replacing
 from d2r.runs.record import is_unchanged, json_object, made_from_changed_sources, malformed, processes

@@ -6,8 +6,6 @@ with their resets at a time, and the median of the rounds counts.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 import warnings
@@ -23,7 +21,6 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from metaworld.wrappers import AutoTerminateOnSuccessWrapper, OneHotWrapper
 
 from d2r.bench.about import about
-from d2r.config.load import load_protocol
 from d2r.config.schema import Protocol
 from d2r.envs.goals import GoalSource, goal_source
 from d2r.envs.tasks import make_fast, make_stock, parse_benchmark
@@ -140,28 +137,3 @@ def measure(benchmark: str, protocol: Protocol, workers: int, rounds: int, seed:
         "by_round": {name: [round(rate) for rate in values] for name, values in rates.items()},
         **about(),
     }
-
-
-def run(args: argparse.Namespace) -> int:
-    """Measure and print."""
-    if args.seed < 0:
-        raise UserError(f"seed is {args.seed}: must not be negative")
-    result = measure(args.benchmark, load_protocol(args.protocol), args.workers, args.rounds, args.seed)
-    if args.json:
-        print(json.dumps(result))
-        return 0
-    print(
-        f"{args.benchmark}, protocol {args.protocol}: {result['tasks']} tasks, horizon {result['horizon']}, "
-        f"{args.workers} workers; environment steps per second, median of {args.rounds} rounds"
-    )
-    labels = {
-        "stock_sync_sps": "stock Meta-World, SyncVectorEnv",
-        "stock_async_sps": "stock Meta-World, AsyncVectorEnv",
-        "ours_sps": "ours",
-        "physics_ceiling_sps": "MuJoCo alone, as many processes",
-    }
-    for name, label in labels.items():
-        print(
-            f"  {label:36s} {result[name]:8,d}   {result[name] / result['stock_sync_sps']:5.2f} x stock sync"
-        )
-    return 0

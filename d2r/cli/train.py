@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from d2r.algorithms import execution
+from d2r.cli import execution
 from d2r.config import check_seed, load_scale, project_root, resolve_run
 from d2r.errors import UserError
 

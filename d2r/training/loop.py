@@ -13,11 +13,11 @@ import numpy.typing as npt
 import safetensors.torch
 import torch
 
-from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.policy import sample_action
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import Diverged, MultiTaskSAC
 from d2r.config import RunConfig, config_hash, project_root, stated
+from d2r.config.execution import PLAIN, Execution
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import Unfit, UserError
 from d2r.evaluation.success import Evaluation, evaluate

@@ -8,8 +8,6 @@ go through the same resets.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections import Counter
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -18,7 +16,6 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from d2r.config.load import load_protocol
 from d2r.config.schema import Protocol
 from d2r.envs.goals import goal_source
 from d2r.envs.slices import simulator_state
@@ -187,34 +184,3 @@ def _compare(
                 return Difference(name, step, f"{field}[{at}]", float(values[at]), float(found[field][at]))
             compared[field] += values.size
     return None
-
-
-def run(args: argparse.Namespace) -> int:
-    """Compare; prints how many numbers were equal, or the first that was not."""
-    if args.seed < 0:
-        raise UserError(f"seed is {args.seed}: must not be negative")
-    protocol = load_protocol(args.protocol)
-    compared, difference = verify_environment(args.benchmark, protocol, args.seed, args.steps, args.workers)
-    if args.json:
-        facts: dict[str, Any] = {
-            "benchmark": args.benchmark,
-            "protocol": args.protocol,
-            "seed": args.seed,
-            "steps": args.steps,
-            "workers": args.workers,
-            "values_compared": compared.total(),
-            "compared": dict(compared),
-            "equal": difference is None,
-            "difference": None if difference is None else difference._asdict(),
-        }
-        print(json.dumps(facts))
-    elif difference is None:
-        for field, count in compared.items():
-            print(f"  {field:28s} {count:14,d} equal")
-        print(
-            f"{args.benchmark}, protocol {args.protocol}, seed {args.seed}: {args.steps} steps of every task, "
-            f"{compared.total():,} values compared with stock Meta-World, all equal to the last bit"
-        )
-    else:
-        print(f"{args.benchmark}: {difference} (after {compared.total():,} equal values)")
-    return 0 if difference is None else 1

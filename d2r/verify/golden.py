@@ -21,11 +21,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.recorded import WARM_UPS
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import Draws, MultiTaskSAC, task_weights
 from d2r.config import SacConfig
+from d2r.config.execution import PLAIN, Execution
 from d2r.config.load import parse
 from d2r.config.networks import RoutedConfig
 from d2r.errors import UserError

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from d2r.algorithms.execution import Execution
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import RunConfig, config_hash, load_scale, resolve_run
+from d2r.config.execution import Execution
 from d2r.envs.slices import TaskSlice
 from d2r.errors import UserError
 from d2r.files import sha256
