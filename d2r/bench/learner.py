@@ -27,13 +27,12 @@ from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.bench.about import about
 from d2r.config import RunConfig
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
 from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
 from d2r.networks.base import Network
 from d2r.networks.compute import dense_multiply_adds
 from d2r.networks.registry import (
-    ACTION_DIM,
-    OBSERVATION_DIM,
     build_actor,
     build_critics,
     check_size,

@@ -12,8 +12,9 @@ import torch
 from d2r.algorithms.replay import Replay
 from d2r.bench.about import about
 from d2r.config import RunConfig
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
 from d2r.errors import UserError
-from d2r.networks.registry import ACTION_DIM, OBSERVATION_DIM, build_actor, check_size
+from d2r.networks.registry import build_actor, check_size
 
 
 def resident_bytes() -> int:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from d2r.cli import execution
-from d2r.config.schema import BENCHMARKS
+from d2r.config import benchmark_ids
 from d2r.errors import UserError
 
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 def _env_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``d2r bench env``."""
     parser.add_argument(
-        "--benchmark", default="mt50-rand", help=f"{', '.join(BENCHMARKS)} (default: %(default)s)"
+        "--benchmark", default="mt50-rand", help=f"{', '.join(benchmark_ids())} (default: %(default)s)"
     )
     parser.add_argument(
         "--protocol", default="d2r-official", help="horizon, goals and reward (default: %(default)s)"

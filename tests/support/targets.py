@@ -121,9 +121,9 @@ def config_file(kind: str, name: str) -> tuple[Callable[[World], bytes], Callabl
 
 
 def whole_embeddings(world: World) -> bytes:
-    from d2r.envs.tasks import parse_benchmark
+    from d2r.config.benchmarks import load_benchmark
 
-    names = parse_benchmark(BENCHMARK).task_names
+    names = load_benchmark(BENCHMARK).tasks
     return json.dumps({name.removesuffix("-v3"): [0.5, -1.0] for name in names}).encode()
 
 
