@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from d2r.algorithms.execution import PLAIN, Execution
-from d2r.analysis.collect import FILE_COLUMNS, collect, read_csv
-from d2r.analysis.figures import write_figures
-from d2r.analysis.report import write_report
-from d2r.analysis.results import Results, load_results
-from d2r.analysis.tables import write_tables
 from d2r.config import RunConfig, RunKey, is_run, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.envs.tasks import parse_benchmark
 from d2r.errors import UserError
 from d2r.evaluation.again import check_output, load_actor, read_run
+from d2r.findings.collect import FILE_COLUMNS, collect, read_csv
+from d2r.findings.results import Results, load_results
 from d2r.planning.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
 from d2r.records import made_from_changed_sources, processes
 from d2r.release.manifest import MANIFEST, check_manifest
+from d2r.report.figures import write_figures
+from d2r.report.page import write_report
+from d2r.report.tables import write_tables
 from d2r.text import printable
 from d2r.training.source import UNKNOWN
 from d2r.verify.golden import TOLERANCE, verify_file

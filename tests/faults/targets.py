@@ -18,18 +18,18 @@ import torch
 from safetensors.torch import save
 
 from d2r.algorithms.replay import Replay
-from d2r.analysis.collect import collect
-from d2r.analysis.results import load_results
-from d2r.analysis.tables import write_tables
 from d2r.config import RunKey, config_hash, load_scale, plan_runs, resolve_run
 from d2r.config.embeddings import read_task_embeddings
 from d2r.errors import UserError
 from d2r.evaluation.again import _published as read_evaluation
 from d2r.evaluation.again import load_actor, read_run
+from d2r.findings.collect import collect
+from d2r.findings.results import load_results
 from d2r.planning.progress import run_progress
 from d2r.records import record_bytes
 from d2r.release.manifest import MANIFEST, check_manifest
 from d2r.release.publish import SCALES_FILE, release_scale, released_scales
+from d2r.report.tables import write_tables
 from d2r.training.checkpoint import CheckpointStore, Manifest, Segment
 from d2r.training.loop import Machine
 from d2r.training.rundir import CONFIG, NotThisRun, RunFolders
