@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from d2r.analysis.collect import read_runs
-    from d2r.evaluation.policy import load_policy
+    from d2r.findings.collect import read_runs
+    from d2r.play.policy import load_policy
 
 __version__ = "0.1.0"
 __all__ = ["load_policy", "read_runs"]
 
-_HOME = {"load_policy": "d2r.evaluation.policy", "read_runs": "d2r.analysis.collect"}
+_HOME = {"load_policy": "d2r.play.policy", "read_runs": "d2r.findings.collect"}
 
 
 def __getattr__(name: str) -> object:

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 import d2r
-from d2r.film.stage import LIBRARIES
-from tests.faults.tiny import PROJECT
-from tests.released import pull_released
+from d2r.play.stage import LIBRARIES
+from tests.support.released import pull_released
+from tests.support.tiny import PROJECT
 
 WITH_EXAMPLES = [
     ".".join(path.relative_to(PROJECT).with_suffix("").parts)

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d2r.cli.text import duration
 from d2r.errors import UserError
-from d2r.planning.text import duration
 
 if TYPE_CHECKING:
-    from d2r.film.episodes import Moment
+    from d2r.play.episodes import Moment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     """Play the episodes that an evaluation plays, and film them."""
     import torch
 
-    from d2r.evaluation.policy import load_policy
-    from d2r.film.film import check_film, choose_tasks, shoot, write_film
+    from d2r.play.film import check_film, choose_tasks, shoot, write_film
+    from d2r.play.policy import load_policy
 
     if args.episodes < 1:
         raise UserError(f"--episodes {args.episodes}: must be at least 1")

@@ -2,11 +2,11 @@
 
 from gymnasium.envs.registration import register
 
-from d2r.config.schema import BENCHMARKS
+from d2r.config.benchmarks import benchmark_ids
 
-for _benchmark in BENCHMARKS:
+for _benchmark in benchmark_ids():
     register(
         f"d2r/{_benchmark}-v0",
-        vector_entry_point="d2r.evaluation.registered:make_vector",
+        vector_entry_point="d2r.play.registered:make_vector",
         kwargs={"benchmark": _benchmark},
     )

@@ -10,7 +10,7 @@ import pytest
 
 from d2r.cli.main import main
 from d2r.config import RunKey, load_scale, plan_runs
-from d2r.planning.layout import PROGRESS
+from d2r.runs.layout import PROGRESS
 
 PLAN = plan_runs(load_scale("smoke"))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.tiny import BENCHMARK, environment
+from tests.support.tiny import BENCHMARK, environment
 
 COLUMNS = 60
 TAKE_YOUR_TIME = "import sys, d2r.training.progress as p; p.TERMINAL_SECONDS = p.LOG_SECONDS = 0.0; "
