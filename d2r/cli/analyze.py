@@ -38,19 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer one question."""
-    from d2r.analysis.results import load_results
+    from d2r.findings.results import load_results
 
     if args.question == "difficulty":
-        from d2r.analysis.tables.difficulty import difficulty_table
+        from d2r.report.tables.difficulty import difficulty_table
 
         print(difficulty_table(load_results(args.results)).markdown(), end="")
     elif args.question == "claims":
-        from d2r.analysis.claims import claims_markdown
+        from d2r.findings.claims import claims_markdown
 
         folder = args.results or project_root() / "results" / "released" / "lite"
         _give(claims_markdown(load_results(folder)), args.output)
     else:
-        from d2r.analysis.statistics.coverage import coverage_markdown, coverage_table
+        from d2r.statistics.coverage import coverage_markdown, coverage_table
 
         if args.repeats < 4:
             raise UserError(f"--repeats {args.repeats}: must be at least 4")

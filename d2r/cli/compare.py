@@ -10,7 +10,7 @@ from d2r.config import project_root
 from d2r.errors import UserError
 
 if TYPE_CHECKING:
-    from d2r.analysis.results import Results
+    from d2r.findings.results import Results
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the comparison for each benchmark."""
-    from d2r.analysis.results import load_results
+    from d2r.findings.results import load_results
 
     results = load_results(args.results or project_root() / "results" / "released" / "lite")
     for name in (args.first, args.second):
@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _block(results: Results, benchmark: str, first: str, second: str) -> str:
-    from d2r.analysis.compare import compare_methods, is_paired
-    from d2r.analysis.statistics import mean_interval
-    from d2r.analysis.tables.text import number, p_value, percent_interval, points_interval
+    from d2r.findings.versus import compare_methods, is_paired
+    from d2r.report.text import number, p_value, percent_interval, points_interval
+    from d2r.statistics import mean_interval
 
     rows = [f"{benchmark}: success of {first} minus {second}"]
     for name in (first, second):

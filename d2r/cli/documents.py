@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from d2r.analysis.claims import claims_markdown
-from d2r.analysis.results import load_results
 from d2r.cli.methods import describe_methods, markdown_table
 from d2r.config import Scale, project_root
 from d2r.errors import UserError
+from d2r.findings.claims import claims_markdown
+from d2r.findings.results import load_results
 
 BEGIN, END = "<!-- make docs: begin -->", "<!-- make docs: end -->"
 

@@ -15,15 +15,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from d2r.analysis.collect import FILE_COLUMNS, collect, read_csv
-from d2r.analysis.figures import write_figures
-from d2r.analysis.report import write_report
-from d2r.analysis.results import Results, load_results
-from d2r.analysis.tables import write_tables
 from d2r.config import RunConfig, RunKey, is_run, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.config.benchmarks import load_benchmark
 from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
+from d2r.findings.collect import FILE_COLUMNS, collect, read_csv
+from d2r.findings.results import Results, load_results
+from d2r.report.figures import write_figures
+from d2r.report.page import write_report
+from d2r.report.tables import write_tables
 from d2r.runs.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
 from d2r.runs.manifest import MANIFEST, check_manifest
 from d2r.runs.record import made_from_changed_sources, processes

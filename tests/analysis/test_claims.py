@@ -9,12 +9,12 @@ from types import ModuleType
 
 import pytest
 
-from d2r.analysis.claims import Judgement, _found, claims_markdown, commands, judge, load_claims
-from d2r.analysis.results import load_results
-from d2r.analysis.statistics import Estimate
-from d2r.analysis.statistics import coverage as simulation
 from d2r.cli import analyze, compare
 from d2r.errors import UserError
+from d2r.findings.claims import Judgement, _found, claims_markdown, commands, judge, load_claims
+from d2r.findings.results import load_results
+from d2r.statistics import Estimate
+from d2r.statistics import coverage as simulation
 
 from .synthetic import REPOSITORY, Plan
 

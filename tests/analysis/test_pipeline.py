@@ -11,13 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from d2r.analysis import figures
-from d2r.analysis.collect import collect
-from d2r.analysis.figures import write_figures
-from d2r.analysis.report import write_report
-from d2r.analysis.results import load_results
-from d2r.analysis.tables import write_tables
 from d2r.errors import UserError
+from d2r.findings.collect import collect
+from d2r.findings.results import load_results
+from d2r.report import figures
+from d2r.report.figures import write_figures
+from d2r.report.page import write_report
+from d2r.report.tables import write_tables
 from d2r.runs.record import record_bytes
 from tests.support.projects import forget_configuration
 

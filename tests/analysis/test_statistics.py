@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from d2r.analysis.statistics import (
+from d2r.statistics import (
     AGGREGATES,
     Estimate,
     difference_interval,
@@ -19,7 +19,7 @@ from d2r.analysis.statistics import (
     paired_difference_interval,
     stratified_bootstrap,
 )
-from d2r.analysis.statistics.comparison import (
+from d2r.statistics.comparison import (
     compare_scores,
     hedges_g,
     holm,
@@ -28,8 +28,8 @@ from d2r.analysis.statistics.comparison import (
     smallest_rank_p,
     welch_p,
 )
-from d2r.analysis.statistics.coverage import WORLDS, coverage_table
-from d2r.analysis.statistics.efficiency import area_under_curve, kaplan_meier_median, reach
+from d2r.statistics.coverage import WORLDS, coverage_table
+from d2r.statistics.efficiency import area_under_curve, kaplan_meier_median, reach
 
 shares = st.floats(0, 1, allow_nan=False)
 runs = st.lists(shares, min_size=2, max_size=14)

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2r.analysis.figures import FIGURES, write_figures
-from d2r.analysis.published import published_text, published_values, sources
-from d2r.analysis.results import load_results
-from d2r.analysis.statistics import Estimate
-from d2r.analysis.tables import BUILDERS, Cell, Table, build_tables, write_tables
-from d2r.analysis.tables.learning import success_of_run
-from d2r.analysis.tables.table import latex_text
-from d2r.analysis.tables.text import number, p_value, percent, points_interval, steps
+from d2r.findings.published import published_text, published_values, sources
+from d2r.findings.results import load_results
+from d2r.report.figures import FIGURES, write_figures
+from d2r.report.tables import BUILDERS, Cell, Table, build_tables, write_tables
+from d2r.report.tables.learning import success_of_run
+from d2r.report.tables.table import latex_text
+from d2r.report.text import number, p_value, percent, points_interval, steps
+from d2r.statistics import Estimate
 
 from .synthetic import Plan
 

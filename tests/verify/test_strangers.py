@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from d2r.analysis.collect import collect
-from d2r.analysis.figures.style import house_style, new_figure, svg_text
-from d2r.analysis.report import write_report
-from d2r.analysis.results import load_results
-from d2r.analysis.tables import write_tables
 from d2r.cli.main import main
 from d2r.errors import UserError
+from d2r.findings.collect import collect
+from d2r.findings.results import load_results
+from d2r.report.figures.style import house_style, new_figure, svg_text
+from d2r.report.page import write_report
+from d2r.report.tables import write_tables
 from d2r.runs.record import record_bytes
 from tests.support.targets import World, make_world
 from tests.support.tiny import PROJECT
