@@ -47,7 +47,8 @@ import torch
 from torch import Tensor
 
 from d2r.config.networks import NetworkBase, Size
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
+from d2r.networks.base import Network, Output, architecture
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 from d2r.networks.blocks import normal
 from d2r.networks.layers import StackedLinear
 

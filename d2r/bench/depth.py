@@ -20,11 +20,12 @@ from torch import Tensor
 from d2r.bench.about import about
 from d2r.config import load_scale, resolve_run
 from d2r.errors import UserError
-from d2r.networks import route_graph
-from d2r.networks.base import DETERMINISTIC, Network
+from d2r.networks.base import Network
 from d2r.networks.compute import dense_multiply_adds
+from d2r.networks.d2r import route_graph
+from d2r.networks.d2r.network import RoutedNetwork
 from d2r.networks.registry import OBSERVATION_DIM, build_actor
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.routing import DETERMINISTIC
 
 METHODS = ("d2r", "d2r-fixed-depth", "mtsac-matched", "softmod-deep")
 TASKS = 10

@@ -30,9 +30,10 @@ import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import CareConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
+from d2r.networks.base import Network, Output, architecture
 from d2r.networks.blocks import as_rows, group_chain, linear_chain, mix, normal, relu_after_each, relu_between
 from d2r.networks.layers import StackedLinear
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(CareConfig)

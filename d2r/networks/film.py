@@ -25,9 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import FilmConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
+from d2r.networks.base import Network, Output, architecture
 from d2r.networks.blocks import linear_chain, normal, relu_after_each, relu_between
 from d2r.networks.layers import StackedLinear
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(FilmConfig)

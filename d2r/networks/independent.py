@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from d2r.config.networks import IndependentConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
+from d2r.networks.base import Network, Output, architecture
 from d2r.networks.blocks import GroupLinear, group_chain, relu_after_each
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(IndependentConfig)

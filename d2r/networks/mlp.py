@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from d2r.config.networks import MlpConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
+from d2r.networks.base import Network, Output, architecture
 from d2r.networks.blocks import linear_chain
 from d2r.networks.layers import StackedLinear, StateTaskLinear, run_chain
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(MlpConfig)

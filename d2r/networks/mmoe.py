@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from d2r.config.networks import MmoeConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
+from d2r.networks.base import Network, Output, architecture
 from d2r.networks.blocks import TaskHeads, as_rows, group_chain, mix, relu_after_each
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(MmoeConfig)

@@ -38,9 +38,10 @@ import torch
 from torch import Tensor
 
 from d2r.config.networks import MooreConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
+from d2r.networks.base import Network, Output, architecture
 from d2r.networks.blocks import TaskHeads, as_rows, group_chain, relu_between
 from d2r.networks.layers import uniform
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 SHIFT = 1e-12
 

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import MultiHeadConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
+from d2r.networks.base import Network, Output, architecture
 from d2r.networks.blocks import TaskHeads, linear_chain, relu_after_each
 from d2r.networks.layers import StackedLinear, StateTaskLinear
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(MultiHeadConfig)

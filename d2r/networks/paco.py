@@ -32,8 +32,9 @@ import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import PacoConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
+from d2r.networks.base import Network, Output, architecture
 from d2r.networks.blocks import GroupLinear, grouped_linear, normal
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(PacoConfig)

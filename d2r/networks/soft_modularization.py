@@ -27,9 +27,10 @@ import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import SoftModularizationConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
+from d2r.networks.base import Network, Output, architecture
 from d2r.networks.blocks import as_rows, group_chain, linear_chain, mix, relu_between
 from d2r.networks.layers import StackedLinear, TaskLinear
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(SoftModularizationConfig)

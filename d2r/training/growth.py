@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from d2r.algorithms.sac import MultiTaskSAC
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.d2r.network import RoutedNetwork
 
 
 class Growth:

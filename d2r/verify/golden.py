@@ -29,8 +29,9 @@ from d2r.config import SacConfig
 from d2r.config.load import parse
 from d2r.config.networks import RoutedConfig
 from d2r.errors import UserError
-from d2r.networks.base import DETERMINISTIC, Output, Replayed
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.base import Output
+from d2r.networks.d2r.network import RoutedNetwork
+from d2r.networks.routing import DETERMINISTIC, Replayed
 from d2r.records import json_object
 
 TOLERANCE = 1e-9

@@ -22,10 +22,10 @@ from d2r.config import SacConfig
 from d2r.config.networks import MlpConfig, NetworkConfig, PacoConfig, RoutedConfig
 from d2r.errors import UserError
 from d2r.kernel import library
-from d2r.networks import module_stack
-from d2r.networks.readers import DenseReaders
+from d2r.networks.d2r import stack
+from d2r.networks.d2r.network import RoutedNetwork
+from d2r.networks.d2r.readers import DenseReaders
 from d2r.networks.registry import build_actor, build_critics
-from d2r.networks.routing import RoutedNetwork
 from d2r.verify.golden import TOLERANCE, verify_file
 from tests.algorithms.tape import Tape
 
@@ -47,7 +47,7 @@ def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
 
     monkeypatch.setattr(sac_module, "CudaGraphs", begin)
     monkeypatch.setattr(library, "functions", lambda _: None)
-    monkeypatch.setattr(module_stack, "readers_of", DenseReaders)
+    monkeypatch.setattr(stack, "readers_of", DenseReaders)
     return begun
 
 

@@ -16,9 +16,9 @@ from d2r.config.networks import RoutedConfig
 from d2r.errors import UserError
 from d2r.kernel import library
 from d2r.kernel.build import PROCESSORS
-from d2r.networks.base import DETERMINISTIC, Replayed, RouteRule, Sampled
+from d2r.networks.d2r.network import RoutedNetwork
 from d2r.networks.layers import StackedLinear, run_chain
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.routing import DETERMINISTIC, Replayed, RouteRule, Sampled
 
 LEVELS = list(PROCESSORS)
 CAPABILITY = torch.backends.cpu.get_cpu_capability()

@@ -9,9 +9,9 @@ import torch
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import SacConfig
 from d2r.config.networks import RoutedConfig
-from d2r.networks.base import Deterministic, Sampled
+from d2r.networks.d2r.network import RoutedNetwork
 from d2r.networks.registry import build_actor, build_critics
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.routing import Deterministic, Sampled
 from tests.networks.test_variants import batch, network, states
 
 SMALL = RoutedConfig(num_modules=16, module_dim=8, encoder_dim=12, router_dim=10)

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2r.config.networks import RoutedConfig
-from d2r.networks import route_graph
-from d2r.networks.base import Route
+from d2r.networks.d2r import route_graph
+from d2r.networks.d2r.network import RoutedNetwork
 from d2r.networks.registry import build_actor
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.routing import Route
 
 
 def paths(reads: np.ndarray, module: int) -> list[list[int]]:

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from d2r.config import resolve_network
 from d2r.config.networks import RoutedLayerConfig, RoutedModelConfig
-from d2r.networks import route_graph
-from d2r.networks.base import DETERMINISTIC, Replayed, Sampled
+from d2r.networks.d2r import route_graph
 from d2r.networks.registry import build_actor, build_critics
+from d2r.networks.routing import DETERMINISTIC, Replayed, Sampled
 
 from .level_references import parameters_of, routed_value
 

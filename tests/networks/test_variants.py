@@ -15,9 +15,9 @@ from d2r.config import Method, load_method, method_ids
 from d2r.config.load import config_folder
 from d2r.config.networks import RoutedConfig
 from d2r.config.reader import read_yaml
-from d2r.networks.base import DETERMINISTIC, Replayed, Sampled
+from d2r.networks.d2r.network import RoutedNetwork
 from d2r.networks.registry import build_actor, build_critics
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.routing import DETERMINISTIC, Replayed, Sampled
 
 TASKS, BATCH = 3, 8
 SMALL = {"module_dim": 8, "encoder_dim": 12, "router_dim": 10}

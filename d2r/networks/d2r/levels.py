@@ -11,7 +11,7 @@ The numbers of logits are those of the official code (``train.py``: ``layerroute
 does not contain the two networks, so what follows is this package's reading:
 
 1. Modules are numbered layer by layer, or chain by chain, and a :class:`Route` has the form it has in
-   ``routing.py``: group g feeds module g+1, the last group the output, and sources are module numbers.
+   ``network.py``: group g feeds module g+1, the last group the output, and sources are module numbers.
    Groups that have no choice are in it too: the link inside a chain has weight 1, and a module that reads
    the encoded state has one pseudo source, module 0, with weight 0.
 2. ResRouting is the module-level rule with c = e, or c = M, candidates. A chain's inner links are never
@@ -28,22 +28,11 @@ import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import RoutedLayerConfig, RoutedLevelConfig, RoutedModelConfig
-from d2r.networks import route_graph
-from d2r.networks.base import (
-    DETERMINISTIC,
-    Deterministic,
-    ModularNetwork,
-    Output,
-    Replayed,
-    Route,
-    RouteRule,
-    Sampled,
-    architecture,
-    at_least_float32,
-    padded_rows,
-)
+from d2r.networks.base import ModularNetwork, Output, architecture, at_least_float32, padded_rows
 from d2r.networks.blocks import as_rows, group_chain, linear_chain, mix, relu_between
+from d2r.networks.d2r import route_graph
 from d2r.networks.layers import StackedLinear, TaskLinear
+from d2r.networks.routing import DETERMINISTIC, Deterministic, Replayed, Route, RouteRule, Sampled
 
 
 class LevelRoutedNetwork(ModularNetwork):

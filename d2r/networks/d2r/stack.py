@@ -32,8 +32,8 @@ import torch
 from torch import Tensor
 
 from d2r.kernel.library import serving
-from d2r.networks import compiled
-from d2r.networks.readers import inner_products, readers_of, weighted_sum
+from d2r.networks.d2r import compiled
+from d2r.networks.d2r.readers import inner_products, readers_of, weighted_sum
 
 
 def run_modules(
