@@ -4,7 +4,7 @@
 //   decide, decide_backward     routing logits -> chosen sources, their weights, which ResRouting lets be optimised
 //   stack, stack_backward       D2R's modules 2..N and the output's mix (networks/d2r/stack.py holds the formulas)
 //
-// PyTorch's operators compute the same (networks/layers.py, d2r/network.py, d2r/stack.py) and are the reference: they
+// PyTorch's operators compute the same (networks/layers.py, d2r/choice.py, d2r/stack.py) and are the reference: they
 // serve wherever this was not compiled. Arrays are row-major; their sizes and distances count elements. Sums are taken
 // in a fixed order, which depends on the sizes, the vector width and the number of threads and on nothing else.
 //

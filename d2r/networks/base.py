@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import NetworkBase
+from d2r.networks.maker import Maker
 from d2r.networks.routing import DETERMINISTIC, Route, RouteRule
 
 
@@ -29,6 +30,10 @@ class Network(nn.Module):
     num_tasks: int
     task_axis: int | None = None
     """Axis of *every* parameter that is the task, if tasks share none of them."""
+
+    def __init__(self, make: Maker):
+        super().__init__()
+        self.num_tasks, self.ensemble = make.num_tasks, make.ensemble
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; plain networks ignore ``rule``."""
@@ -63,7 +68,7 @@ Architecture = TypeVar("Architecture", bound=type[Network])
 
 
 def architecture(config: type[NetworkBase]) -> Callable[[Architecture], Architecture]:
-    """Mark the class that is built from ``config``, numbers of inputs, outputs, tasks and copies, and a generator."""
+    """Mark the class that is built from a configuration of class ``config`` and a :class:`Maker`."""
 
     def enter(network: Architecture) -> Architecture:
         ARCHITECTURES[config.model_fields["type"].default] = network
@@ -91,11 +96,6 @@ class ModularNetwork(Network):
     def multiply_adds(self, edge: Tensor) -> Tensor:
         """Multiply-adds of a decision with unused modules skipped, for ``edge`` [..., group, module]."""
         raise TypeError(f"{type(self).__name__} does not count its multiply-adds")
-
-
-def at_least_float32(t: Tensor) -> Tensor:
-    """``t`` in float32 if it is in fewer bits, as what is computed under autocast is."""
-    return t.to(torch.promote_types(t.dtype, torch.float32))
 
 
 def padded_rows(rows: Sequence[Tensor]) -> Tensor:

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from d2r.config.networks import MatchableConfig, NetworkConfig, network_module
 from d2r.errors import UserError
 from d2r.networks.base import ARCHITECTURES, Network
+from d2r.networks.maker import Maker
 from d2r.networks.matching import TOLERANCE, widest
 
 OBSERVATION_DIM = 39
@@ -57,7 +58,7 @@ def _build(
     if isinstance(config, MatchableConfig) and config.matched is not None:
         config = _with_matching_width(config, config.matched, ends, num_tasks)
     build: Callable[..., Network] = architecture_of(config)
-    return build(config, *ends, num_tasks, ensemble, generator)
+    return build(config, Maker(*ends, num_tasks, ensemble, generator))
 
 
 def architecture_of(config: NetworkConfig) -> type[Network]:

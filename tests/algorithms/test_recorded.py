@@ -23,7 +23,7 @@ from d2r.config.networks import MlpConfig, NetworkConfig, PacoConfig, RoutedConf
 from d2r.errors import UserError
 from d2r.kernel import library
 from d2r.networks.d2r import stack
-from d2r.networks.d2r.network import RoutedNetwork
+from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.d2r.readers import DenseReaders
 from d2r.networks.registry import build_actor, build_critics
 from d2r.verify.golden import TOLERANCE, verify_file
@@ -143,7 +143,7 @@ def test_what_is_loaded_or_grown_is_recorded_anew(tapes: list[Tape]) -> None:
         assert_same(plain, recorded)
         for one in (plain, recorded):
             for network in (one.actor, one.critics, one.targets):
-                assert isinstance(network, RoutedNetwork)
+                assert isinstance(network, D2RNetwork)
                 network.grow()
             one.sizes_changed()
     assert tapes[0].recordings == 2 * 4

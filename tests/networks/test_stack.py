@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from d2r.kernel import library
 from d2r.networks.d2r import stack
-from d2r.networks.d2r.network import largest
+from d2r.networks.d2r.choice import largest
 from d2r.networks.d2r.readers import DenseReaders
 from d2r.networks.d2r.stack import run_modules
 from tests.networks.reference import dense_modules

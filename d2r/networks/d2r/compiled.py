@@ -1,6 +1,6 @@
 """Routing decisions and module stacks by the compiled library, as functions with gradients.
 
-Each computes what PyTorch's operators compute in ``network.py`` and ``stack.py``, to rounding; these call it where
+Each computes what PyTorch's operators compute in ``choice.py`` and ``stack.py``, to rounding; these call it where
 ``serving`` finds that the library serves.
 """
 

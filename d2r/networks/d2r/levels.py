@@ -1,148 +1,183 @@
-"""Routing at layer level and at model level: what dynamic depth routing is compared with (He et al., arXiv 2312.14472).
+"""The routed network at the paper's three levels: which modules there are, and how they are run along a route.
 
-Both are D2R with the same encoders, router trunk, modules, top K, route replay and ResRouting; only who may
-read whom differs.
+- **module level** (:class:`D2RNetwork`): a chain of modules, each of which may read all before it (``stack.py``);
+- **layer level** (:class:`LayerRoutedNetwork`): every route passes all layers, and modules of a layer run side by side;
+- **model level** (:class:`ModelRoutedNetwork`): separate chains side by side, of which the output reads K.
 
-- **layer level**: L layers of e = N/L modules; a module reads K modules of the layer before it, the output
-  K modules of the last layer. Every route passes all L layers. e ((L-1) e + 1) logits.
-- **model level**: M separate chains of N/M modules; the output reads the ends of K chains. M logits.
+Encoders, router, choice, route replay and ResRouting are the same (``network.py``, ``choice.py``); only the candidates
+differ (``candidates.py``). Where this package chose for the last two, since the official code does not contain them:
 
-The numbers of logits are those of the official code (``train.py``: ``layerroute`` and ``modelroute``); it
-does not contain the two networks, so what follows is this package's reading:
-
-1. Modules are numbered layer by layer, or chain by chain, and a :class:`Route` has the form it has in
-   ``network.py``: group g feeds module g+1, the last group the output, and sources are module numbers.
-   Groups that have no choice are in it too: the link inside a chain has weight 1, and a module that reads
-   the encoded state has one pseudo source, module 0, with weight 0.
-2. ResRouting is the module-level rule with c = e, or c = M, candidates. A chain's inner links are never
-   unsuitable, and a chain that is unsuitable for the output gets no gradient from it at all: like D2R's
-   first module, it has no routed shortcut that could keep one.
+1. A :class:`Route` has all N targets at every level. The link inside a chain has weight 1; a module that reads the
+   encoded state has one pseudo source, module 0, with weight 0.
+2. A chain's inner links are never unsuitable, and a chain that is unsuitable for the output gets no gradient from it at
+   all: like D2R's first module, it has no *routed* shortcut that could keep one. That is why the chains are not run as
+   modules of D2R's stack, which keeps gradients in every shortcut.
 3. With 16 modules, L = 4 and M = 4: the official defaults are not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from d2r.config.networks import RoutedLayerConfig, RoutedLevelConfig, RoutedModelConfig
-from d2r.networks.base import ModularNetwork, Output, architecture, at_least_float32, padded_rows
-from d2r.networks.blocks import as_rows, group_chain, linear_chain, mix, relu_between
+from d2r.config.networks import RoutedConfig, RoutedLayerConfig, RoutedModelConfig
+from d2r.networks.base import architecture, padded_rows
+from d2r.networks.blocks import as_rows, mix
 from d2r.networks.d2r import route_graph
-from d2r.networks.layers import StackedLinear, TaskLinear
-from d2r.networks.routing import DETERMINISTIC, Deterministic, Replayed, Route, RouteRule, Sampled
+from d2r.networks.d2r.candidates import at_layer_level, at_model_level, at_module_level
+from d2r.networks.d2r.choice import NO_CANDIDATE
+from d2r.networks.d2r.compiled import Decided
+from d2r.networks.d2r.network import RoutedNetwork
+from d2r.networks.d2r.stack import run_modules
+from d2r.networks.layers import HIDDEN_BIAS, run_chain
+from d2r.networks.maker import Maker
+from d2r.networks.routing import Deterministic, Replayed, RouteRule
 
 
-class LevelRoutedNetwork(ModularNetwork):
-    """Encoders, router and head; a subclass holds the modules.
+@architecture(RoutedConfig)
+class D2RNetwork(RoutedNetwork):
+    """E copies of a D2R network, or of one of its controls.
 
-    Args:
-        choices: number R of groups with something to choose; they are the last of the N groups of a route.
-        candidates: number c of candidates in each of them.
-        first_candidate: [R], module number of each one's first candidate.
-        stride: step in module numbers from one candidate to the next.
-        given: [N - R, 2], source and weight of each group without a choice.
+    Three controls are our own. ``router: random`` draws routes uniformly and keeps one fixed route a task for
+    evaluation. ``router: none`` runs all modules in sequence (fixed depth), the task entering as u in place of f. A
+    *growing* network (``initial_modules``) hides the modules that do not exist yet from every choice: the paper's open
+    question on generating modules.
     """
 
-    def __init__(
-        self,
-        config: RoutedLevelConfig,
-        inputs: int,
-        outputs: int,
-        num_tasks: int,
-        ensemble: int,
-        generator: torch.Generator,
-        choices: int,
-        candidates: int,
-        first_candidate: Tensor,
-        stride: int,
-        given: Tensor,
-    ):
-        super().__init__()
-        self.config, self.num_tasks, self.ensemble = config, num_tasks, ensemble
-        self.choices, self.candidates, self.stride = choices, candidates, stride
-        self.top_k = candidates if config.top_k is None else min(config.top_k, candidates)
-        width, router = config.encoder_dim, config.router_dim
-        self.state_encoder = linear_chain(ensemble, (inputs, width, width), generator)
-        self.task_encoder = TaskLinear(ensemble, num_tasks, width, generator)
-        self.router = linear_chain(ensemble, (width, router, router, self.num_logits), generator)
-        self.head = StackedLinear(ensemble, config.module_dim, outputs, generator, head=True)
-        self.layers: nn.ModuleList
-        self.first_candidate: Tensor
-        self.given: Tensor
-        self.register_buffer("first_candidate", first_candidate.unsqueeze(1), persistent=False)
-        self.register_buffer("given", given, persistent=False)
+    config: RoutedConfig
+
+    def __init__(self, config: RoutedConfig, make: Maker):
+        count, dim = config.num_modules, config.module_dim
+        super().__init__(config, make, at_module_level(count))
+        self.first_module = make.linear(config.encoder_dim, dim)
+        self.module_weight = make.uniform(1.0 / math.sqrt(dim), count - 1, dim, dim)
+        self.module_bias = nn.Parameter(torch.full((make.ensemble, count - 1, dim), HIDDEN_BIAS))
+        self.head = make.head(dim)
+        self.run_stack = run_modules
+        self.active: Tensor
+        grows = config.initial_modules is not None
+        self.register_buffer("active", torch.tensor(config.initial_modules or count), persistent=grows)
+        self.choice.use_modules(config.initial_modules or count)
+        self.fixed_route: Tensor | None
+        fixed = None
+        if config.router == "random":
+            order = torch.rand((make.ensemble, count, count, make.num_tasks), generator=make.generator)
+            fixed = self.choice.top(order.masked_fill(~self.choice.exists.unsqueeze(2), NO_CANDIDATE))
+        self.register_buffer("fixed_route", fixed)
+        if config.initialisation == "fan-in":
+            self._bound_by_inputs()
+
+    def _bound_by_inputs(self) -> None:
+        """Rescale hidden weights from one over the root of their outputs to that of their inputs."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("weight") and not name.startswith("head"):
+                outputs, inputs = parameter.shape[-2:]
+                parameter.data.mul_(math.sqrt(outputs / inputs))
+
+    def prepare_to_compile(self) -> None:
+        """The modules stay one call: their gradients come in bags whose sizes depend on the routes."""
+        self.run_stack = torch.compiler.disable(run_modules)  # type: ignore[no-untyped-call]
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Restore parameters and, of a growing network, how many modules are in use."""
+        result = super().load_state_dict(state_dict, strict, assign)
+        self.choice.use_modules(int(self.active))
+        return result
 
     @property
-    def num_logits(self) -> int:
-        """R * c."""
-        return self.choices * self.candidates
+    def in_use(self) -> int:
+        """Modules that routes may use."""
+        return self.choice.in_use
 
-    @property
-    def route_shape(self) -> tuple[int, int] | None:
-        """(N, K), or none for soft routing, where every candidate is always taken."""
-        return self.config.route_shape
+    def grow(self) -> bool:
+        """Let routes use one module more; false if all are in use."""
+        if self.in_use == self.config.num_modules:
+            return False
+        self.active += 1
+        self.choice.use_modules(self.in_use + 1)
+        return True
 
-    def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
-        """Route every row of ``x`` ([E or 1, batch, task, inputs]) by ``rule``; see :class:`Network`."""
-        state = relu_between(self.state_encoder, x)
-        flat = at_least_float32(relu_between(self.router, self.task_encoder() * state))
-        logits = flat.view(*flat.shape[:-1], self.choices, self.candidates)
-        chosen = self.choose(logits, rule)
-        weights = logits.gather(-1, chosen).softmax(-1)
-        suitable = self.suitable(logits, chosen)
-        spread = torch.zeros_like(logits).scatter(-1, chosen, weights)
-        restrict = self.training and self.restricts and torch.is_grad_enabled()
-        allowed = (
-            torch.zeros_like(logits).scatter(-1, chosen, suitable.to(logits.dtype)) if restrict else None
+    def without_router(self, rule: RouteRule, batch: int) -> RouteRule:
+        """Fixed routes, of a random router in evaluation and of fixed depth always."""
+        if not isinstance(rule, Deterministic) or self.config.router == "learned":
+            return rule
+        if self.fixed_route is not None:
+            route = self.fixed_route
+        else:
+            route = self.choice.last_candidate.unsqueeze(2).expand(1, -1, 1, self.num_tasks)
+        return Replayed(route.permute(0, 3, 1, 2).unsqueeze(1).expand(-1, batch, -1, -1, -1))
+
+    def run_modules(self, state: Tensor, decided: Decided) -> Tensor:
+        """Run module 1 on the encoded state, and the others along the route."""
+        features = self.router_input(state) if self.config.router == "none" else state
+        first = run_chain([self.first_module], features, relu_first=True, relu_last=True)
+        last = self.in_use - 1
+        sources, weights, suitable = decided
+        return self.run_stack(
+            first.flatten(1, 2),
+            self.module_weight[:, :last],
+            self.module_bias[:, :last],
+            self._per_target(sources),
+            self._per_target(weights),
+            None if suitable is None else self._per_target(suitable),
+            self.config.residual,
         )
-        mixed = self.run(as_rows(state.relu()), spread, allowed)
-        value = self.head(mixed.view(*state.shape[:3], -1))
-        return Output(value, self.as_route(chosen, weights, suitable, logits))
 
-    def run(self, features: Tensor, weights: Tensor, allowed: Tensor | None) -> Tensor:
-        """Run the modules and mix their outputs.
-
-        Args:
-            features: [E, 1, row, encoder_dim].
-            weights: [E, batch, task, R, c], zero where a candidate is not taken.
-            allowed: the same shape, 1 where a taken candidate may be optimised; none if all may.
-
-        Returns:
-            [E, 1, row, module_dim].
-        """
-        raise TypeError(f"{type(self).__name__} does not define run")
-
-    def choose(self, logits: Tensor, rule: RouteRule) -> Tensor:
-        """Pick K candidates for each choice, [E, batch, task, R, K], counted from the choice's first candidate."""
-        match rule:
-            case Replayed(sources):
-                replayed = sources[..., -self.choices :, :].to(torch.long) - self.first_candidate
-                return (replayed // self.stride).expand(logits.shape[0], -1, -1, -1, -1)
-            case Sampled(temperature, gumbel):
-                return self.top(logits / temperature.view(-1, 1, 1) + gumbel.reshape_as(logits))
-            case Deterministic():
-                return self.top(logits)
-
-    def top(self, scores: Tensor) -> Tensor:
-        """Indices of the K largest scores of each choice."""
-        return scores.topk(self.top_k, dim=-1).indices
-
-    def suitable(self, logits: Tensor, chosen: Tensor) -> Tensor:
-        """Which chosen candidates ResRouting lets be optimised, same shape as ``chosen``."""
-        if self.config.resrouting == "target":
-            return (chosen.unsqueeze(-1) == self.top(logits).unsqueeze(-2)).any(-1)
-        return logits.softmax(-1).gather(-1, chosen) > 1.0 / (self.candidates + 1)
-
-    @property
-    def restricts(self) -> bool:
-        """Whether ResRouting blocks gradients in training."""
-        return self.config.resrouting != "off"
+    def _per_target(self, t: Tensor) -> Tensor:
+        """From [ensemble, target, K, row] to [target in use, ensemble, row, K], as the stack wants it."""
+        if self.in_use < self.config.num_modules:
+            t = torch.cat([t[:, : self.in_use - 1], t[:, -1:]], 1)
+        return t.permute(1, 0, 3, 2)
 
     def module_parameters(self) -> list[nn.Parameter]:
-        """Weight and bias of each step of the modules' batched computation."""
+        """Weight and bias of module 1, and those of modules 2..N, stacked."""
+        return [self.first_module.weight, self.first_module.bias, self.module_weight, self.module_bias]
+
+    def by_module(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Sort gradients of :meth:`module_parameters` by module, [N, parameter]."""
+        first_weight, first_bias, weight, bias = gradients
+        rows = [torch.cat([first_weight.flatten(), first_bias.flatten()])]
+        rows += [torch.cat([weight[:, i].flatten(), bias[:, i].flatten()]) for i in range(weight.shape[1])]
+        return padded_rows(rows)
+
+
+class _SideBySide(RoutedNetwork):
+    """Modules that run side by side, step after step: the modules of a layer, or the next one of every chain."""
+
+    layers: nn.ModuleList
+
+    def place(self, module: Tensor) -> Tensor:
+        """Place of modules, by their number, among those that run side by side."""
+        raise TypeError(f"{type(self).__name__} does not place its modules")
+
+    def module_number(self, step: int, place: int) -> int:
+        """The module at a place of a step."""
+        raise TypeError(f"{type(self).__name__} does not number its modules")
+
+    def shares(self, decided: Decided, targets: slice, candidates: int) -> tuple[Tensor, Tensor | None]:
+        """Weight of each candidate of each target, and the part of it that comes from suitable sources.
+
+        Both are [E, row, 1, target, candidate], as :func:`mix` wants them; the second is none if all are suitable.
+        """
+        sources, weights = decided.sources[:, targets], decided.weights[:, targets]
+        nothing = weights.new_zeros(*sources.shape[:2], candidates, sources.shape[-1])
+        place = self.place(sources)
+
+        def dense(t: Tensor) -> Tensor:
+            return nothing.scatter(2, place, t).permute(0, 3, 1, 2).unsqueeze(2)
+
+        if decided.suitable is None:
+            return dense(weights), None
+        return dense(weights), dense(weights * decided.suitable[:, targets])
+
+    def module_parameters(self) -> list[nn.Parameter]:
+        """Weight and bias of each step."""
         return [
             parameter
             for layer in self.layers
@@ -158,145 +193,83 @@ class LevelRoutedNetwork(ModularNetwork):
         }
         return padded_rows([rows[module] for module in sorted(rows)])
 
-    def module_number(self, step: int, place: int) -> int:
-        """Number of the module that is computed at ``place`` of ``step`` of the batched computation."""
-        raise TypeError(f"{type(self).__name__} does not number its modules")
-
-    def multiply_adds(self, edge: Tensor) -> Tensor:
-        """Multiply-adds of a decision with unused modules skipped, for ``edge`` [..., group, module]."""
-        linear = [*self.state_encoder, *self.router, self.head]
-        outside = sum(layer.weight[0].numel() for layer in linear)
-        return route_graph.multiply_adds(
-            edge, outside, self.config.encoder_dim, self.config.module_dim, self.top_k
-        )
-
-    def as_route(self, chosen: Tensor, weights: Tensor, suitable: Tensor, logits: Tensor) -> Route:
-        """The route in module numbers over all N groups (deviation 1)."""
-        modules, lead = self.config.num_modules, logits.shape[:3]
-        source, weight = self.given.unbind(1)
-
-        def with_given(of_given: Tensor, of_choices: Tensor) -> Tensor:
-            return torch.cat([of_given.to(of_choices).expand(*lead, -1, -1), of_choices], dim=-2)
-
-        def repeated(column: Tensor) -> Tensor:
-            return column.unsqueeze(1).expand(-1, self.top_k)
-
-        first_only = torch.zeros(len(source), self.top_k, device=weight.device)
-        first_only[:, 0] = weight
-        position = self.first_candidate + self.stride * torch.arange(self.candidates, device=logits.device)
-        scores = logits.new_full((*lead, self.choices, modules), float("-inf"))
-        scores = scores.scatter(-1, position.expand_as(logits), logits)
-        only_given = torch.zeros(len(source), modules, device=weight.device).masked_fill(
-            torch.arange(modules, device=weight.device) != source.unsqueeze(1), float("-inf")
-        )
-        return Route(
-            with_given(repeated(source), self.first_candidate + self.stride * chosen),
-            with_given(first_only, weights),
-            with_given(torch.ones_like(first_only), suitable),
-            with_given(only_given, scores),
-        )
-
 
 @architecture(RoutedLayerConfig)
-class LayerRoutedNetwork(LevelRoutedNetwork):
+class LayerRoutedNetwork(_SideBySide):
     """E copies of L layers of e modules, each reading K modules of the layer before."""
 
-    def __init__(
-        self,
-        config: RoutedLayerConfig,
-        inputs: int,
-        outputs: int,
-        num_tasks: int,
-        ensemble: int,
-        generator: torch.Generator,
-    ):
-        per_layer = config.num_modules // config.num_layers
-        choices = (config.num_layers - 1) * per_layer + 1
-        first = torch.arange(choices) // per_layer * per_layer
-        given = torch.zeros(per_layer - 1, 2)
-        super().__init__(
-            config, inputs, outputs, num_tasks, ensemble, generator, choices, per_layer, first, 1, given
-        )
-        sizes = (config.encoder_dim, *[config.module_dim] * config.num_layers)
-        self.layers = group_chain(ensemble, per_layer, sizes, generator)
+    config: RoutedLayerConfig
+
+    def __init__(self, config: RoutedLayerConfig, make: Maker):
+        super().__init__(config, make, at_layer_level(config.num_modules, config.num_layers))
+        self.size = config.num_modules // config.num_layers
+        self.head = make.head(config.module_dim)
+        widths = [config.module_dim] * config.num_layers
+        self.layers = make.groups(self.size, config.encoder_dim, *widths)
+
+    def place(self, module: Tensor) -> Tensor:
+        """Modules are numbered layer by layer."""
+        return module % self.size
 
     def module_number(self, step: int, place: int) -> int:
         """Modules are numbered layer by layer."""
-        return step * self.candidates + place
+        return step * self.size + place
 
-    def run(self, features: Tensor, weights: Tensor, allowed: Tensor | None) -> Tensor:
+    def run_modules(self, state: Tensor, decided: Decided) -> Tensor:
         """Run layer after layer; ``own`` gets every gradient, ``blocked`` that of its shortcut only."""
-        own = self.layers[0](features, relu=True)
+        share, suitable = self.shares(decided, slice(self.size - 1, None), self.size)
+        own = self.layers[0](as_rows(state.relu()), relu=True)
         blocked = own.detach()
-        per_layer = self.candidates
-        for layer, start in zip(self.layers[1:], range(0, self.choices, per_layer), strict=False):
-            into = slice(start, start + per_layer)
-            share = weights[..., into, :]
-            shortcut = mix(share, own)
+        for layer, start in zip(self.layers[1:], range(0, share.shape[3], self.size), strict=False):
+            into = slice(start, start + self.size)
+            shortcut = mix(share[..., into, :], own)
             branch = shortcut
-            if allowed is not None:
-                branch = mix_suitable(share, allowed[..., into, :], own, blocked)
+            if suitable is not None:
+                branch = mix_suitable(share[..., into, :], suitable[..., into, :], own, blocked)
             computed = layer(branch, relu=True)
             own = computed + shortcut if self.config.residual else computed
             blocked = computed.detach() + shortcut if self.config.residual else computed.detach()
-        if allowed is None:
-            return mix(weights[..., -1:, :], own)
-        return mix_suitable(weights[..., -1:, :], allowed[..., -1:, :], own, blocked)
+        if suitable is None:
+            return mix(share[..., -1:, :], own)
+        return mix_suitable(share[..., -1:, :], suitable[..., -1:, :], own, blocked)
 
 
 @architecture(RoutedModelConfig)
-class ModelRoutedNetwork(LevelRoutedNetwork):
+class ModelRoutedNetwork(_SideBySide):
     """E copies of M chains of modules, of which the output reads K."""
 
-    def __init__(
-        self,
-        config: RoutedModelConfig,
-        inputs: int,
-        outputs: int,
-        num_tasks: int,
-        ensemble: int,
-        generator: torch.Generator,
-    ):
-        models = config.num_models
-        depth = config.num_modules // models
-        module = torch.arange(1, config.num_modules)
-        inside = module % depth != 0
-        given = torch.stack([torch.where(inside, module - 1, 0), inside.long()], dim=1).float()
-        super().__init__(
-            config,
-            inputs,
-            outputs,
-            num_tasks,
-            ensemble,
-            generator,
-            choices=1,
-            candidates=models,
-            first_candidate=torch.tensor([depth - 1]),
-            stride=depth,
-            given=given,
-        )
-        sizes = (config.encoder_dim, *[config.module_dim] * depth)
-        self.layers = group_chain(ensemble, models, sizes, generator)
+    config: RoutedModelConfig
+
+    def __init__(self, config: RoutedModelConfig, make: Maker):
+        super().__init__(config, make, at_model_level(config.num_modules, config.num_models))
+        self.depth = config.num_modules // config.num_models
+        self.head = make.head(config.module_dim)
+        self.layers = make.groups(config.num_models, config.encoder_dim, *[config.module_dim] * self.depth)
+
+    def place(self, module: Tensor) -> Tensor:
+        """Modules are numbered chain by chain."""
+        return module.div(self.depth, rounding_mode="floor")
 
     def module_number(self, step: int, place: int) -> int:
         """Modules are numbered chain by chain."""
-        return place * self.stride + step
+        return place * self.depth + step
+
+    def run_modules(self, state: Tensor, decided: Decided) -> Tensor:
+        """Run all chains side by side and mix their ends."""
+        share, suitable = self.shares(decided, slice(-1, None), self.config.num_models)
+        h = self.layers[0](as_rows(state.relu()), relu=True)
+        for layer in self.layers[1:]:
+            computed = layer(h, relu=True)
+            h = computed + h if self.config.residual else computed
+        return mix(share, h) if suitable is None else mix_suitable(share, suitable, h, h.detach())
 
     def multiply_adds(self, edge: Tensor) -> Tensor:
         """As for D2R; only the output mixes, since the modules of a chain read one another directly."""
         module = torch.arange(self.config.num_modules, device=edge.device)
-        inside = route_graph.used_modules(edge)[..., module % self.stride != 0]
+        inside = route_graph.used_modules(edge)[..., module % self.depth != 0]
         return super().multiply_adds(edge) - inside.sum(-1) * self.top_k * self.config.module_dim
 
-    def run(self, features: Tensor, weights: Tensor, allowed: Tensor | None) -> Tensor:
-        """Run all chains side by side and mix their ends."""
-        h = self.layers[0](features, relu=True)
-        for layer in self.layers[1:]:
-            computed = layer(h, relu=True)
-            h = computed + h if self.config.residual else computed
-        return mix(weights, h) if allowed is None else mix_suitable(weights, allowed, h, h.detach())
 
-
-def mix_suitable(weights: Tensor, allowed: Tensor, own: Tensor, blocked: Tensor) -> Tensor:
-    """Mix ``own`` where a source is allowed and ``blocked``, of equal value, where it is not."""
-    return mix(weights * allowed, own) + mix(weights * (1 - allowed), blocked)
+def mix_suitable(share: Tensor, suitable: Tensor, own: Tensor, blocked: Tensor) -> Tensor:
+    """Mix ``own`` with the part of the weights that is suitable, and ``blocked``, of equal value, with the rest."""
+    return mix(suitable, own) + mix(share - suitable, blocked)
