@@ -7,12 +7,13 @@ reads has no part in the answer: easy tasks can take short paths through the mod
 **ResRouting** (section 3.2). The actor is trained along the *behaviour* route, by which the action was taken and which
 the replay has kept. The router has changed since, so that route may have modules which it would hardly choose for this
 state and task any more. Such a module is *unsuitable*: it serves other tasks by now, and a gradient from this one would
-spoil it for them. So the route is trained, but not its unsuitable modules. From the sum x that it reads a module computes
+spoil it for them. So all modules of the route are trained except the unsuitable ones. From the sum x that it reads, a
+module computes
 
     m = y + x,    y = ReLU(W x + b),
 
-and a reader to which the module is unsuitable gets detach(y) + x in place of it. That is the same number, but W and b
-get no gradient; along the shortcut x the gradient goes on to the modules before. Values never change, only who learns.
+and a reader that it does not suit gets detach(y) + x in place of m. That is the same number, but W and b get no gradient
+from there; along the shortcut x the gradient goes on to the modules before. Values never change, only who learns.
 
 **Route balancing** (section 3.3) is the temperature at which routes are drawn, higher for tasks that are not mastered
 yet: ``MultiTaskSAC.route_temperature``.
