@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -75,29 +75,3 @@ def architecture(config: type[NetworkBase]) -> Callable[[Architecture], Architec
         return network
 
     return enter
-
-
-class ModularNetwork(Network):
-    """A network of routed modules: what the instruments ask of it."""
-
-    @property
-    def restricts(self) -> bool:
-        """Whether ResRouting blocks gradients in training."""
-        raise TypeError(f"{type(self).__name__} does not say whether it restricts")
-
-    def module_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the modules."""
-        raise TypeError(f"{type(self).__name__} does not name its modules' parameters")
-
-    def by_module(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Sort gradients of :meth:`module_parameters` by module: [module, parameter], short ones padded with zeros."""
-        raise TypeError(f"{type(self).__name__} does not sort gradients by module")
-
-    def multiply_adds(self, edge: Tensor) -> Tensor:
-        """Multiply-adds of a decision with unused modules skipped, for ``edge`` [..., group, module]."""
-        raise TypeError(f"{type(self).__name__} does not count its multiply-adds")
-
-
-def padded_rows(rows: Sequence[Tensor]) -> Tensor:
-    """Stack vectors of different length, the shorter ones padded with zeros."""
-    return nn.utils.rnn.pad_sequence([row.flatten() for row in rows], batch_first=True)

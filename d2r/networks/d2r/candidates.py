@@ -1,6 +1,6 @@
 """Who may read whom: module, layer and model level are one routed network under three masks of candidates.
 
-The readers are the *targets*: target g = 0..N-2 is module g+1 (counted from 0), target N-1 is the output.
+Modules and the output are *readers*: reader g = 0..N-2 is module g+1 (counted from 0), reader N-1 is the output.
 
 The paper compares the three levels. Numbers of logits are those of the official code (``train.py``: ``depthroute``,
 ``layerroute``, ``modelroute``). It does not contain the networks of the last two: there, who reads whom is our reading.
@@ -15,12 +15,12 @@ from torch import Tensor
 
 
 class Candidates(NamedTuple):
-    """The sources among which each target may choose.
+    """The sources among which each reader may choose.
 
     Attributes:
-        mask: [N, N] boolean, [target, module]; a target that reads the encoded state has the pseudo source 0.
-        routed: [N] boolean, the targets with a logit for each candidate; the others have one candidate, and no choice.
-        entry: [N] boolean, the targets that read the encoded state: their pseudo source has weight 0.
+        mask: [N, N] boolean, [reader, module]; a reader that reads the encoded state has the pseudo source 0.
+        routed: [N] boolean, the readers with a logit for each candidate; the others have one candidate, and no choice.
+        entry: [N] boolean, the readers that read the encoded state: their pseudo source has weight 0.
     """
 
     mask: Tensor
@@ -29,20 +29,20 @@ class Candidates(NamedTuple):
 
 
 def at_module_level(modules: int) -> Candidates:
-    """D2R: a target may read every module before it. N(N+1)/2 logits, in groups of 1, 2, ..., N."""
+    """D2R: a reader may read every module before it. N(N+1)/2 logits, in groups of 1, 2, ..., N."""
     module = torch.arange(modules)
     return Candidates(module <= module.unsqueeze(1), module >= 0, module < 0)
 
 
 def at_layer_level(modules: int, layers: int) -> Candidates:
-    """L layers of e = N/L modules: a target may read the layer before its own, so that no layer can be skipped.
+    """L layers of e = N/L modules: a reader may read the layer before its own, so that no layer can be skipped.
 
     Modules are numbered layer by layer; e ((L-1) e + 1) logits.
     """
     module, size = torch.arange(modules), modules // layers
-    layer_of_target = (module + 1) // size
-    mask = module // size == layer_of_target.unsqueeze(1) - 1
-    return _with_entries(mask, layer_of_target > 0)
+    layer_of_reader = (module + 1) // size
+    mask = module // size == layer_of_reader.unsqueeze(1) - 1
+    return _with_entries(mask, layer_of_reader > 0)
 
 
 def at_model_level(modules: int, models: int) -> Candidates:
@@ -51,9 +51,9 @@ def at_model_level(modules: int, models: int) -> Candidates:
     Modules are numbered chain by chain; M logits.
     """
     module, depth = torch.arange(modules), modules // models
-    target = module.unsqueeze(1) + 1
-    in_chain = (module == target - 1) & (target % depth != 0)
-    of_output = (target == modules) & (module % depth == depth - 1)
+    reader = module.unsqueeze(1) + 1
+    in_chain = (module == reader - 1) & (reader % depth != 0)
+    of_output = (reader == modules) & (module % depth == depth - 1)
     return _with_entries(in_chain | of_output, module == modules - 1)
 
 

@@ -1,7 +1,7 @@
-"""From routing logits to a route: which sources each target reads, their weights, and which of them are suitable.
+"""From routing logits to a route: which sources each reader reads, their weights, and which of them are suitable.
 
-What is chosen is laid out as [ensemble, target, K, row] and logits as [ensemble, logit, row], a row being a (batch,
-task) pair: PyTorch then reduces the candidates of a target over whole vectors of rows.
+What is chosen is laid out as [ensemble, reader, K, row] and logits as [ensemble, logit, row], a row being a (batch,
+task) pair: PyTorch then reduces the candidates of a reader over whole vectors of rows.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class RouteChoice(nn.Module):
     """How sources are chosen among candidates, weighed, and judged by ResRouting; it has no parameters.
 
     Args:
-        top_k: sources of each target; none: all of its candidates (soft routing).
+        top_k: sources of each reader; none: all of its candidates (soft routing).
         renormalise: whether weights are a softmax over the chosen logits alone, or their shares of the full softmax.
         resrouting: which sources are unsuitable: with ``threshold`` those whose full softmax is at most 1/(c+1) at c
             candidates (official code), with ``target`` those outside the current top K (the paper's words).
 
     Attributes:
-        num_logits: logits of a transition, target after target, and for each of them candidate after candidate.
-        exists: [N, N] boolean, candidates of each target among the modules in use.
-        in_group: [N, K] boolean, whether a target has so many candidates.
-        last_candidate: [N, 1], what a target with fewer than K candidates repeats, with weight 0.
+        num_logits: logits of a transition, reader after reader, and for each of them candidate after candidate.
+        exists: [N, N] boolean, candidates of each reader among the modules in use.
+        in_group: [N, K] boolean, whether a reader has so many candidates.
+        last_candidate: [N, 1], what a reader with fewer than K candidates repeats, with weight 0.
     """
 
     exists: Tensor
@@ -75,7 +75,7 @@ class RouteChoice(nn.Module):
         self.register_buffer(name, table, persistent=False)
 
     def use_modules(self, count: int) -> None:
-        """Let targets choose among the first ``count`` modules only."""
+        """Let readers choose among the first ``count`` modules only."""
         self.in_use = count
         module = torch.arange(self.num_modules, device=self._mask.device)
         self.exists = self._mask & (module < count)
@@ -119,7 +119,7 @@ class RouteChoice(nn.Module):
                 return question
 
     def choose(self, logits: Tensor, rule: RouteRule, batch: int) -> Tensor:
-        """Pick K sources for each target, [ensemble, target, K, row]."""
+        """Pick K sources for each reader, [ensemble, reader, K, row]."""
         match rule:
             case Replayed(sources):
                 replayed = sources.permute(0, 3, 4, 1, 2).flatten(3).to(torch.long)
@@ -127,12 +127,12 @@ class RouteChoice(nn.Module):
             case Sampled(temperature, gumbel):
                 coldness = temperature.reciprocal().repeat(batch)
                 noise = gumbel.permute(0, 3, 1, 2).flatten(2)
-                return self.top(self.per_target(torch.addcmul(noise, logits, coldness)))
+                return self.top(self.per_reader(torch.addcmul(noise, logits, coldness)))
             case Deterministic():
-                return self.top(self.per_target(logits))
+                return self.top(self.per_reader(logits))
 
     def top(self, scores: Tensor) -> Tensor:
-        """The K largest scores of each target of [ensemble, target, N, row]."""
+        """The K largest scores of each reader of [ensemble, reader, N, row]."""
         if self._soft:
             return self._in_order.expand(*scores.shape[:2], -1, scores.shape[3])
         best = largest(scores, self.top_k)
@@ -141,27 +141,27 @@ class RouteChoice(nn.Module):
     def weigh(self, logits: Tensor, sources: Tensor) -> Tensor:
         """Softmax over the logits of the chosen sources alone, or their part of the full one.
 
-        Shape [ensemble, target, K, row].
+        Shape [ensemble, reader, K, row].
         """
         missing = torch.where(self.in_group, 0.0, NO_CANDIDATE).to(logits.dtype).unsqueeze(2)
         chosen = self._of_sources(logits, sources) + missing
         if self.renormalise:
             weights = chosen.softmax(2)
         else:
-            weights = (chosen - self.per_target(logits).logsumexp(2, keepdim=True)).exp()
+            weights = (chosen - self.per_reader(logits).logsumexp(2, keepdim=True)).exp()
         return weights if self._all_routed else weights * self._reads
 
     def suitable(self, logits: Tensor, sources: Tensor) -> Tensor:
         """Which chosen sources ResRouting lets be optimised, same shape as ``sources``."""
-        per_target = self.per_target(logits)
+        per_reader = self.per_reader(logits)
         if self.resrouting == "target":
-            best = self.top(per_target)
+            best = self.top(per_reader)
             return (sources.unsqueeze(3) == best.unsqueeze(2)).any(3)
-        share = per_target.softmax(2).gather(2, sources)
+        share = per_reader.softmax(2).gather(2, sources)
         return share > 1.0 / (self.exists.sum(1) + 1).view(-1, 1, 1)
 
-    def per_target(self, logits: Tensor) -> Tensor:
-        """Spread logits over [ensemble, target, N, row]; minus infinity where a module is no candidate."""
+    def per_reader(self, logits: Tensor) -> Tensor:
+        """Spread logits over [ensemble, reader, N, row]; minus infinity where a module is no candidate."""
         spread = self._with_constants(logits).index_select(1, self._logit_or_constant)
         return spread.view(len(logits), self.num_modules, self.num_modules, -1)
 
@@ -174,7 +174,7 @@ class RouteChoice(nn.Module):
         return torch.cat([logits, *constants], 1)
 
     def _of_sources(self, logits: Tensor, sources: Tensor) -> Tensor:
-        """The logits of chosen sources, [ensemble, target, K, row]."""
+        """The logits of chosen sources, [ensemble, reader, K, row]."""
         known = logits if self._all_routed else self._with_constants(logits)
         place = torch.arange(self.num_modules, device=sources.device).view(-1, 1, 1) * self.num_modules
         index = self._logit_of.flatten()[sources + place]

@@ -7,7 +7,7 @@
 Encoders, router, choice, route replay and ResRouting are the same (``network.py``, ``choice.py``); only the candidates
 differ (``candidates.py``). Where this package chose for the last two, since the official code does not contain them:
 
-1. A :class:`Route` has all N targets at every level. The link inside a chain has weight 1; a module that reads the
+1. A :class:`Route` has all N readers at every level. The link inside a chain has weight 1; a module that reads the
    encoded state has one pseudo source, module 0, with weight 0.
 2. A chain's inner links are never unsuitable, and a chain that is unsuitable for the output gets no gradient from it at
    all: like D2R's first module, it has no *routed* shortcut that could keep one. That is why the chains are not run as
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import RoutedConfig, RoutedLayerConfig, RoutedModelConfig
-from d2r.networks.base import architecture, padded_rows
+from d2r.networks.base import architecture
 from d2r.networks.blocks import as_rows, mix
 from d2r.networks.d2r import route_graph
 from d2r.networks.d2r.candidates import at_layer_level, at_model_level, at_module_level
@@ -123,14 +123,14 @@ class D2RNetwork(RoutedNetwork):
             first.flatten(1, 2),
             self.module_weight[:, :last],
             self.module_bias[:, :last],
-            self._per_target(sources),
-            self._per_target(weights),
-            None if suitable is None else self._per_target(suitable),
+            self._per_reader(sources),
+            self._per_reader(weights),
+            None if suitable is None else self._per_reader(suitable),
             self.config.residual,
         )
 
-    def _per_target(self, t: Tensor) -> Tensor:
-        """From [ensemble, target, K, row] to [target in use, ensemble, row, K], as the stack wants it."""
+    def _per_reader(self, t: Tensor) -> Tensor:
+        """From [ensemble, reader, K, row] to [reader in use, ensemble, row, K], as the stack wants it."""
         if self.in_use < self.config.num_modules:
             t = torch.cat([t[:, : self.in_use - 1], t[:, -1:]], 1)
         return t.permute(1, 0, 3, 2)
@@ -160,12 +160,12 @@ class _SideBySide(RoutedNetwork):
         """The module at a place of a step."""
         raise TypeError(f"{type(self).__name__} does not number its modules")
 
-    def shares(self, decided: Decided, targets: slice, candidates: int) -> tuple[Tensor, Tensor | None]:
-        """Weight of each candidate of each target, and the part of it that comes from suitable sources.
+    def shares(self, decided: Decided, readers: slice, candidates: int) -> tuple[Tensor, Tensor | None]:
+        """Weight of each candidate of each reader, and the part of it that comes from suitable sources.
 
-        Both are [E, row, 1, target, candidate], as :func:`mix` wants them; the second is none if all are suitable.
+        Both are [E, row, 1, reader, candidate], as :func:`mix` wants them; the second is none if all are suitable.
         """
-        sources, weights = decided.sources[:, targets], decided.weights[:, targets]
+        sources, weights = decided.sources[:, readers], decided.weights[:, readers]
         nothing = weights.new_zeros(*sources.shape[:2], candidates, sources.shape[-1])
         place = self.place(sources)
 
@@ -174,7 +174,7 @@ class _SideBySide(RoutedNetwork):
 
         if decided.suitable is None:
             return dense(weights), None
-        return dense(weights), dense(weights * decided.suitable[:, targets])
+        return dense(weights), dense(weights * decided.suitable[:, readers])
 
     def module_parameters(self) -> list[nn.Parameter]:
         """Weight and bias of each step."""
@@ -273,3 +273,8 @@ class ModelRoutedNetwork(_SideBySide):
 def mix_suitable(share: Tensor, suitable: Tensor, own: Tensor, blocked: Tensor) -> Tensor:
     """Mix ``own`` with the part of the weights that is suitable, and ``blocked``, of equal value, with the rest."""
     return mix(suitable, own) + mix(share - suitable, blocked)
+
+
+def padded_rows(rows: Sequence[Tensor]) -> Tensor:
+    """Stack vectors of different length, the shorter ones padded with zeros."""
+    return nn.utils.rnn.pad_sequence([row.flatten() for row in rows], batch_first=True)

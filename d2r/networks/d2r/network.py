@@ -4,8 +4,8 @@ The three levels of routing that the paper compares are this network under three
 (``candidates.py``); how the modules of each are run is in ``levels.py``.
 
     f = state encoder(s)      e = task encoder(z)      u = e * f        what the router sees
-    l = router(u)             one logit for each candidate of each target
-    route = choice(l)         K sources of each target, their weights, which of them are suitable (``choice.py``)
+    l = router(u)             one logit for each candidate of each reader
+    route = choice(l)         K sources of each reader, their weights, which of them are suitable (``choice.py``)
     output = head(modules(ReLU(f), route))
 
 Where this follows the official code (DarkDawn233/D2R_MTRL, ``depth_route_net.py``) and the paper prints
@@ -22,14 +22,14 @@ something else or nothing:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import RoutedConfig, RoutedLevelConfig
 from d2r.kernel.library import serving
-from d2r.networks.base import ModularNetwork, Output
+from d2r.networks.base import Network, Output
 from d2r.networks.d2r import route_graph
 from d2r.networks.d2r.candidates import Candidates
 from d2r.networks.d2r.choice import RouteChoice
@@ -39,7 +39,7 @@ from d2r.networks.maker import Maker
 from d2r.networks.routing import DETERMINISTIC, Route, RouteRule
 
 
-class RoutedNetwork(ModularNetwork):
+class RoutedNetwork(Network):
     """Encoders, router and choice; a subclass has the modules and the head.
 
     Args:
@@ -64,7 +64,7 @@ class RoutedNetwork(ModularNetwork):
 
     @property
     def top_k(self) -> int:
-        """Sources of each target."""
+        """Sources of each reader."""
         return self.choice.top_k
 
     @property
@@ -98,7 +98,7 @@ class RoutedNetwork(ModularNetwork):
             per_row(decided.sources),
             per_row(decided.weights),
             lambda: per_row(self.choice.suitable(logits.detach(), decided.sources)),
-            lambda: per_row(self.choice.per_target(logits)),
+            lambda: per_row(self.choice.per_reader(logits)),
         )
         return Output(self.head(mixed.view(ensemble, batch, tasks, -1)), route)
 
@@ -112,6 +112,14 @@ class RoutedNetwork(ModularNetwork):
             [E, row, module_dim], or more axes, the mix that the head reads.
         """
         raise TypeError(f"{type(self).__name__} does not define run_modules")
+
+    def module_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the modules."""
+        raise TypeError(f"{type(self).__name__} does not name its modules' parameters")
+
+    def by_module(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Sort gradients of :meth:`module_parameters` by module: [module, parameter], short ones padded with zeros."""
+        raise TypeError(f"{type(self).__name__} does not sort gradients by module")
 
     def without_router(self, rule: RouteRule, batch: int) -> RouteRule:
         """The rule to go by where no router was learned; the rule itself where one is."""
