@@ -77,16 +77,13 @@ class PlainD2R(Network):
         of_readers = torch.split(logits, list(range(1, self.config.num_modules + 1)), dim=-1)
         *choices, of_output = [self.choose(of_reader, rule) for of_reader in of_readers]
 
+        # m of each module, and what stands for it where it does not suit; module 1 has no shortcut
         first = linear(state.relu(), *self.first_module.parameters()).relu()
-        modules, blocked = (
-            [first],
-            [first.detach()],
-        )  # m of each module, and what it is to whom it does not suit
-        for i, choice in enumerate(choices):
-            y = linear(
-                self.read(choice, modules, blocked), self.module_weight[:, i], self.module_bias[:, i]
-            ).relu()
-            shortcut = weighted_sum(choice.p, modules)
+        modules, blocked = [first], [first.detach()]
+        weights, biases = self.module_weight.unbind(1), self.module_bias.unbind(1)
+        for choice, weight, bias in zip(choices, weights, biases, strict=True):
+            y = linear(self.read(choice, modules, blocked), weight, bias).relu()
+            shortcut = weighted_sum(choice.p, modules)  # the same numbers, and never blocked
             modules.append(y + shortcut)
             blocked.append(y.detach() + shortcut)
         value = linear(self.read(of_output, modules, blocked), *self.head.parameters())
