@@ -44,6 +44,8 @@ class RouteChoice(nn.Module):
     _logit_or_constant: Tensor
     _reads: Tensor
     _in_order: Tensor
+    _row: Tensor
+    _least_share: Tensor
 
     def __init__(
         self,
@@ -66,7 +68,15 @@ class RouteChoice(nn.Module):
         self._keep("_logit_of", torch.where(has_logit, number, self.num_logits + 1))
         self._keep("_mask", mask)
         self._keep("_reads", (~entry).view(-1, 1, 1))
-        for name in ("exists", "in_group", "last_candidate", "_logit_or_constant", "_in_order"):
+        self._keep("_row", torch.arange(len(mask)).view(-1, 1, 1) * len(mask))
+        for name in (
+            "exists",
+            "in_group",
+            "last_candidate",
+            "_logit_or_constant",
+            "_in_order",
+            "_least_share",
+        ):
             self._keep(name, None)
         self.use_modules(self.num_modules)
 
@@ -79,7 +89,9 @@ class RouteChoice(nn.Module):
         self.in_use = count
         module = torch.arange(self.num_modules, device=self._mask.device)
         self.exists = self._mask & (module < count)
-        self.in_group = module[: self.top_k] < self.exists.sum(1, keepdim=True)
+        number = self.exists.sum(1, keepdim=True)
+        self.in_group = module[: self.top_k] < number
+        self._least_share = (1.0 / (number + 1)).unsqueeze(2)
         self.last_candidate = torch.where(self.exists, module, 0).amax(1, keepdim=True)
         self._logit_or_constant = torch.where(self.exists, self._logit_of, self.num_logits).flatten()
         in_order = torch.where(self.exists, module, self.num_modules).sort(1).values
@@ -158,7 +170,7 @@ class RouteChoice(nn.Module):
             best = self.top(per_reader)
             return (sources.unsqueeze(3) == best.unsqueeze(2)).any(3)
         share = per_reader.softmax(2).gather(2, sources)
-        return share > 1.0 / (self.exists.sum(1) + 1).view(-1, 1, 1)
+        return share > self._least_share
 
     def per_reader(self, logits: Tensor) -> Tensor:
         """Spread logits over [ensemble, reader, N, row]; minus infinity where a module is no candidate."""
@@ -176,8 +188,7 @@ class RouteChoice(nn.Module):
     def _of_sources(self, logits: Tensor, sources: Tensor) -> Tensor:
         """The logits of chosen sources, [ensemble, reader, K, row]."""
         known = logits if self._all_routed else self._with_constants(logits)
-        place = torch.arange(self.num_modules, device=sources.device).view(-1, 1, 1) * self.num_modules
-        index = self._logit_of.flatten()[sources + place]
+        index = self._logit_of.flatten()[sources + self._row]
         return known.gather(1, index.flatten(1, 2)).view(sources.shape)
 
 
