@@ -69,18 +69,9 @@ class RouteChoice(nn.Module):
         self._keep("_mask", mask)
         self._keep("_reads", (~entry).view(-1, 1, 1))
         self._keep("_row", torch.arange(len(mask)).view(-1, 1, 1) * len(mask))
-        for name in (
-            "exists",
-            "in_group",
-            "last_candidate",
-            "_logit_or_constant",
-            "_in_order",
-            "_least_share",
-        ):
-            self._keep(name, None)
         self.use_modules(self.num_modules)
 
-    def _keep(self, name: str, table: Tensor | None) -> None:
+    def _keep(self, name: str, table: Tensor) -> None:
         """Keep a table on the network's device, and out of its state."""
         self.register_buffer(name, table, persistent=False)
 
@@ -88,14 +79,16 @@ class RouteChoice(nn.Module):
         """Let readers choose among the first ``count`` modules only."""
         self.in_use = count
         module = torch.arange(self.num_modules, device=self._mask.device)
-        self.exists = self._mask & (module < count)
-        number = self.exists.sum(1, keepdim=True)
-        self.in_group = module[: self.top_k] < number
-        self._least_share = (1.0 / (number + 1)).unsqueeze(2)
-        self.last_candidate = torch.where(self.exists, module, 0).amax(1, keepdim=True)
-        self._logit_or_constant = torch.where(self.exists, self._logit_of, self.num_logits).flatten()
-        in_order = torch.where(self.exists, module, self.num_modules).sort(1).values
-        self._in_order = torch.minimum(in_order[:, : self.top_k], self.last_candidate).unsqueeze(2)
+        exists = self._mask & (module < count)
+        number = exists.sum(1, keepdim=True)
+        last = torch.where(exists, module, 0).amax(1, keepdim=True)
+        in_order = torch.where(exists, module, self.num_modules).sort(1).values
+        self._keep("exists", exists)
+        self._keep("in_group", module[: self.top_k] < number)
+        self._keep("last_candidate", last)
+        self._keep("_in_order", torch.minimum(in_order[:, : self.top_k], last).unsqueeze(2))
+        self._keep("_least_share", (1.0 / (number + 1)).unsqueeze(2))
+        self._keep("_logit_or_constant", torch.where(exists, self._logit_of, self.num_logits).flatten())
 
     @property
     def restricts(self) -> bool:
