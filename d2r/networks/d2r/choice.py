@@ -64,8 +64,9 @@ class RouteChoice(nn.Module):
         has_logit = mask & routed.unsqueeze(1)
         self.num_logits = int(has_logit.sum())
         number = (has_logit.flatten().cumsum(0) - 1).view_as(mask)
-        # behind the logits stand minus infinity, for what is no candidate, and 0, for a candidate without alternatives
-        self._keep("_logit_of", torch.where(has_logit, number, self.num_logits + 1))
+        # behind the logits stand minus infinity, for what is no candidate, and 0, for a candidate without alternatives;
+        # modules behind a reader's last candidate have the logit of that one, for scores that are not numbers
+        self._keep("_logit_of", torch.where(routed.unsqueeze(1), number, self.num_logits + 1))
         self._keep("_mask", mask)
         self._keep("_reads", (~entry).view(-1, 1, 1))
         self._keep("_row", torch.arange(len(mask)).view(-1, 1, 1) * len(mask))
