@@ -32,7 +32,8 @@ from d2r.algorithms.replay import Batch
 from d2r.config import SacConfig
 from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
-from d2r.networks.base import DETERMINISTIC, Network, Replayed, RouteRule, Sampled
+from d2r.networks.base import Network
+from d2r.networks.routing import DETERMINISTIC, Replayed, RouteRule, Sampled
 
 CLIP_EPSILON = 1e-6
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from d2r.networks import route_graph
+from d2r.networks.d2r import route_graph
 
 PANEL, SHARPNESS = 0.6, 3
 """Width of the panel, as a share of the arm's; how many times larger it is drawn, to be smooth when it is shrunk."""

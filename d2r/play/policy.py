@@ -14,8 +14,8 @@ from d2r.algorithms.policy import mean_action
 from d2r.config import RunConfig
 from d2r.config.benchmarks import OBSERVATION_DIM, load_benchmark
 from d2r.errors import UserError
-from d2r.networks import route_graph
-from d2r.networks.base import ModularNetwork, Network, Output
+from d2r.networks.base import Network, Output
+from d2r.networks.d2r import route_graph
 from d2r.verify.policy import load_actor, read_run
 
 
@@ -37,11 +37,6 @@ class Policy:
     def __repr__(self) -> str:
         config = self.config
         return f"<policy of {config.scale}/{config.benchmark}/{config.method}/seed{config.seed}>"
-
-    @property
-    def routes(self) -> bool:
-        """Whether the network chooses a route for each state."""
-        return isinstance(self.actor, ModularNetwork)
 
     def act(self, observation: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Actions [..., 4], each in (-1, 1), for observations [..., 39 + tasks].

@@ -149,7 +149,7 @@ def test_an_impossible_number_of_workers_is_refused(short: Protocol, workers: in
 
 
 def test_wrong_use_is_one_clear_line(short: Protocol) -> None:
-    with pytest.raises(UserError, match="no benchmark 'mt11-rand'"):
+    with pytest.raises(UserError, match="unknown benchmark 'mt11-rand'"):
         build(short, "mt11-rand")
     env = build(short)
     with pytest.raises(UserError, match="before its first reset"):

@@ -14,9 +14,9 @@ from d2r.config import Method, load_method, method_ids
 from d2r.config.load import config_folder
 from d2r.config.networks import RoutedConfig
 from d2r.config.reader import read_yaml
-from d2r.networks.base import DETERMINISTIC, Replayed, Sampled
+from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.registry import build_actor, build_critics
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.routing import DETERMINISTIC, Replayed, Sampled
 from tests.support.variants import BATCH, SMALL, TASKS, batch, network, sampled, states
 
 DIFFERENCES: dict[str, dict[str, Any]] = {
@@ -74,7 +74,7 @@ def test_resrouting_changes_gradients_and_no_value(method: str) -> None:
     assert torch.equal(training, evaluating)
 
 
-def module_gradients(built: RoutedNetwork, rule: Any, train: bool) -> Tensor:
+def module_gradients(built: D2RNetwork, rule: Any, train: bool) -> Tensor:
     built.train(train).zero_grad()
     built(states(), rule).value.square().sum().backward()
     assert built.module_weight.grad is not None
@@ -283,13 +283,13 @@ def test_sampling_has_the_exact_distribution_without_replacement(temperature: fl
     """Chi-square over all ordered pairs of one group, against successive draws from the tempered softmax."""
     config = RoutedConfig(num_modules=4, **SMALL)
     built = build_actor(config, 1, torch.Generator().manual_seed(0))
-    assert isinstance(built, RoutedNetwork)
+    assert isinstance(built, D2RNetwork)
     values = torch.tensor([0.7, -0.4, 0.1, 1.1])
     logits = torch.cat([torch.zeros(6), values]).view(1, 10, 1)
     draws = 40_000
     gumbel = -torch.empty(1, draws, 1, 10).exponential_(generator=torch.Generator().manual_seed(5)).log()
     rule = Sampled(torch.tensor([temperature]), gumbel)
-    pairs = built.choose(logits.expand(1, 10, draws), rule, draws)[0, 3].T
+    pairs = built.choice.choose(logits.expand(1, 10, draws), rule, draws)[0, 3].T
     p = (values / temperature).softmax(0)
     expected, observed = [], []
     for first in range(4):

@@ -19,7 +19,7 @@ from d2r.config import load_scale, resolve_run
 from d2r.envs.slices import simulator_state
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.evaluation.success import evaluate
-from d2r.networks import route_graph
+from d2r.networks.d2r import route_graph
 from d2r.play import film
 from d2r.play.episodes import Episodes, Moment
 from d2r.play.film import LAST, MILLISECONDS, REEL, shoot, write_film

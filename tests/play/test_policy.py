@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from d2r.algorithms.policy import mean_action
 from d2r.errors import UserError
-from d2r.networks import route_graph
+from d2r.networks.d2r import route_graph
 from tests.support.policies import random_policy
 
 POLICY = random_policy()
@@ -62,7 +62,6 @@ def test_leading_axes_are_kept() -> None:
 
 def test_a_network_without_routes_has_none() -> None:
     policy = random_policy("mtsac")
-    assert not policy.routes
     assert policy.route(observations([3])) is None
     assert policy.act(observations([3])).shape == (1, 4)
 

@@ -9,18 +9,18 @@ from torch import Tensor
 
 from d2r.algorithms.replay import Batch
 from d2r.config import load_method
-from d2r.networks.base import Sampled
+from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.registry import build_actor
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.routing import Sampled
 
 TASKS, BATCH = 3, 8
 SMALL = {"module_dim": 8, "encoder_dim": 12, "router_dim": 10}
 
 
-def network(method: str, seed: int = 0, **changes: Any) -> RoutedNetwork:
+def network(method: str, seed: int = 0, **changes: Any) -> D2RNetwork:
     config = load_method(method).network.model_copy(update=SMALL | changes)
     built = build_actor(config, TASKS, torch.Generator().manual_seed(seed))
-    assert isinstance(built, RoutedNetwork)
+    assert isinstance(built, D2RNetwork)
     spread(built)
     return built
 
@@ -37,7 +37,7 @@ def states(seed: int = 1) -> Tensor:
     return torch.randn(1, BATCH, TASKS, 39, generator=torch.Generator().manual_seed(seed))
 
 
-def sampled(built: RoutedNetwork, seed: int = 2) -> Sampled:
+def sampled(built: D2RNetwork, seed: int = 2) -> Sampled:
     gumbel = (
         -torch.empty(1, BATCH, TASKS, built.num_logits)
         .exponential_(generator=torch.Generator().manual_seed(seed))
