@@ -14,12 +14,12 @@ import pytest
 from d2r.errors import UserError
 from d2r.findings.collect import collect
 from d2r.findings.results import load_results
-from d2r.records import record_bytes
 from d2r.report import figures
 from d2r.report.figures import write_figures
 from d2r.report.page import write_report
 from d2r.report.tables import write_tables
-from tests.projects import forget_configuration
+from d2r.runs.record import record_bytes
+from tests.support.projects import forget_configuration
 
 from .synthetic import Plan, write_project, write_runs
 
