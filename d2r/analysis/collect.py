@@ -17,6 +17,7 @@ from d2r.algorithms.execution import PLAIN, Execution
 from d2r.config import RunKey, Scale, choices, is_run, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.errors import UserError
 from d2r.files import read_bytes, replacing
+from d2r.limits import refuse_shortage
 from d2r.records import is_unchanged, json_object, made_from_changed_sources, malformed, processes
 from d2r.text import NAME, printable
 
@@ -98,6 +99,7 @@ def _read_run_json(folder: Path) -> dict[str, Any]:
     try:
         content = read_bytes(path)
     except OSError as error:
+        refuse_shortage(error)
         raise UserError(
             f"{path}: cannot be read ({error}); delete the run's folder and train it again"
         ) from None
@@ -130,8 +132,11 @@ def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> p
     columns = list(columns)
     try:
         content = read_bytes(path)
-    except OSError:
+    except FileNotFoundError:
         raise UserError(f"{path}: is missing; delete the run's folder and train it again") from None
+    except OSError as error:
+        refuse_shortage(error)
+        raise UserError(f"{path}: cannot be read ({error.strerror}); restore the file") from None
     if expected_hash is not None and hashlib.sha256(content).hexdigest() != expected_hash:
         raise UserError(
             f"{path}: differs from the sha256 in its run.json, so it was changed after the run; restore it"
@@ -144,6 +149,7 @@ def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> p
             io.BytesIO(content), dtype=text, keep_default_na=False, float_precision="round_trip"
         )
     except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        refuse_shortage(error)
         raise UserError(f"{path}: not a table ({error}); restore the file") from None
     if list(table.columns) != columns:
         raise UserError(f"{path}: columns are {','.join(map(str, table.columns))}, not {','.join(columns)}")

@@ -25,6 +25,7 @@ from d2r.config import RunConfig, RunKey, is_run, load_scale, plan_runs, resolve
 from d2r.envs.tasks import parse_benchmark
 from d2r.errors import UserError
 from d2r.evaluation.again import check_output, load_actor, read_run
+from d2r.limits import Shortage
 from d2r.planning.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
 from d2r.records import made_from_changed_sources, processes
 from d2r.release.manifest import MANIFEST, check_manifest
@@ -125,6 +126,8 @@ def verify_artifact(folder: Path, root: Path) -> list[Line]:
     for name, check in checks:
         try:
             line = check(artifact)
+        except Shortage:  # of this process, and no fault of the folder
+            raise
         except UserError as error:
             line = _fail(" ".join(str(error).split()))
         lines.append(Line(name, line.verdict, printable(line.detail)))
@@ -195,6 +198,8 @@ def _runs(artifact: Artifact) -> Line:
         try:
             run = Run(folder, *read_run(folder))
             _check_run(artifact, run)
+        except Shortage:
+            raise
         except UserError as error:
             problems.append(str(error))
         else:
@@ -323,6 +328,8 @@ def _policies(artifact: Artifact) -> Line:
             continue
         try:
             load_actor(run.folder, run.record, run.config)
+        except Shortage:
+            raise
         except UserError as error:
             return _fail(str(error))
         loaded += 1

@@ -17,6 +17,7 @@ from d2r.analysis.results import load_results
 from d2r.analysis.tables import write_tables
 from d2r.cli.main import main
 from d2r.errors import UserError
+from d2r.limits import refuse_shortage
 from d2r.records import record_bytes
 from tests.faults.targets import World, make_world
 from tests.faults.tiny import PROJECT
@@ -131,6 +132,18 @@ def test_a_name_with_a_nul_is_not_cut_off_there(world: World, capsys: pytest.Cap
     content = (world.run / "evaluation.csv").read_bytes().replace(b"reach-v3", b"reach-v3\0evil")
     assert main(["collect", "--results", str(world.copy_of_run("evaluation.csv", content))]) == 2
     assert "evaluation.csv: not a table (it holds a NUL)" in capsys.readouterr().err
+
+
+def test_a_limit_of_this_process_is_no_fault_of_the_folder(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        refuse_shortage(MemoryError())
+
+    monkeypatch.setattr("d2r.verify.artifact.read_csv", fail)
+    results = world.copy_of_run("run.json", record_bytes(world.record()))
+    assert main(["verify", "artifact", str(results)]) == 2
+    assert "not enough memory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["$x^2$", "x" * 5000])
