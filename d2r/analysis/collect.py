@@ -36,6 +36,10 @@ FILE_COLUMNS = {
 
 NAMED = ("task", "quantity", "target", "source")
 """Columns of these that hold names."""
+RANGES = {"step": (0, 1e12), "episode": (0, 1e6), "success": (0, 1), "weight": (0, 1.001)}
+"""What else numbers of these lie between. Larger steps than a run may have leave figures no room for their ticks."""
+LARGEST = 3.5e38
+"""No number that a run records is larger: networks and losses are float32. Figures compute with sums and squares."""
 
 
 def strange_name(column: pd.Series) -> str | None:
@@ -78,6 +82,10 @@ def collect(results: Path) -> Path:
             tables[name].append(table)
             if name == "evaluation":
                 evaluation = table
+        if about["status"] == "finished" and evaluation.empty:
+            raise UserError(
+                f"{folder / 'evaluation.csv'}: holds no episode, and the run finished; restore the file"
+            )
         runs.append(_run_row(folder, about, evaluation))
     scale = _single_scale(runs, results)
     _name_choices(runs, records)
@@ -163,6 +171,11 @@ def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> p
         )
         if len(table) and not (numeric(table[name]) and np.isfinite(table[name]).all()):
             raise UserError(f"{path}: column '{name}' holds something that is no number; restore the file")
+        low, high = RANGES.get(name, (-LARGEST, LARGEST))
+        outside = table[name][~table[name].between(low, high)]
+        if len(outside):
+            wrong = f"{outside.iloc[0]}, which is not from {low:g} to {high:g}"
+            raise UserError(f"{path}: column '{name}' holds {wrong}; restore the file")
     return pd.DataFrame(table)
 
 
