@@ -27,6 +27,7 @@ from d2r.config import (
 from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
 from d2r.files import read_bytes, replacing
+from d2r.limits import refuse_shortage
 from d2r.runs.record import is_unchanged, json_object, made_from_changed_sources, malformed, processes
 from d2r.text import NAME, printable
 
@@ -45,6 +46,10 @@ FILE_COLUMNS = {
 
 NAMED = ("task", "quantity", "target", "source")
 """Columns of these that hold names."""
+RANGES = {"step": (0, 1e12), "episode": (0, 1e6), "success": (0, 1), "weight": (0, 1.001)}
+"""What else numbers of these lie between. Larger steps than a run may have leave figures no room for their ticks."""
+LARGEST = 3.5e38
+"""No number that a run records is larger: networks and losses are float32. Figures compute with sums and squares."""
 
 
 def strange_name(column: pd.Series) -> str | None:
@@ -101,6 +106,10 @@ def read_runs(folder: str | Path) -> Runs:
             tables[name].append(table)
             if name == "evaluation":
                 evaluation = table
+        if about["status"] == "finished" and evaluation.empty:
+            raise UserError(
+                f"{run / 'evaluation.csv'}: holds no episode, and the run finished; restore the file"
+            )
         runs.append(_run_row(run, about, evaluation))
     scale = _single_scale(runs, results)
     _name_choices(runs, records)
@@ -140,6 +149,7 @@ def _read_run_json(folder: Path) -> dict[str, Any]:
     try:
         content = read_bytes(path)
     except OSError as error:
+        refuse_shortage(error)
         raise UserError(
             f"{path}: cannot be read ({error}); delete the run's folder and train it again"
         ) from None
@@ -172,8 +182,11 @@ def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> p
     columns = list(columns)
     try:
         content = read_bytes(path)
-    except OSError:
+    except FileNotFoundError:
         raise UserError(f"{path}: is missing; delete the run's folder and train it again") from None
+    except OSError as error:
+        refuse_shortage(error)
+        raise UserError(f"{path}: cannot be read ({error.strerror}); restore the file") from None
     if expected_hash is not None and hashlib.sha256(content).hexdigest() != expected_hash:
         raise UserError(
             f"{path}: differs from the sha256 in its run.json, so it was changed after the run; restore it"
@@ -186,6 +199,7 @@ def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> p
             io.BytesIO(content), dtype=text, keep_default_na=False, float_precision="round_trip"
         )
     except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        refuse_shortage(error)
         raise UserError(f"{path}: not a table ({error}); restore the file") from None
     if list(table.columns) != columns:
         raise UserError(f"{path}: columns are {','.join(map(str, table.columns))}, not {','.join(columns)}")
@@ -199,6 +213,11 @@ def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> p
         )
         if len(table) and not (numeric(table[name]) and np.isfinite(table[name]).all()):
             raise UserError(f"{path}: column '{name}' holds something that is no number; restore the file")
+        low, high = RANGES.get(name, (-LARGEST, LARGEST))
+        outside = table[name][~table[name].between(low, high)]
+        if len(outside):
+            wrong = f"{outside.iloc[0]}, which is not from {low:g} to {high:g}"
+            raise UserError(f"{path}: column '{name}' holds {wrong}; restore the file")
     return pd.DataFrame(table)
 
 
