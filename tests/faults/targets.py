@@ -26,13 +26,14 @@ from d2r.config.embeddings import read_task_embeddings
 from d2r.errors import UserError
 from d2r.evaluation.again import _published as read_evaluation
 from d2r.evaluation.again import load_actor, read_run
+from d2r.planning.layout import CONFIG
 from d2r.planning.progress import run_progress
 from d2r.records import record_bytes
 from d2r.release.manifest import MANIFEST, check_manifest
 from d2r.release.publish import SCALES_FILE, release_scale, released_scales
 from d2r.training.checkpoint import CheckpointStore, Manifest, Segment
 from d2r.training.loop import Machine
-from d2r.training.rundir import CONFIG, NotThisRun, RunFolders
+from d2r.training.rundir import NotThisRun, RunFolders
 from d2r.training.train import train
 from d2r.verify.artifact import verify_artifact
 from d2r.verify.golden import verify_file

@@ -19,10 +19,10 @@ from d2r.config import RunConfig, config_hash, load_scale, resolve_run
 from d2r.envs.slices import TaskSlice
 from d2r.errors import UserError
 from d2r.files import sha256
+from d2r.planning.layout import CONFIG
 from d2r.training.checkpoint import Manifest
 from d2r.training.instruments import Instruments
 from d2r.training.loop import TIDY, Machine, Run
-from d2r.training.rundir import CONFIG
 from d2r.training.train import train
 from tests.faults.tiny import BENCHMARK, assert_equal
 
