@@ -205,7 +205,7 @@ def test_status_knows_the_scale_of_a_run_that_has_only_begun(
 ) -> None:
     config = resolve_run(load_scale("smoke"), "mt10-fixed", "mtsac", 1)
     RunFolders(tmp_path, config).create()
-    assert main(["status", "--results", str(tmp_path)]) == 0
+    assert main(["status", "--all", "--results", str(tmp_path)]) == 0
     assert "mt10-fixed/mtsac/seed1" in capsys.readouterr().out
 
 
