@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write ``collected/`` and print where."""
-    from d2r.analysis.collect import collect
+    from d2r.findings.collect import collect
 
     print(collect(args.results))
     return 0

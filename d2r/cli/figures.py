@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write ``figures/`` and print how many files it holds."""
-    from d2r.analysis.figures import write_figures
-    from d2r.analysis.results import load_results
+    from d2r.findings.results import load_results
+    from d2r.report.figures import write_figures
 
     paths = write_figures(load_results(args.results))
     print(f"{args.results / 'figures'}: {len(paths)} files")

@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write ``report/index.html`` and print its path."""
-    from d2r.analysis.report import write_report
-    from d2r.analysis.results import load_results
+    from d2r.findings.results import load_results
+    from d2r.report.page import write_report
 
     print(write_report(load_results(args.results)))
     return 0

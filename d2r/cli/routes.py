@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from d2r.errors import UserError
 
 if TYPE_CHECKING:
-    from d2r.analysis.routes import RunRoutes
+    from d2r.report.draw_routes import RunRoutes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw, and print the table."""
-    from d2r.analysis.routes import draw_routes, order_from_baselines, read_recorded, routes_table
+    from d2r.report.draw_routes import draw_routes, order_from_baselines, read_recorded, routes_table
 
     if args.from_policy and args.step is not None:
         raise UserError("--step: a policy is of the last step only; leave --step or --from-policy out")
@@ -51,14 +51,14 @@ def read_policy(folder: Path) -> RunRoutes:
     import pandas as pd
     import torch
 
-    from d2r.analysis.routes import RunRoutes, read_record
     from d2r.envs.vector import MetaWorldVectorEnv
-    from d2r.evaluation.again import load_actor, read_run
     from d2r.evaluation.success import evaluate
     from d2r.networks.d2r.network import RoutedNetwork
-    from d2r.training.metrics import COLUMNS
+    from d2r.report.draw_routes import RunRoutes, read_record
+    from d2r.runs.tidy import COLUMNS
     from d2r.training.routing_instruments import survey_routes
     from d2r.training.seeding import Stream, seed_sequence
+    from d2r.verify.policy import load_actor, read_run
 
     read_record(folder)
     record, config = read_run(folder)

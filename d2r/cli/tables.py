@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write ``tables/`` and print how many files it holds."""
-    from d2r.analysis.results import load_results
-    from d2r.analysis.tables import write_tables
+    from d2r.findings.results import load_results
+    from d2r.report.tables import write_tables
 
     paths = write_tables(load_results(args.results))
     print(f"{args.results / 'tables'}: {len(paths)} files")

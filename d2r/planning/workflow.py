@@ -17,7 +17,7 @@ from d2r.config import RunConfig, RunKey, Scale, identity, load_scale, plan_runs
 from d2r.errors import UserError, nearest
 from d2r.files import is_visible_file
 from d2r.planning.cost import memory_mb
-from d2r.planning.layout import RELEASED, SEED_FOLDER
+from d2r.runs.layout import RELEASED, SEED_FOLDER
 
 CONFIG_KEYS = ("scale",)
 DEFAULT_SCALE = "smoke"
@@ -146,7 +146,8 @@ def run_settings(wildcards: Any) -> RunSettings:
 def sources_of_analysis() -> str:
     """sha256 over the code and the configuration that tables, figures and page are made with."""
     root = project_root()
-    folders = (Path(d2r.__file__).parent / "analysis", root / "config")
+    package = Path(d2r.__file__).parent
+    folders = (*(package / room for room in ("statistics", "findings", "report")), root / "config")
     paths = (path for folder in folders for path in folder.rglob("*") if path.suffix in SOURCES)
     files = sorted(filter(is_visible_file, paths))
     contents = (hashlib.sha256(path.read_bytes()).digest() for path in files)

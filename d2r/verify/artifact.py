@@ -15,22 +15,23 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from d2r.algorithms.execution import PLAIN, Execution
-from d2r.analysis.collect import FILE_COLUMNS, collect, read_csv
-from d2r.analysis.figures import write_figures
-from d2r.analysis.report import write_report
-from d2r.analysis.results import Results, load_results
-from d2r.analysis.tables import write_tables
 from d2r.config import RunConfig, RunKey, is_run, load_scale, plan_runs, resolve_run, scale_ids
-from d2r.envs.tasks import parse_benchmark
+from d2r.config.benchmarks import load_benchmark
+from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
-from d2r.evaluation.again import check_output, load_actor, read_run
-from d2r.planning.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
-from d2r.records import made_from_changed_sources, processes
-from d2r.release.manifest import MANIFEST, check_manifest
+from d2r.findings.collect import FILE_COLUMNS, collect, read_csv
+from d2r.findings.results import Results, load_results
+from d2r.limits import Shortage
+from d2r.report.figures import write_figures
+from d2r.report.page import write_report
+from d2r.report.tables import write_tables
+from d2r.runs.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
+from d2r.runs.manifest import MANIFEST, check_manifest
+from d2r.runs.record import made_from_changed_sources, processes
 from d2r.text import printable
 from d2r.training.source import UNKNOWN
 from d2r.verify.golden import TOLERANCE, verify_file
+from d2r.verify.policy import check_output, load_actor, read_run
 
 LOCKS = ("requirements-cpu.lock", "requirements-cuda.lock")
 DECISIVE = {"metaworld", "mujoco", "torch"}
@@ -125,6 +126,8 @@ def verify_artifact(folder: Path, root: Path) -> list[Line]:
     for name, check in checks:
         try:
             line = check(artifact)
+        except Shortage:  # of this process, and no fault of the folder
+            raise
         except UserError as error:
             line = _fail(" ".join(str(error).split()))
         lines.append(Line(name, line.verdict, printable(line.detail)))
@@ -195,6 +198,8 @@ def _runs(artifact: Artifact) -> Line:
         try:
             run = Run(folder, *read_run(folder))
             _check_run(artifact, run)
+        except Shortage:
+            raise
         except UserError as error:
             problems.append(str(error))
         else:
@@ -308,7 +313,7 @@ def _numbers(artifact: Artifact) -> Line:
             return _fail(
                 f"{path}: not {run.config.evaluation_episodes} episodes of each of {run.config.num_tasks} tasks"
             )
-        if set(per_task.index) != set(parse_benchmark(run.config.benchmark).task_names):
+        if set(per_task.index) != set(load_benchmark(run.config.benchmark).tasks):
             return _fail(f"{path}: does not hold the tasks of {run.config.benchmark}")
         if not set(episodes["success"]) <= {0, 1}:
             return _fail(f"{path}: a success that is neither 0 nor 1")
@@ -323,6 +328,8 @@ def _policies(artifact: Artifact) -> Line:
             continue
         try:
             load_actor(run.folder, run.record, run.config)
+        except Shortage:
+            raise
         except UserError as error:
             return _fail(str(error))
         loaded += 1

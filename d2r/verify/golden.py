@@ -21,11 +21,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.recorded import WARM_UPS
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import Draws, MultiTaskSAC, task_weights
 from d2r.config import SacConfig
+from d2r.config.execution import PLAIN, Execution
 from d2r.config.load import parse
 from d2r.config.networks import RoutedConfig
 from d2r.errors import UserError
@@ -33,7 +33,7 @@ from d2r.networks.base import Output
 from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.maker import Maker
 from d2r.networks.routing import DETERMINISTIC, Replayed
-from d2r.records import json_object
+from d2r.runs.record import json_object
 
 TOLERANCE = 1e-9
 UNREADABLE = (
