@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from d2r.findings.collect import read_csv
 
 from d2r.cli import main as command
 from d2r.errors import UserError
+from d2r.findings.collect import read_csv
 from d2r.limits import Shortage, refuse_shortage
 
 ROOT = Path(__file__).resolve().parents[2]
