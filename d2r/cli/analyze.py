@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from d2r.config import project_root
+from d2r.cli.folders import add_results, results_folder
 from d2r.errors import UserError
 
 BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
@@ -18,13 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     difficulty = questions.add_parser(
         "difficulty", help="rank correlation of modules used with task difficulty"
     )
-    difficulty.add_argument(
-        "--results", type=Path, required=True, help="folder of one scale, after `d2r collect`"
-    )
+    add_results(difficulty, "the released `lite`")
     claims = questions.add_parser("claims", help="the claims map as Markdown (docs/claims.md)")
-    claims.add_argument(
-        "--results", type=Path, help="folder of one scale, after `d2r collect` (default: the released `lite`)"
-    )
+    add_results(claims, "the released `lite`")
     claims.add_argument("--output", type=Path, help="write it there instead of printing it")
     coverage = questions.add_parser(
         "coverage", help="simulate how often intervals hold the truth and verdicts are wrong"
@@ -42,12 +38,11 @@ def run(args: argparse.Namespace) -> int:
     if args.question == "difficulty":
         from d2r.report.tables.difficulty import difficulty_table
 
-        print(difficulty_table(load_results(args.results)).markdown(), end="")
+        print(difficulty_table(load_results(results_folder(args))).markdown(), end="")
     elif args.question == "claims":
         from d2r.report.claims_text import claims_markdown
 
-        folder = args.results or project_root() / "results" / "released" / "lite"
-        _give(claims_markdown(load_results(folder)), args.output)
+        _give(claims_markdown(load_results(results_folder(args))), args.output)
     else:
         import pandas as pd
 
