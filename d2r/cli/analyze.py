@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from d2r.cli.folders import add_results, results_folder
@@ -24,9 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     coverage = questions.add_parser(
         "coverage", help="simulate how often intervals hold the truth and verdicts are wrong"
     )
-    coverage.add_argument(
-        "--repeats", type=int, default=1000, help="simulated experiments behind each number"
-    )
+    coverage.add_argument("--repeats", type=int, default=500, help="simulated experiments behind each number")
     coverage.add_argument(
         "--update", type=Path, metavar="FILE", help=f"replace what stands between {BEGIN} and {END} in FILE"
     )
@@ -45,13 +44,18 @@ def run(args: argparse.Namespace) -> int:
 
         _give(claims_markdown(load_results(results_folder(args))), args.output)
     else:
-        from d2r.statistics.simulation import simulate, simulation_markdown
+        import pandas as pd
+
+        from d2r.statistics.simulation import WORLDS, simulate, simulation_markdown
 
         if args.repeats < 4:
             raise UserError(f"--repeats {args.repeats}: must be at least 4")
         before, after = _around_marks(args.update) if args.update else ("", "")
-        text = simulation_markdown(simulate(args.repeats), args.repeats)
-        _give(before + text + after, args.update)
+        found = []
+        for place, world in enumerate(WORLDS, start=1):
+            print(f"d2r: simulating world {place} of {len(WORLDS)}: {world.name}", file=sys.stderr)
+            found.append(simulate(args.repeats, [world]))
+        _give(before + simulation_markdown(pd.concat(found), args.repeats) + after, args.update)
     return 0
 
 

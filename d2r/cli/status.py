@@ -114,7 +114,10 @@ def _describe(
     summary = ", ".join(f"{counts[name]} {name}" for name in ORDER if counts[name])
     finished = all(run.status in ("finished", "failed") for run in runs)
     time_left = duration(left) if left is not None else "unknown time"
-    lines = [f"{results}: {summary}" + ("" if finished else f"; {time_left} left on {cores} cores")]
+    lines = [
+        f"{results}: {summary}"
+        + ("" if finished else f"; {time_left} left on {cores} core{'s' * (cores > 1)}")
+    ]
     shown = sorted(
         (run for run in [*runs, *others] if everything or run.status != "waiting"),
         key=lambda run: ORDER.index(run.status),
