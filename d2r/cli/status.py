@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from d2r.cli.text import duration, table
@@ -13,7 +14,6 @@ from d2r.cores import available_cores
 from d2r.errors import UserError
 from d2r.runs.progress import (
     RunProgress,
-    as_json,
     remaining_seconds,
     run_progress,
     scales_in,
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
                 "scale": scale.id,
                 "cores": args.cores,
                 "seconds_left": left,
-                "runs": [as_json(r) | {"planned": True} for r in runs]
-                + [as_json(r) | {"planned": False} for r in others],
+                "runs": [asdict(r) | {"planned": True} for r in runs]
+                + [asdict(r) | {"planned": False} for r in others],
             }
             print(json.dumps(document, indent=1))
         else:
