@@ -22,7 +22,7 @@ def test_affinity_limits_every_count_of_cores() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == "1"
-    assert done.stdout.rstrip().endswith("on 1 cores")
+    assert done.stdout.splitlines()[1].endswith("on 1 cores")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -25,7 +25,16 @@ from d2r.config.execution import PLAIN
 from d2r.errors import UserError
 from d2r.files import replacing
 from d2r.runs.layout import EVALUATION, METRICS, ROUTES, RUN_RECORD, TIMING
-from d2r.runs.record import Failure, Process, Processor, RunRecord, check_output, check_place, read_run
+from d2r.runs.record import (
+    Damaged,
+    Failure,
+    Process,
+    Processor,
+    RunRecord,
+    check_output,
+    check_place,
+    read_run,
+)
 from d2r.runs.tables import read_table
 from d2r.runs.tidy import COLUMNS, Kind
 from d2r.text import printable
@@ -52,20 +61,34 @@ COLLECTED: Mapping[str, Mapping[str, Kind]] = {
 """Columns of each table that is written."""
 
 
-def collect(results: Path) -> Path:
-    """Read every run below ``results/runs`` and write ``results/collected/*.csv``.
+class Runs(NamedTuple):
+    """All runs of a scale as tidy frames, one row to a run, a measured value, an episode and an edge of a route.
+
+    Each begins with the run's name (scale, benchmark, method, seed) and its protocol.
+
+    Attributes:
+        runs: one row per run; a planned run without a folder has the status ``missing``.
+        metrics: step, task, quantity, value; the task is empty where a quantity is of all tasks.
+        evaluation: task, episode, success, return of the final policy.
+        routes: step, task, target, source, weight: mean weight with which a target reads a source.
+    """
+
+    runs: pd.DataFrame
+    metrics: pd.DataFrame
+    evaluation: pd.DataFrame
+    routes: pd.DataFrame
+
+
+def read_runs(folder: str | Path) -> Runs:
+    """Read every run of a scale, each file of which must have the hash noted in its ``run.json``.
 
     Args:
-        results: folder of one scale, such as ``results/smoke``.
-
-    Returns:
-        The folder written, with ``runs.csv`` (one row per run; a planned run without a folder has the status
-        ``missing``), ``metrics.csv``, ``evaluation.csv`` and ``routes.csv``.
+        folder: of one scale, such as ``results/smoke``; its runs lie in ``runs`` there.
 
     Raises:
-        UserError: if there is no run, a file is damaged, or a file does not have the hash noted in its
-            ``run.json``.
+        UserError: if there is no run, a file is damaged, or runs are of several scales.
     """
+    results = Path(folder)
     folders = sorted(path.parent for path in results.glob(f"runs/*/*/seed*/{RUN_RECORD}"))
     if not folders:
         raise UserError(
@@ -74,12 +97,14 @@ def collect(results: Path) -> Path:
     runs: list[Row] = []
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in GATHERED}
     records: dict[RunKey, RunRecord] = {}
-    for folder in folders:
-        record = read_run(folder)
-        check_place(folder, record)
+    for run in folders:
+        record = read_run(run)
+        check_place(run, record)
         records[record.key] = record
-        found = {name: read_table(check_output(folder, record, name)) for name in GATHERED}
-        runs.append(_run_row(folder, record, found[EVALUATION]))
+        found = {name: read_table(check_output(run, record, name)) for name in GATHERED}
+        if record.finished and found[EVALUATION].empty:
+            raise Damaged(run / EVALUATION, "holds no episode, and the run finished")
+        runs.append(_run_row(run, record, found[EVALUATION]))
         for name, table in found.items():
             for position, column in enumerate(KEY):
                 table.insert(position, column, getattr(record, column))
@@ -87,15 +112,33 @@ def collect(results: Path) -> Path:
     scale = _single_scale(runs, results)
     _name_choices(runs, records)
     runs = _with_planned(runs, records, scale)
+    frame = pd.DataFrame(runs, columns=list(RUN_COLUMNS)).sort_values(["benchmark", "method", "seed"])
+    return Runs(
+        frame,
+        **{
+            Path(name).stem: pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+            for name, parts in tables.items()
+        },
+    )
+
+
+def collect(results: Path) -> Path:
+    """Write what :func:`read_runs` reads as ``results/collected/*.csv``.
+
+    Args:
+        results: folder of one scale, such as ``results/smoke``.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        UserError: as :func:`read_runs`, or if a file cannot be written.
+    """
+    frames = read_runs(results)
     target = results / "collected"
     target.mkdir(parents=True, exist_ok=True)
-    frame = pd.DataFrame(runs, columns=list(RUN_COLUMNS)).sort_values(["benchmark", "method", "seed"])
-    _write_csv(frame, target / "runs.csv")
-    for name, parts in tables.items():
-        _write_csv(
-            pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True),
-            target / name,
-        )
+    for name, frame in frames._asdict().items():
+        _write_csv(frame, target / f"{name}.csv")
     return target
 
 

@@ -13,8 +13,16 @@ from plotly.offline import get_plotlyjs
 
 from d2r.errors import UserError
 from d2r.files import write_bytes
-from d2r.findings.claims import Judgement, commands, judge
+from d2r.findings.claims import Judgement, judge
 from d2r.findings.results import SMOKE_WARNING, Results
+from d2r.report.claims_text import (
+    command,
+    compared_words,
+    found_text,
+    missing_text,
+    smallest_text,
+    verdict_text,
+)
 from d2r.report.figures import FigureSpec, svg_figures
 from d2r.report.page_data import page_data
 from d2r.report.tables import Cell, Table, build_tables
@@ -23,8 +31,8 @@ from d2r.report.tables.main import budget_text
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 """Content security policy: the browser itself refuses every request to a network."""
 
-VERDICT_CLASSES = {"supported": "good", "not supported": "bad", "not tested at this budget": "open"}
-MARKS = {"supported": "✓", "not supported": "✗", "not tested at this budget": "○"}
+VERDICT_CLASSES = {"supported": "good", "refuted": "bad", "open": "open"}
+MARKS = {"supported": "✓", "refuted": "✗", "open": "○"}
 
 
 def write_report(results: Results) -> Path:
@@ -120,13 +128,7 @@ def _known(values: Iterable[object]) -> list[str]:
 
 
 def _claims(results: Results, judgements: Sequence[Judgement]) -> str:
-    intro = (
-        "<p>Each verdict follows from 95 % intervals over runs: supported only where every interval excludes zero on "
-        "the claimed side; not supported where one lies on the other side, or holds zero and is narrow; otherwise not "
-        "tested: too wide to tell, fewer than three runs or no interval, nothing learned, a method that the scale does "
-        "not run, or the scale is smoke.</p>"
-    )
-    return intro + "\n".join(_claim(results, judgement) for judgement in judgements)
+    return "\n".join(_claim(results, judgement) for judgement in judgements)
 
 
 def _claim(results: Results, judgement: Judgement) -> str:
@@ -134,21 +136,23 @@ def _claim(results: Results, judgement: Judgement) -> str:
     rows = [
         [
             Cell(found.benchmark),
-            Cell(found.what),
-            Cell(found.number, runs=_evidence_runs(results, found.benchmark, found.methods)),
-            Cell(f"{MARKS[found.verdict]} {found.verdict}"),
-            Cell(found.reason),
+            Cell(compared_words(found)),
+            Cell(found_text(found), runs=_evidence_runs(results, found.benchmark, found.methods)),
+            Cell(smallest_text(found)),
+            Cell(f"{MARKS[found.conclusion.verdict]} {found.conclusion.verdict}"),
+            Cell(found.conclusion.reason),
         ]
         for found in judgement.evidence
     ]
-    head = ("benchmark", "measured", "found [95 % interval]", "verdict", "why")
+    head = ("benchmark", "measured", "found [95 % interval]", "smallest effect", "verdict", "why")
     table = _html_table(f"claim-{claim.id}", head, rows)
     return (
         f'<details class="claim"><summary><span class="verdict {VERDICT_CLASSES[judgement.verdict]}">'
         f"{MARKS[judgement.verdict]} {judgement.verdict}</span> {escape(claim.claim)}</summary>"
+        f"<p><strong>Verdict:</strong> {escape(verdict_text(judgement))}. {escape(missing_text(judgement))}</p>"
         f"<p><strong>Where:</strong> {escape(claim.where)}. <strong>Experiment:</strong> {escape(claim.experiment)} "
         f"<strong>How to compare:</strong> {escape(claim.compare)}</p>"
-        f"<p><strong>Command:</strong> <code>{escape(commands(claim, results.scale))}</code></p>{table}</details>"
+        f"<p><strong>Command:</strong> <code>{escape(command(claim, results.scale))}</code></p>{table}</details>"
     )
 
 

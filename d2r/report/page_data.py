@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from d2r.findings.difficulty import tasks_by_difficulty
-from d2r.findings.quantities import bounds
+from d2r.findings.measures import SUCCESS, bounds
 from d2r.findings.results import REFERENCE, Results
 from d2r.findings.signatures import num_modules, routed_methods, routes_of
 from d2r.report.figures.instruments import INSTRUMENTS
@@ -98,8 +98,8 @@ def _routes(results: Results, benchmark: str) -> dict[str, Any]:
     """Routes of the first finished run of each routed method: per step and task a list of [target, source, weight]."""
     found: dict[str, Any] = {}
     for method in routed_methods(results, benchmark):
-        seeds = results.scores(benchmark, method).index
-        if not len(seeds):
+        seeds = results.seeds(benchmark, method)
+        if not seeds:
             continue
         routes = routes_of(results, benchmark, method, int(seeds[0]))
         kept = _spread(sorted(routes["step"].unique()), MOST_ROUTE_STEPS)
@@ -128,7 +128,7 @@ def _routes(results: Results, benchmark: str) -> dict[str, Any]:
 def _runs(results: Results) -> dict[str, list[dict[str, Any]]]:
     """Runs by ``benchmark/method``, for the links to their files."""
     scores = {
-        (str(benchmark), str(method)): results.run_scores(str(benchmark), str(method))
+        (str(benchmark), str(method)): SUCCESS.of_runs(results, str(benchmark), str(method))
         for benchmark, method in results.runs[["benchmark", "method"]]
         .drop_duplicates()
         .itertuples(index=False)

@@ -18,6 +18,7 @@ from d2r.config import RunConfig, RunKey, Stated
 from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
 from d2r.files import read_bytes, sha256
+from d2r.limits import refuse_shortage
 from d2r.runs.layout import OUTPUTS, POLICY, RUN_RECORD, policy_path
 from d2r.text import NAME
 
@@ -279,6 +280,7 @@ def check_output(folder: Path, record: RunRecord, name: str) -> Path:
         )
         raise Damaged(path, "is missing", hint) from None
     except OSError as error:
+        refuse_shortage(error)
         raise Damaged(path, f"cannot be read ({error.strerror})") from None
     if digest != record.outputs[name]:
         raise Damaged(path, f"does not have the sha256 that {RUN_RECORD} states, so it was changed")

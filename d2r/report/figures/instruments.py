@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from d2r.findings.difficulty import correlation_over_training, hardness, tasks_by_difficulty
-from d2r.findings.quantities import bounds
+from d2r.findings.measures import bounds
 from d2r.findings.results import REFERENCE, Results
 from d2r.findings.signatures import routed_methods
 from d2r.report.figures.curves import draw_curve, steps_axis
@@ -164,7 +164,7 @@ def success_against_modules(results: Results) -> Figure:
     for axes, benchmark in zip(grid, benchmarks, strict=True):
         used = results.metric("modules_used", benchmark, REFERENCE)
         used = used[used["step"] == used["step"].max()].groupby("task")["value"].mean()
-        success = results.scores(benchmark, REFERENCE).mean()
+        success = results.final_by_task(benchmark, REFERENCE).mean()
         tasks = [task for task in used.index if task in success.index]
         axes.plot(used[tasks], success[tasks], "o", color=PALETTE[0], alpha=0.7)
         for task in tasks if len(tasks) <= 10 else []:
