@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
+
+from d2r.cli.folders import add_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "folder", type=Path, metavar="RUN_FOLDER", help="a run's folder: run.json, policy.safetensors"
-    )
+    add_run(parser)
     parser.add_argument(
         "--workers", type=int, default=0, help="processes that step environments (default 0: none)"
     )
@@ -22,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate; 1 if the success differs by more than chance allows."""
     from d2r.verify.policy import reevaluate
 
-    found = reevaluate(args.folder, args.workers)
+    found = reevaluate(args.run, args.workers)
     if args.json:
         overall = {name: value for name, value in found.overall._asdict().items() if name != "task"}
         verdict = {"exact": found.exact, "reproduced": found.reproduced, "verdict": found.verdict}

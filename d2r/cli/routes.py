@@ -6,14 +6,13 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from d2r.cli.folders import add_run
 from d2r.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of ``d2r routes``."""
-    parser.add_argument(
-        "run", type=Path, metavar="RUN", help="a run's folder: .../runs/BENCHMARK/METHOD/seedK"
-    )
+    add_run(parser)
     parser.add_argument("--step", type=int, help="training step to draw (default: the last one recorded)")
     parser.add_argument(
         "--from-policy",

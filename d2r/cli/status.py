@@ -9,8 +9,9 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
+from d2r.cli.folders import add_results, scale_folder
 from d2r.cli.text import duration, table
-from d2r.config import Scale, load_scale, plan_runs, project_root, scale_ids
+from d2r.config import Scale, load_scale, plan_runs, scale_ids
 from d2r.cores import available_cores
 from d2r.errors import UserError
 from d2r.runs.progress import (
@@ -31,9 +32,7 @@ ORDER: tuple[Status, ...] = ("running", "stopped", "failed", "outdated", "finish
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--scale", help="scale to look at (default: that of the runs in FOLDER, or smoke)")
-    parser.add_argument(
-        "--results", type=Path, metavar="FOLDER", help="its folder, if it is not results/SCALE"
-    )
+    add_results(parser, "results/SCALE")
     parser.add_argument(
         "--cores", type=int, default=available_cores(), help="cores to assume for the time left"
     )
@@ -83,7 +82,7 @@ def _place(scale: str | None, results: Path | None) -> tuple[Scale, Path]:
     """The scale, and the folder of its results: each says which the other is, unless both are given."""
     if results is None:
         known = load_scale("smoke" if scale is None else scale)
-        return known, project_root() / "results" / known.id
+        return known, scale_folder(known)
     if not results.is_dir():
         raise UserError(f"{results}: no such folder; give one like results/smoke")
     if scale is not None:
@@ -115,7 +114,10 @@ def _describe(
     summary = ", ".join(f"{counts[name]} {name}" for name in ORDER if counts[name])
     finished = all(run.status in ("finished", "failed") for run in runs)
     time_left = duration(left) if left is not None else "unknown time"
-    lines = [f"{results}: {summary}" + ("" if finished else f"; {time_left} left on {cores} cores")]
+    lines = [
+        f"{results}: {summary}"
+        + ("" if finished else f"; {time_left} left on {cores} core{'s' * (cores > 1)}")
+    ]
     shown = sorted(
         (run for run in [*runs, *others] if everything or run.status != "waiting"),
         key=lambda run: ORDER.index(run.status),

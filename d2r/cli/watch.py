@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d2r.cli.folders import add_run
 from d2r.cli.text import duration
 from d2r.errors import UserError
 
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "run", type=Path, metavar="RUN", help="a run's folder: .../runs/BENCHMARK/METHOD/seedK"
-    )
+    add_run(parser)
     parser.add_argument(
         "--tasks", nargs="+", default=[], metavar="TASK", help="such as reach (default: all of the benchmark)"
     )

@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from d2r.config import RunConfig, RunKey, Scale, is_run, plan_runs, resolve_run
+from d2r.config import RunConfig, RunKey, Scale, Stated, is_run, plan_runs, resolve_run
 from d2r.errors import UserError
 from d2r.files import read_bytes, read_start, write_bytes
-from d2r.runs.layout import EVALUATION, LOCK, PROGRESS, RUN_RECORD, SEED_FOLDER
+from d2r.runs.layout import CONFIG, EVALUATION, LOCK, PROGRESS, RUN_RECORD, SEED_FOLDER
 from d2r.runs.record import Count, RunRecord, Written, json_object, read_run
 from d2r.runs.tidy import read_rows
 
@@ -123,6 +123,9 @@ def scales_in(results: Path) -> set[str]:
         with suppress(UserError):
             progress = Progress.read(path.parent)
             found.add("" if progress is None else progress.run.partition("/")[0])
+    for path in results.glob(f"state/*/*/*/*/{CONFIG}"):
+        with suppress(OSError, ValidationError):
+            found.add(str(Stated.model_validate(json_object(read_bytes(path))).config.get("scale") or ""))
     return found - {""}
 
 
