@@ -16,7 +16,7 @@ def about() -> dict[str, Any]:
     return {
         "load_average": round(os.getloadavg()[0], 1),
         **source_state(project_root()),
-        "cpu": provenance.cpu(),
+        "cpu": provenance.cpu().model_dump(),
         "kernel": implementation(),
         "packages": provenance.package_versions(),
     }

@@ -16,7 +16,6 @@ import resource
 import statistics
 import sys
 import time
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import torch
@@ -200,7 +199,7 @@ def measure(
         "batch": batch_per_task * config.num_tasks,
         "threads": threads,
         "device": device,
-        "execution": asdict(execution),
+        "execution": execution.model_dump(),
         "rounds": rounds,
         "update_ms": round(update_ms, 2),
         "update_ms_median": round(1e3 * statistics.median(update.wall for update in updates), 2),

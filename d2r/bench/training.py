@@ -14,7 +14,6 @@ from __future__ import annotations
 import tempfile
 import time
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +103,7 @@ def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dic
         "policy_lag": config.protocol.policy_lag,
         "threads": machine.threads,
         "device": machine.device,
-        "execution": asdict(machine.execution),
+        "execution": machine.execution.model_dump(),
         "workers": machine.workers,
         "vector_steps": steps,
         "updates": updates,

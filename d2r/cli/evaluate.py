@@ -19,16 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate; 1 if the success differs by more than chance allows."""
-    from d2r.verify.policy import evaluate_again
+    from d2r.verify.policy import reevaluate
 
-    comparison = evaluate_again(args.run, args.workers)
+    found = reevaluate(args.run, args.workers)
     if args.json:
-        print(json.dumps(comparison._asdict()))
+        overall = {name: value for name, value in found.overall._asdict().items() if name != "task"}
+        verdict = {"exact": found.exact, "reproduced": found.reproduced, "verdict": found.verdict}
+        print(json.dumps({"tasks": [rates._asdict() for rates in found.tasks], **overall, **verdict}))
     else:
         print(f"{'task':34s} {'published':>9s} {'now':>7s}  rates that chance allows")
-        for row in [*comparison.tasks, {"task": "all tasks", **comparison._asdict()}]:
+        for rates in (*found.tasks, found.overall):
             print(
-                f"{row['task']:34s} {row['published']:9.3f} {row['now']:7.3f}  [{row['low']:.3f}, {row['high']:.3f}]"
+                f"{rates.task:34s} {rates.published:9.3f} {rates.now:7.3f}  [{rates.low:.3f}, {rates.high:.3f}]"
             )
-        print(comparison.verdict)
-    return 0 if comparison.reproduced else 1
+        print(found.verdict)
+    return 0 if found.reproduced else 1

@@ -25,4 +25,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def chosen(args: argparse.Namespace) -> Execution:
     """Return what was chosen by the options."""
-    return Execution(args.compile, args.graph, args.autocast, args.tf32)
+    return Execution(compile=args.compile, graph=args.graph, autocast=args.autocast, tf32=args.tf32)

@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 from d2r.cli.folders import add_results, scale_folder
@@ -16,7 +17,6 @@ from d2r.errors import UserError
 from d2r.runs.progress import (
     RunProgress,
     Status,
-    as_json,
     remaining_seconds,
     run_progress,
     scales_in,
@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
                 "scale": scale.id,
                 "cores": args.cores,
                 "seconds_left": left,
-                "runs": [as_json(r) | {"planned": True} for r in runs]
-                + [as_json(r) | {"planned": False} for r in others],
+                "runs": [asdict(r) | {"planned": True} for r in runs]
+                + [asdict(r) | {"planned": False} for r in others],
             }
             print(json.dumps(document, indent=1))
         else:

@@ -1,7 +1,7 @@
 """Configuration: typed, frozen, validated, and the only part that reads YAML."""
 
 from d2r.config.benchmarks import Benchmark, benchmark_ids, load_benchmark
-from d2r.config.identity import choices, config_hash, identity, is_run, stated
+from d2r.config.identity import Stated, choices, config_hash, identity, is_run, stated
 from d2r.config.load import (
     RunKey,
     check_seed,
@@ -27,6 +27,7 @@ __all__ = [
     "RunKey",
     "SacConfig",
     "Scale",
+    "Stated",
     "benchmark_ids",
     "check_seed",
     "choices",

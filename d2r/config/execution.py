@@ -9,12 +9,12 @@ Nothing here needs PyTorch, which takes a second to import; ``d2r.algorithms.pre
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from d2r.config.schema import Frozen
 
-@dataclass(frozen=True)
-class Execution:
+
+class Execution(Frozen):
     """How an update is executed.
 
     Attributes:

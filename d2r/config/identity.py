@@ -19,9 +19,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from d2r.config.load import parse
 from d2r.config.schema import Descriptive, RunConfig
@@ -31,19 +30,43 @@ CONFIG_SCHEMA = 1
 """Raised with a default, or the meaning of a value. Records from before it was noted are of the first."""
 
 
-def config_hash(config: RunConfig | Mapping[str, Any]) -> str:
+def config_hash(config: RunConfig | Mapping[str, JsonValue]) -> str:
     """sha256 in canonical JSON of a configuration as it is written: of a run, or of the JSON that its record holds."""
     written = config.model_dump(mode="json") if isinstance(config, RunConfig) else config
     return _sha256(written)
 
 
-def stated(config: RunConfig) -> dict[str, Any]:
-    """What a record states of a run's configuration: the whole of it, its hash, and the schema of that time."""
-    return {
-        "config": config.model_dump(mode="json"),
-        "config_hash": config_hash(config),
-        "config_schema": CONFIG_SCHEMA,
-    }
+class Stated(BaseModel):
+    """What is written of a run's configuration: the whole of it, its hash, and the schema of that time."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    config: dict[str, JsonValue]
+    """As it was written, whatever the classes have become since."""
+    config_hash: str
+    config_schema: int = 1
+
+    def run_config(self, where: str) -> RunConfig:
+        """The configuration, as today's classes read it.
+
+        Args:
+            where: what is read, for the message.
+
+        Raises:
+            UserError: if it does not have the hash stated, or holds what today's classes do not know.
+        """
+        if config_hash(self.config) != self.config_hash:
+            raise UserError(
+                f"{where}: its configuration does not have the hash stated; the file has been changed"
+            )
+        return parse(RunConfig, self.config, f"{where}: config")
+
+
+def stated(config: RunConfig) -> Stated:
+    """What a record states of a run's configuration now."""
+    return Stated(
+        config=config.model_dump(mode="json"), config_hash=config_hash(config), config_schema=CONFIG_SCHEMA
+    )
 
 
 def identity(config: RunConfig) -> str:
@@ -51,26 +74,23 @@ def identity(config: RunConfig) -> str:
     return _sha256({"schema": CONFIG_SCHEMA, **_values(config, with_defaults=False)})
 
 
-def is_run(record: Mapping[str, Any], planned: RunConfig) -> bool:
-    """Whether a record, or anything else that holds what :func:`stated` gives, is of the run that is planned."""
-    return choices(record) == choices(stated(planned))
+def is_run(written: Stated, planned: RunConfig) -> bool:
+    """Whether what was written is of the run that is planned."""
+    return choices(written) == choices(stated(planned))
 
 
-def choices(record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Every value that today's classes read from a record's configuration; none if it was changed or is not theirs."""
-    written = record.get("config")
-    if not isinstance(written, Mapping) or config_hash(written) != record.get("config_hash"):
-        return None
+def choices(written: Stated) -> dict[str, object] | None:
+    """Every value that today's classes read from what was written; none if it was changed or is not theirs."""
     try:
-        config = parse(RunConfig, written, "config")
+        config = written.run_config("")
     except UserError:
         return None
-    return {"schema": record.get("config_schema", 1), **_values(config, with_defaults=True)}
+    return {"schema": written.config_schema, **_values(config, with_defaults=True)}
 
 
-def _values(model: BaseModel, with_defaults: bool) -> dict[str, Any]:
+def _values(model: BaseModel, with_defaults: bool) -> dict[str, object]:
     """What a model says that is not for readers alone; its ``type`` says whose defaults are left out, and so stays."""
-    kept: dict[str, Any] = {}
+    kept: dict[str, object] = {}
     for name, field in type(model).model_fields.items():
         if any(isinstance(mark, Descriptive) for mark in field.metadata):
             continue

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from d2r.config import (
@@ -24,38 +21,44 @@ from d2r.config import (
     resolve_run,
     scale_ids,
 )
-from d2r.config.execution import PLAIN, Execution
+from d2r.config.execution import PLAIN
 from d2r.errors import UserError
-from d2r.files import read_bytes, replacing
-from d2r.limits import refuse_shortage
-from d2r.runs.record import is_unchanged, json_object, made_from_changed_sources, malformed, processes
-from d2r.text import NAME, printable
+from d2r.files import replacing
+from d2r.runs.layout import EVALUATION, METRICS, ROUTES, RUN_RECORD, TIMING
+from d2r.runs.record import (
+    Damaged,
+    Failure,
+    Process,
+    Processor,
+    RunRecord,
+    check_output,
+    check_place,
+    read_run,
+)
+from d2r.runs.tables import read_table
+from d2r.runs.tidy import COLUMNS, Kind
+from d2r.text import printable
 
-KEY = ("scale", "benchmark", "method", "seed", "protocol")
-RUN_COLUMNS = (
-    *KEY, "status", "planned", "failure", "steps", "planned_steps", "tasks", "updates", "evaluation_episodes",
-    "modules",
-    "config_hash", "parameters_actor", "parameters_critic", "hours", "update_seconds", "device", "threads",
-    "cpu", "packages", "commit", "dirty", "resumes", "execution", "outdated", "choices",
-)  # fmt: skip
-FILE_COLUMNS = {
-    "metrics": ("step", "task", "quantity", "value"),
-    "evaluation": ("task", "episode", "success", "return"),
-    "routes": ("step", "task", "target", "source", "weight"),
+Row = dict[str, Any]
+"""A run's row in ``runs.csv``: a cell for each of :data:`RUN_COLUMNS`."""
+KEY: Mapping[str, Kind] = {"scale": str, "benchmark": str, "method": str, "seed": int, "protocol": str}
+"""What every row of every table begins with."""
+# fmt: off
+RUN_COLUMNS: Mapping[str, Kind] = {
+    **KEY, "status": str, "planned": bool, "failure": str, "steps": int, "planned_steps": int, "tasks": int,
+    "updates": int, "evaluation_episodes": int, "modules": int, "config_hash": str, "parameters_actor": int,
+    "parameters_critic": int, "hours": float, "update_seconds": float, "device": str, "threads": int, "cpu": str,
+    "packages": str, "commit": str, "dirty": bool, "resumes": int, "execution": str, "outdated": bool, "choices": str,
 }
-
-NAMED = ("task", "quantity", "target", "source")
-"""Columns of these that hold names."""
-RANGES = {"step": (0, 1e12), "episode": (0, 1e6), "success": (0, 1), "weight": (0, 1.001)}
-"""What else numbers of these lie between. Larger steps than a run may have leave figures no room for their ticks."""
-LARGEST = 3.5e38
-"""No number that a run records is larger: networks and losses are float32. Figures compute with sums and squares."""
-
-
-def strange_name(column: pd.Series) -> str | None:
-    """The first value of a column that is no name and not empty, none if all are."""
-    values = (str(value) for value in column.unique())
-    return next((value for value in values if value and not re.fullmatch(NAME, value)), None)
+# fmt: on
+"""Columns of ``runs.csv``, of which a run that is missing has those of :data:`KEY` and what is said of every run."""
+GATHERED = (METRICS, EVALUATION, ROUTES)
+"""Tables of runs that are put together, under the same names."""
+COLLECTED: Mapping[str, Mapping[str, Kind]] = {
+    "runs.csv": RUN_COLUMNS,
+    **{name: {**KEY, **COLUMNS[name]} for name in GATHERED},
+}
+"""Columns of each table that is written."""
 
 
 class Runs(NamedTuple):
@@ -86,31 +89,26 @@ def read_runs(folder: str | Path) -> Runs:
         UserError: if there is no run, a file is damaged, or runs are of several scales.
     """
     results = Path(folder)
-    folders = sorted(path.parent for path in results.glob("runs/*/*/seed*/run.json"))
+    folders = sorted(path.parent for path in results.glob(f"runs/*/*/seed*/{RUN_RECORD}"))
     if not folders:
         raise UserError(
             f"{results}: no finished run below it (runs/BENCHMARK/METHOD/seedK/run.json); train first"
         )
-    runs: list[dict[str, Any]] = []
-    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in FILE_COLUMNS}
-    records: dict[RunKey, dict[str, Any]] = {}
+    runs: list[Row] = []
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in GATHERED}
+    records: dict[RunKey, RunRecord] = {}
     for run in folders:
-        about = _read_run_json(run)
-        key = {name: about[name] for name in KEY}
-        records[_key(about)] = about
-        evaluation = pd.DataFrame()
-        for name, columns in FILE_COLUMNS.items():
-            table = read_csv(run / f"{name}.csv", columns, about["outputs"].get(f"{name}.csv"))
-            for position, (column, value) in enumerate(key.items()):
-                table.insert(position, column, value)
+        record = read_run(run)
+        check_place(run, record)
+        records[record.key] = record
+        found = {name: read_table(check_output(run, record, name)) for name in GATHERED}
+        if record.finished and found[EVALUATION].empty:
+            raise Damaged(run / EVALUATION, "holds no episode, and the run finished")
+        runs.append(_run_row(run, record, found[EVALUATION]))
+        for name, table in found.items():
+            for position, column in enumerate(KEY):
+                table.insert(position, column, getattr(record, column))
             tables[name].append(table)
-            if name == "evaluation":
-                evaluation = table
-        if about["status"] == "finished" and evaluation.empty:
-            raise UserError(
-                f"{run / 'evaluation.csv'}: holds no episode, and the run finished; restore the file"
-            )
-        runs.append(_run_row(run, about, evaluation))
     scale = _single_scale(runs, results)
     _name_choices(runs, records)
     runs = _with_planned(runs, records, scale)
@@ -118,7 +116,7 @@ def read_runs(folder: str | Path) -> Runs:
     return Runs(
         frame,
         **{
-            name: pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+            Path(name).stem: pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
             for name, parts in tables.items()
         },
     )
@@ -144,155 +142,75 @@ def collect(results: Path) -> Path:
     return target
 
 
-def _read_run_json(folder: Path) -> dict[str, Any]:
-    path = folder / "run.json"
-    try:
-        content = read_bytes(path)
-    except OSError as error:
-        refuse_shortage(error)
-        raise UserError(
-            f"{path}: cannot be read ({error}); delete the run's folder and train it again"
-        ) from None
-    about = json_object(content)
-    if about is None:
-        raise UserError(
-            f"{path}: cannot be read (it is no JSON object); delete the run's folder and train it again"
-        )
-    wrong = malformed(about)
-    if wrong is not None:
-        raise UserError(
-            f"{path}: '{wrong}' is missing or not what training writes; delete the run's folder and train it again"
-        )
-    if not is_unchanged(content, about):
-        raise UserError(
-            f"{path}: differs from the sha256 that it holds, so it was changed after the run; restore it"
-        )
-    where = (about["benchmark"], about["method"], f"seed{about['seed']}")
-    if where != folder.parts[-3:]:
-        raise UserError(f"{path}: describes {'/'.join(where)}, so it lies in the wrong folder; move it there")
-    return about
-
-
-def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> pd.DataFrame:
-    """Read one of a run's tables.
-
-    Raises:
-        UserError: if it is missing, changed, or has other columns or text in place of numbers.
-    """
-    columns = list(columns)
-    try:
-        content = read_bytes(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: is missing; delete the run's folder and train it again") from None
-    except OSError as error:
-        refuse_shortage(error)
-        raise UserError(f"{path}: cannot be read ({error.strerror}); restore the file") from None
-    if expected_hash is not None and hashlib.sha256(content).hexdigest() != expected_hash:
-        raise UserError(
-            f"{path}: differs from the sha256 in its run.json, so it was changed after the run; restore it"
-        )
-    if b"\0" in content:  # what is behind it in a cell is lost to pandas
-        raise UserError(f"{path}: not a table (it holds a NUL); restore the file")
-    text = {name: "string" for name in NAMED if name in columns}
-    try:
-        table = pd.read_csv(
-            io.BytesIO(content), dtype=text, keep_default_na=False, float_precision="round_trip"
-        )
-    except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        refuse_shortage(error)
-        raise UserError(f"{path}: not a table ({error}); restore the file") from None
-    if list(table.columns) != columns:
-        raise UserError(f"{path}: columns are {','.join(map(str, table.columns))}, not {','.join(columns)}")
-    for name in text:
-        strange = strange_name(table[name])
-        if strange is not None:
-            raise UserError(f"{path}: '{strange}' is no name of a {name}; restore the file")
-    for name in set(columns) - set(text):
-        numeric = (
-            pd.api.types.is_integer_dtype if name in ("step", "episode") else pd.api.types.is_numeric_dtype
-        )
-        if len(table) and not (numeric(table[name]) and np.isfinite(table[name]).all()):
-            raise UserError(f"{path}: column '{name}' holds something that is no number; restore the file")
-        low, high = RANGES.get(name, (-LARGEST, LARGEST))
-        outside = table[name][~table[name].between(low, high)]
-        if len(outside):
-            wrong = f"{outside.iloc[0]}, which is not from {low:g} to {high:g}"
-            raise UserError(f"{path}: column '{name}' holds {wrong}; restore the file")
-    return pd.DataFrame(table)
-
-
-def _run_row(folder: Path, about: dict[str, Any], evaluation: pd.DataFrame) -> dict[str, Any]:
-    config = about["config"]
-    failure = about.get("failure")
-    hours, update_seconds = _times(folder, about)
+def _run_row(folder: Path, record: RunRecord, evaluation: pd.DataFrame) -> Row:
+    hours, update_seconds = _times(folder, record)
     tasks = int(evaluation["task"].nunique())
-    execution = Execution(**about.get("execution", {}))
     return {
-        **{name: about[name] for name in KEY},
-        "status": about["status"],
+        **{name: getattr(record, name) for name in KEY},
+        "status": record.status,
         "planned": False,
-        "failure": _describe_failure(failure) if failure else "",
-        "steps": about["steps"],
-        "planned_steps": config["budget"]["steps"],
-        "tasks": tasks or len(load_benchmark(about["benchmark"]).tasks),
-        "updates": about["updates"],
+        "failure": _describe_failure(record.failure) if record.failure else "",
+        "steps": record.steps,
+        "planned_steps": record.planned_steps,
+        "tasks": tasks or len(load_benchmark(record.benchmark).tasks),
+        "updates": record.updates,
         "evaluation_episodes": len(evaluation) // tasks if tasks else 0,
-        "modules": config["network"].get("num_modules"),
-        "config_hash": about["config_hash"],
-        "parameters_actor": about["parameters"]["actor"],
-        "parameters_critic": about["parameters"]["critic"],
+        "modules": record.num_modules,
+        "config_hash": record.config_hash,
+        "parameters_actor": record.parameters.actor,
+        "parameters_critic": record.parameters.critic,
         "hours": hours,
         "update_seconds": update_seconds,
-        "device": printable(about.get("device", "")),
-        "threads": about.get("threads", ""),
-        "cpu": _of_processes(about, lambda process: _one_line(process.get("cpu", {}))),
-        "packages": _of_processes(about, _packages),
-        "commit": _of_processes(about, lambda process: str(process.get("commit") or "")),
-        "dirty": made_from_changed_sources(about) or about.get("dirty", ""),
-        "resumes": about.get("resumes", 0),
-        "execution": "" if execution == PLAIN else execution.options(),
+        "device": printable(record.device),
+        "threads": "" if record.threads is None else record.threads,
+        "cpu": _of_processes(record, lambda process: _one_line(process.cpu)),
+        "packages": _of_processes(record, _packages),
+        "commit": _of_processes(record, lambda process: process.commit or ""),
+        "dirty": True if record.made_from_changed_sources else record.dirty,
+        "resumes": record.resumes,
+        "execution": "" if record.execution == PLAIN else record.execution.options(),
         "outdated": False,
     }
 
 
-def _describe_failure(failure: Mapping[str, Any]) -> str:
-    place = ", ".join(
-        f"{name} {failure[name]}" for name in ("task", "step", "quantity") if failure.get(name) is not None
-    )
-    return printable(f"{failure['message']} ({place})" if place else failure["message"])
+def _describe_failure(failure: Failure) -> str:
+    known = {"task": failure.task, "step": failure.step, "quantity": failure.quantity}
+    place = ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
+    return printable(f"{failure.message} ({place})" if place else failure.message)
 
 
-def _of_processes(about: dict[str, Any], describe: Callable[[Mapping[str, Any]], str]) -> str:
+def _of_processes(record: RunRecord, describe: Callable[[Process], str]) -> str:
     """What differs between the processes that trained a run, each once, in order; of most runs there is one."""
-    said = filter(None, map(describe, processes(about)))
+    said = filter(None, map(describe, record.processes))
     return printable(" then ".join(dict.fromkeys(said)))
 
 
-def _packages(process: Mapping[str, Any]) -> str:
-    return "; ".join(f"{name} {version}" for name, version in sorted(process.get("packages", {}).items()))
+def _packages(process: Process) -> str:
+    return "; ".join(f"{name} {version}" for name, version in sorted(process.packages.items()))
 
 
-def _one_line(cpu: Mapping[str, Any]) -> str:
-    return "; ".join(f"{key}: {item}" for key, item in cpu.items() if isinstance(item, str | int | float))
+def _one_line(cpu: Processor) -> str:
+    stated = cpu.model_dump(exclude_unset=True, exclude_none=True, exclude={"flags"})
+    return "; ".join(f"{key}: {item}" for key, item in stated.items())
 
 
-def _times(folder: Path, about: dict[str, Any]) -> tuple[float | None, float | None]:
+def _times(folder: Path, record: RunRecord) -> tuple[float | None, float | None]:
     """Hours of the run and seconds per update, from ``timing.csv``.
 
     Its values count up from the start of a process; a resumed run starts again at zero, and the parts are
     added up.
     """
-    table = read_csv(folder / "timing.csv", ("step", "quantity", "value"), about["outputs"].get("timing.csv"))
+    table = read_table(check_output(folder, record, TIMING))
     spent: dict[str, float] = {}
     for name, values in table.groupby("quantity")["value"]:
         steps = values.diff().fillna(values)
         spent[str(name)] = float(steps.where(steps >= 0, values).sum())
     hours = spent["total"] / 3600 if "total" in spent else None
-    update = spent["learner"] / about["updates"] if "learner" in spent and about["updates"] else None
+    update = spent["learner"] / record.updates if "learner" in spent and record.updates else None
     return hours, update
 
 
-def _single_scale(runs: list[dict[str, Any]], results: Path) -> str:
+def _single_scale(runs: list[Row], results: Path) -> str:
     scales = sorted({str(run["scale"]) for run in runs})
     if len(scales) > 1:
         raise UserError(
@@ -301,11 +219,11 @@ def _single_scale(runs: list[dict[str, Any]], results: Path) -> str:
     return scales[0]
 
 
-def _key(row: Mapping[str, Any]) -> RunKey:
+def _key(row: Row) -> RunKey:
     return RunKey(*(row[name] for name in RunKey._fields))
 
 
-def _name_choices(runs: list[dict[str, Any]], records: Mapping[RunKey, dict[str, Any]]) -> None:
+def _name_choices(runs: list[Row], records: Mapping[RunKey, RunRecord]) -> None:
     """Give runs that differ in their seed alone one name for what they have in common: a hash of the first's.
 
     Records of different times may write the same configuration differently: with other words, or without a key that
@@ -313,19 +231,17 @@ def _name_choices(runs: list[dict[str, Any]], records: Mapping[RunKey, dict[str,
     """
     names: dict[str, str] = {}
     for run in runs:
-        about = records[_key(run)]
-        written = {name: value for name, value in about["config"].items() if name != "seed"}
+        record = records[_key(run)]
+        written: dict[str, object] = {name: value for name, value in record.config.items() if name != "seed"}
         if run["execution"]:
-            written["execution"] = about["execution"]
-        understood = choices(about)
+            written["execution"] = record.execution.model_dump(exclude_unset=True)
+        understood = choices(record)
         meant = written if understood is None else understood | {"seed": None, "execution": run["execution"]}
         digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:12]
         run["choices"] = names.setdefault(json.dumps(meant, sort_keys=True), digest)
 
 
-def _with_planned(
-    runs: list[dict[str, Any]], records: Mapping[RunKey, dict[str, Any]], scale: str
-) -> list[dict[str, Any]]:
+def _with_planned(runs: list[Row], records: Mapping[RunKey, RunRecord], scale: str) -> list[Row]:
     """Mark the runs that the scale plans, and those of another configuration than ``config/`` gives them now.
 
     Each that is planned and has no folder gets a row with the status ``missing``. Of a scale that ``config/`` does
@@ -336,7 +252,7 @@ def _with_planned(
     definition = load_scale(scale)
     found = {_key(run): run for run in runs}
     for key, run in found.items():
-        run["outdated"] = not _is_planned(records[key], definition, key)
+        run["outdated"] = not _is_planned(records[key], definition)
     for key in plan_runs(definition):
         if key in found:
             found[key]["planned"] = True
@@ -346,10 +262,10 @@ def _with_planned(
     return runs
 
 
-def _is_planned(record: Mapping[str, Any], scale: Scale, key: RunKey) -> bool:
+def _is_planned(record: RunRecord, scale: Scale) -> bool:
     """Whether a record is of the configuration that ``config/`` gives the run; it may not give it any."""
     try:
-        return is_run(record, resolve_run(scale, key.benchmark, key.method, key.seed))
+        return is_run(record, resolve_run(scale, record.benchmark, record.method, record.seed))
     except UserError:
         return False
 

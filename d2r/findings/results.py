@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,35 +17,17 @@ import pandas as pd
 from d2r.config import benchmark_ids, load_method, method_ids
 from d2r.config.schema import LATE_EVALUATIONS
 from d2r.errors import UserError, nearest
-from d2r.findings.collect import FILE_COLUMNS, KEY, NAMED, RUN_COLUMNS, strange_name
+from d2r.findings.collect import COLLECTED, KEY, RUN_COLUMNS
 from d2r.limits import refuse_shortage
+from d2r.runs.tables import strange_name
+from d2r.runs.tidy import Kind
 from d2r.text import printable
 
 T = TypeVar("T")
 Floats = npt.NDArray[np.float64]
 REFERENCE = "d2r"
-COLLECTED = ("runs", "metrics", "evaluation", "routes")
-TEXT_COLUMNS = (
-    "task",
-    "target",
-    "source",
-    "quantity",
-    "failure",
-    "commit",
-    "config_hash",
-    "choices",
-    "cpu",
-    "packages",
-    "execution",
-)
-"""Read as text: a commit such as 12e5 is no number."""
-NUMBERS = {
-    "seed", "step", "value", "episode", "success", "return", "weight", "steps", "planned_steps", "tasks", "updates",
-    "evaluation_episodes", "modules", "parameters_actor", "parameters_critic", "hours", "update_seconds", "threads",
-}  # fmt: skip
-"""Columns that hold numbers, of whichever table; in ``runs`` all but the seed may be empty."""
-COUNTS = {"seed", "step", "episode", "steps", "tasks", "evaluation_episodes"}
-"""Columns that hold whole numbers."""
+ALWAYS = {*KEY, "status", "planned"}
+"""Columns that say something of runs that are missing, too."""
 SMOKE_WARNING = (
     "SMOKE SCALE: these runs are far too short to learn; the numbers only show that the pipeline works"
 )
@@ -80,7 +62,7 @@ class Results:
     @cached_property
     def digest(self) -> str:
         """sha256 of the collected tables and the methods' titles: equal exactly when every number and name is."""
-        paths = [self.folder / "collected" / f"{name}.csv" for name in COLLECTED]
+        paths = [self.folder / "collected" / name for name in COLLECTED]
         parts = [*(path.read_bytes() for path in paths), repr(self.methods).encode()]
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
@@ -278,15 +260,17 @@ def load_results(folder: Path) -> Results:
     """
     collected = folder / "collected"
     tables: dict[str, pd.DataFrame] = {}
-    for name in COLLECTED:
-        path = collected / f"{name}.csv"
+    for name, columns in COLLECTED.items():
+        path = collected / name
         if not path.is_file():
             raise UserError(f"{path}: is missing; run `d2r collect --results {folder}` first")
+        text = [column for column, kind in columns.items() if kind is str]
+        is_runs = columns is RUN_COLUMNS
         try:
-            tables[name] = pd.read_csv(
+            table = pd.read_csv(
                 path,
-                dtype=dict.fromkeys(TEXT_COLUMNS, "string"),
-                na_values=[""] if name == "runs" else [],
+                dtype=dict.fromkeys(text, "string"),  # a commit such as 12e5 is no number
+                na_values=[""] if is_runs else [],
                 keep_default_na=False,
                 float_precision="round_trip",
             )
@@ -294,43 +278,42 @@ def load_results(folder: Path) -> Results:
             refuse_shortage(error)
             wrong: str | None = "is not a table"
         else:
-            wrong = _fault(name, tables[name]) or (None if _is_whole(path) else "is cut off")
+            wrong = _fault(table, columns) or (None if _is_whole(path) else "is cut off")
         if wrong:
             raise UserError(f"{path}: {wrong}; run `d2r collect --results {folder}` again")
-    texts = [name for name in TEXT_COLUMNS if name in tables["runs"]]
+        tables[path.stem] = table
+    texts = [column for column, kind in RUN_COLUMNS.items() if kind is str and column not in ALWAYS]
     tables["runs"][texts] = tables["runs"][texts].fillna("").map(printable)
     listed = tables["runs"]
     if not listed["planned"].all():
         tables["runs"] = listed[listed["planned"]]
         run = ["benchmark", "method", "seed"]
-        for name in FILE_COLUMNS:
+        for name in tables.keys() - {"runs"}:
             tables[name] = tables[name].merge(tables["runs"][run], on=run)
     return Results(folder=folder, listed=listed, **tables)
 
 
-def _fault(name: str, table: pd.DataFrame) -> str | None:
+def _fault(table: pd.DataFrame, columns: Mapping[str, Kind]) -> str | None:
     """What is wrong with the columns of a collected table; none if nothing is."""
-    columns = RUN_COLUMNS if name == "runs" else (*KEY, *FILE_COLUMNS[name])
-    if tuple(table.columns) != tuple(columns):
+    if list(table.columns) != list(columns):
         return f"does not have the columns {','.join(columns)}"
+    is_runs = columns is RUN_COLUMNS
     if table.empty:
-        return "holds no run" if name == "runs" else None
-    for column in columns:
-        if column in (*KEY, "status") and column != "seed":
-            fits = pd.api.types.is_string_dtype(table[column]) and strange_name(table[column]) is None
-        elif column == "planned":
-            fits = pd.api.types.is_bool_dtype(table[column])
-        elif column in NUMBERS:
-            fits = pd.api.types.is_numeric_dtype(table[column])
-            known = table[column].dropna() if name == "runs" and column != "seed" else table[column]
-            fits = fits and bool(np.isfinite(known).all())
-            fits = fits and (column not in COUNTS or bool((known == known.round()).all()))
+        return "holds no run" if is_runs else None
+    for column, kind in columns.items():
+        may_be_empty = is_runs and column not in ALWAYS
+        known = table[column].dropna() if may_be_empty else table[column]
+        if kind is str:
+            is_name = not is_runs or column in ALWAYS
+            fits = not known.isna().any() and not (is_name and strange_name(known))
+        elif kind is bool:
+            fits = may_be_empty or pd.api.types.is_bool_dtype(known)
         else:
-            fits = name == "runs" or not table[column].isna().any()
-            fits = fits and (column not in NAMED or strange_name(table[column]) is None)
+            fits = pd.api.types.is_numeric_dtype(known) and bool(np.isfinite(known).all())
+            fits = fits and (kind is float or bool((known == known.round()).all()))
         if not fits:
             return f"holds something else than it should in column '{column}'"
-    if name == "runs" and table.duplicated(["benchmark", "method", "seed"]).any():
+    if is_runs and table.duplicated(["benchmark", "method", "seed"]).any():
         return "names a run twice"
     unknown = set(table["benchmark"]) - set(benchmark_ids())
     return f"names the unknown benchmark '{min(unknown)}'" if unknown else None

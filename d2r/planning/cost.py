@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,9 @@ from typing import Literal
 from d2r.config import RunConfig, RunKey, is_run
 from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
 from d2r.errors import UserError
-from d2r.files import open_regular
-from d2r.runs.layout import RUN_RECORD
-from d2r.runs.progress import read_record
+from d2r.runs.layout import TIMING
+from d2r.runs.record import read_run
+from d2r.runs.tidy import read_rows
 
 FLOAT_BYTES = 4
 
@@ -79,12 +77,11 @@ def seconds_of_finished(key: RunKey, results: Path, config: RunConfig) -> float 
     """Wall-clock time of a run that finished without interruption with this very configuration, or none."""
     folder = key.folder(results)
     try:
-        record = read_record(folder / RUN_RECORD)
-        if not is_run(record, config) or record.get("resumes") or record.get("status") != "finished":
+        record = read_run(folder)
+        if not is_run(record, config) or record.resumes or not record.finished:
             return None
-        with os.fdopen(open_regular(folder / "timing.csv"), encoding="utf-8", newline="") as stream:
-            totals = [float(row["value"]) for row in csv.DictReader(stream) if row["quantity"] == "total"]
-    except (UserError, OSError, KeyError, ValueError):
+        totals = [row["value"] for row in read_rows(folder / TIMING) if row["quantity"] == "total"]
+    except UserError:
         return None
     return START_SECONDS + max(totals) if totals else None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,8 @@ from d2r.config.benchmarks import OBSERVATION_DIM, load_benchmark
 from d2r.errors import UserError
 from d2r.networks.base import Network, Output
 from d2r.networks.d2r import route_graph
-from d2r.verify.policy import load_actor, read_run
+from d2r.runs.record import RunRecord, read_config, read_run
+from d2r.verify.policy import load_actor
 
 
 class Policy:
@@ -111,9 +111,10 @@ def load_policy(run: str | Path) -> Policy:
     return read_policy(Path(run))[1]
 
 
-def read_policy(run: Path) -> tuple[dict[str, Any], Policy]:
+def read_policy(run: Path) -> tuple[RunRecord, Policy]:
     """A finished run's record and its policy; raises as :func:`load_policy`."""
-    record, config = read_run(run)
-    if record["status"] != "finished":
-        raise UserError(f"{run}: this run is '{record['status']}'; only a finished run has a policy to call")
+    record = read_run(run)
+    config = read_config(run, record)
+    if not record.finished:
+        raise UserError(f"{run}: this run failed; only a finished run has a policy to call")
     return record, Policy(load_actor(run, record, config), config)

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import yaml
 
@@ -15,22 +14,19 @@ from d2r.config import RunKey, is_run, plan_runs, resolve_run
 from d2r.config.reader import read_yaml
 from d2r.config.schema import Scale
 from d2r.errors import UserError
-from d2r.files import remove_temporaries, replacing
-from d2r.runs.layout import POLICIES, POLICY, RUN_RECORD, RUNS
+from d2r.files import remove_temporaries, replacing, sha256
+from d2r.runs.layout import POLICIES, POLICY, RUN_FILES, RUN_RECORD, RUNS
 from d2r.runs.manifest import (
     MANIFEST,
     Entry,
-    check_outputs,
     is_place,
     place_of,
     read_manifest,
     released_path,
-    sha256_of,
     write_atomically,
     write_manifest,
 )
-from d2r.runs.progress import read_record
-from d2r.runs.record import made_from_changed_sources
+from d2r.runs.record import RunRecord, check_output, check_place, read_run
 
 SCALES_FILE = "scales.yaml"
 
@@ -42,8 +38,6 @@ class Candidate:
     folder: Path
     place: PurePosixPath
     """``benchmark/method/seedK``."""
-    names: tuple[str, ...]
-    """Its files."""
     failed: bool
     dirty: bool
     """Whether it was made from a source tree with changes that were not committed."""
@@ -159,7 +153,7 @@ def release_scale(
     if not keep:
         for candidate in candidates:
             _leave_links(candidate, released)
-    outcome.files, outcome.size = len(entries), sum(entry.size for entry in entries.values())
+    outcome.files, outcome.size = len(entries), sum(entry.bytes for entry in entries.values())
     return outcome
 
 
@@ -171,34 +165,31 @@ def _require_policies(released: Path, known: dict[str, Entry]) -> None:
 
 
 def _candidate(folder: Path, scale: Scale, results: Path) -> Candidate:
-    record = read_record(folder / RUN_RECORD)
+    record = read_run(folder)
     place = PurePosixPath(folder.relative_to(results / "runs").as_posix())
     if not is_place(place):
         raise UserError(f"{folder}: is not named BENCHMARK/METHOD/seedK; move it out of {results / 'runs'}")
-    named = (record.get("scale"), record.get("benchmark"), record.get("method"), f"seed{record.get('seed')}")
-    if named != (scale.id, *place.parts):
+    check_place(folder, record)
+    if record.scale != scale.id:
         raise UserError(
-            f"{folder / RUN_RECORD}: describes {'/'.join(map(str, named))}; move the folder to its place"
+            f"{folder / RUN_RECORD}: of the scale '{record.scale}', not '{scale.id}'; move the folder to its results"
         )
-    if record.get("status") not in ("finished", "failed"):
-        raise UserError(f"{folder / RUN_RECORD}: status is {record.get('status')!r}; train the run again")
-    check_outputs(folder, record)
-    if not _as_stated(record, place, scale):
+    for name in record.outputs:
+        check_output(folder, record, name)
+    if not _as_stated(record, scale):
         raise UserError(
             f"{folder}: was made with another configuration than config/ now states; train the run again"
         )
     return Candidate(
         folder,
         place,
-        (RUN_RECORD, *record["outputs"]),
-        record["status"] == "failed",
-        made_from_changed_sources(record),
+        not record.finished,
+        record.made_from_changed_sources,
     )
 
 
-def _as_stated(record: Mapping[str, Any], place: PurePosixPath, scale: Scale) -> bool:
-    benchmark, method, seed = place.parts
-    return is_run(record, resolve_run(scale, benchmark, method, int(seed.removeprefix("seed"))))
+def _as_stated(record: RunRecord, scale: Scale) -> bool:
+    return is_run(record, resolve_run(scale, record.benchmark, record.method, record.seed))
 
 
 def _made_as_stated(released: Path, entries: Mapping[str, Entry], place: PurePosixPath, scale: Scale) -> bool:
@@ -211,9 +202,10 @@ def _made_as_stated(released: Path, entries: Mapping[str, Entry], place: PurePos
         return False
     if not _stands(released, entries):
         raise UserError(f"{released / RUNS / place}: differs from {MANIFEST}; restore it from git")
-    record = read_record(released / RUNS / place / RUN_RECORD)
+    record = read_run(released / RUNS / place)
+    check_place(released / RUNS / place, record)
     try:
-        return _as_stated(record, place, scale)
+        return _as_stated(record, scale)
     except UserError:  # a method or a budget that config/ no longer has
         return False
 
@@ -229,9 +221,9 @@ def _by_place(entries: Mapping[str, Entry]) -> dict[PurePosixPath, dict[str, Ent
 
 
 def _entries(candidate: Candidate) -> dict[str, Entry]:
-    files = {name: candidate.folder / name for name in candidate.names}
+    files = {name: candidate.folder / name for name in RUN_FILES}
     return {
-        released_path(candidate.place, name).as_posix(): Entry(sha256_of(path), path.stat().st_size)
+        released_path(candidate.place, name).as_posix(): Entry(sha256=sha256(path), bytes=path.stat().st_size)
         for name, path in files.items()
     }
 
@@ -239,7 +231,7 @@ def _entries(candidate: Candidate) -> dict[str, Entry]:
 def _stands(released: Path, entries: Mapping[str, Entry]) -> bool:
     """Whether the release really holds these files; one that lost or damaged them gets them again."""
     return all(
-        (released / name).is_file() and sha256_of(released / name) == entry.sha256
+        (released / name).is_file() and sha256(released / name) == entry.sha256
         for name, entry in entries.items()
     )
 
@@ -251,7 +243,7 @@ def _copy_run(candidate: Candidate, released: Path) -> None:
     """
     target = released / RUNS / candidate.place
     partial = _aside(target)
-    places = {name: released / released_path(candidate.place, name) for name in candidate.names}
+    places = {name: released / released_path(candidate.place, name) for name in RUN_FILES}
     in_place = {
         name for name, path in places.items() if (candidate.folder / name).resolve() == path.resolve()
     }
@@ -301,7 +293,7 @@ def _copy_file(source: Path, target: Path) -> None:
 
 def _leave_links(candidate: Candidate, released: Path) -> None:
     """Replace a released run's files by links, so that Snakemake, whose folder it is, sees it as done."""
-    for name in candidate.names:
+    for name in RUN_FILES:
         here = candidate.folder / name
         if here.is_symlink():
             continue
@@ -325,4 +317,4 @@ def released_scales(path: Path) -> Sequence[str]:
 def _add_scale(path: Path, scale: str) -> None:
     scales = sorted({*released_scales(path), scale})
     header = "# Written by `d2r release`: DVC has one pipeline for each.\n"
-    write_atomically(path, header + yaml.safe_dump({"scales": scales}))
+    write_atomically(path, (header + yaml.safe_dump({"scales": scales})).encode())

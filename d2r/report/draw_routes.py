@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from d2r.errors import UserError
-from d2r.findings.collect import FILE_COLUMNS, read_csv
 from d2r.findings.difficulty import tasks_by_difficulty
 from d2r.findings.results import load_results
 from d2r.report.figures.arcs import route_figure
 from d2r.report.figures.style import house_style, save
 from d2r.report.tables.table import Cell, Table
 from d2r.report.text import number, percent, steps
+from d2r.runs.layout import METRICS, ROUTES
+from d2r.runs.record import RunRecord, check_output, check_place, read_run
+from d2r.runs.tables import read_table
 
 MOST_MODULES = 256
 """More modules than a drawing has room for."""
@@ -27,7 +28,7 @@ class RunRoutes:
     """Routes of one run at one step.
 
     Attributes:
-        about: the run's ``run.json``.
+        record: the run's.
         step: environment steps per task.
         routes: task, target, source, weight.
         used: mean number of modules used, by task.
@@ -35,7 +36,7 @@ class RunRoutes:
         order: tasks from easy to hard as other runs found them; empty where there are none to ask.
     """
 
-    about: Mapping[str, Any]
+    record: RunRecord
     step: int
     routes: pd.DataFrame
     used: Mapping[str, float]
@@ -45,7 +46,7 @@ class RunRoutes:
     @property
     def name(self) -> str:
         """Such as ``lite/mt10-rand/d2r/seed1``."""
-        return "{scale}/{benchmark}/{method}/seed{seed}".format_map(self.about)
+        return f"{self.record.scale}/{self.record.place}"
 
 
 def read_recorded(folder: Path, step: int | None) -> RunRoutes:
@@ -58,44 +59,24 @@ def read_recorded(folder: Path, step: int | None) -> RunRoutes:
     Raises:
         UserError: if the folder is no run, a file of it was changed, the run has no routes, or none at this step.
     """
-    about = read_record(folder)
-    routes, metrics = (
-        read_csv(folder / f"{name}.csv", FILE_COLUMNS[name], str(about["outputs"].get(f"{name}.csv")))
-        for name in ("routes", "metrics")
-    )
+    record = read_run(folder)
+    check_place(folder, record)  # its names decide where drawings are written
+    path, metrics_path = (check_output(folder, record, name) for name in (ROUTES, METRICS))
+    routes, metrics = read_table(path), read_table(metrics_path)
     if routes.empty:
-        raise UserError(
-            f"{folder / 'routes.csv'}: no routes; '{about['method']}' does not route, or nothing was evaluated"
-        )
-    _check_edges(folder / "routes.csv", routes, about["config"]["network"].get("num_modules"))
+        raise UserError(f"{path}: no routes; '{record.method}' does not route, or nothing was evaluated")
+    _check_edges(path, routes, record.num_modules)
     known = sorted(int(at) for at in routes["step"].unique())
     at = known[-1] if step is None else step
     if at not in known:
         raise UserError(f"--step {step}: no routes there; recorded at {', '.join(map(str, known))}")
     here = metrics[metrics["step"] == at]
     used, success = (_by_task(here[here["quantity"] == name]) for name in ("modules_used", "success"))
-    return RunRoutes(about, at, routes[routes["step"] == at], used, success)
+    return RunRoutes(record, at, routes[routes["step"] == at], used, success)
 
 
 def _by_task(rows: pd.DataFrame) -> dict[str, float]:
     return {str(task): float(value) for task, value in zip(rows["task"], rows["value"], strict=True)}
-
-
-def read_record(folder: Path) -> Mapping[str, Any]:
-    """A run's ``run.json``, which must lie where it says: its names decide where drawings are written.
-
-    Raises:
-        UserError: if there is none, it is damaged, or it describes another run.
-    """
-    from d2r.verify.policy import read_run  # noqa: PLC0415 - it loads torch, and help need not wait for that
-
-    about, config = read_run(folder)
-    named = (config.benchmark, config.method, f"seed{config.seed}")
-    if named != folder.absolute().parts[-3:]:
-        raise UserError(
-            f"{folder / 'run.json'}: describes {'/'.join(named)}, so it lies in the wrong folder; move it there"
-        )
-    return about
 
 
 def _check_edges(path: Path, routes: pd.DataFrame, modules: int | None) -> None:
@@ -156,7 +137,7 @@ def order_from_baselines(folder: Path, benchmark: str) -> list[str]:
 
 def draw_routes(found: RunRoutes, folder: Path) -> list[Path]:
     """Write ``routes.svg``, ``routes.png`` and the table into ``folder``; return their paths."""
-    stated = found.about["config"]["network"].get("num_modules") or 0
+    stated = found.record.num_modules or 0
     mentioned = pd.to_numeric(
         pd.concat([found.routes["target"], found.routes["source"]]), errors="coerce"
     ).max()

@@ -13,6 +13,7 @@ from d2r.findings.results import REFERENCE, Results
 from d2r.findings.signatures import num_modules, routed_methods, routes_of
 from d2r.report.figures.instruments import INSTRUMENTS
 from d2r.report.figures.style import Look
+from d2r.runs.layout import EVALUATION, METRICS, ROUTES, RUN_RECORD, TIMING
 from d2r.statistics import FEWEST_RUNS, mean_interval
 
 QUANTITIES = (
@@ -30,7 +31,8 @@ MOST_STEPS = 60
 """Points kept of a curve."""
 MOST_ROUTE_STEPS = 12
 """Steps at which routes are kept."""
-RUN_FILES = ("run.json", "metrics.csv", "evaluation.csv", "routes.csv", "timing.csv")
+RUN_FILES = (RUN_RECORD, METRICS, EVALUATION, ROUTES, TIMING)
+"""Those of a run that the page links to, in this order."""
 
 
 def page_data(results: Results) -> dict[str, Any]:

@@ -6,19 +6,20 @@ import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TextIO
 
-from d2r.config import RunConfig, RunKey, config_hash, is_run, stated
+from pydantic import ValidationError
+
+from d2r.config import RunConfig, RunKey, Stated, config_hash, is_run, stated
 from d2r.config.identity import CONFIG_SCHEMA
 from d2r.errors import UserError
-from d2r.files import open_regular, read_bytes, remove_temporaries, replacing, sha256, write_bytes
-from d2r.runs.layout import CONFIG, PROGRESS, RUN_RECORD
-from d2r.runs.record import is_unchanged, json_object, malformed, record_bytes
-
-OUTPUTS = ("metrics.csv", "routes.csv", "evaluation.csv", "timing.csv", "policy.safetensors")
+from d2r.files import open_regular, read_bytes, remove_temporaries, replacing, write_bytes
+from d2r.runs.layout import CONFIG, LOCK, OUTPUTS, PROGRESS, RUN_FILES, RUN_RECORD
+from d2r.runs.record import Damaged, RunRecord, check_output, json_object, read_run
 
 
 class NotThisRun(Exception):
@@ -28,6 +29,11 @@ class NotThisRun(Exception):
         super().__init__(why)
         self.finished = finished
         """Whether it is a finished run of another configuration."""
+
+
+def hashes_of(files: Mapping[str, bytes]) -> dict[str, str]:
+    """sha256 of each of a run's outputs, as its record states them."""
+    return {name: hashlib.sha256(files[name]).hexdigest() for name in OUTPUTS}
 
 
 class RunFolders:
@@ -42,7 +48,7 @@ class RunFolders:
         self.config = config
         self.published = self.key.folder(results)
         self.state = self.key.state_folder(results)
-        self._about = json.dumps(stated(config), indent=1).encode()
+        self._about = json.dumps(stated(config).model_dump(), indent=1).encode()
         named = self.state / hashlib.sha256(self._about).hexdigest()[:12]
         self.checkpoints = next(
             (path for path in sorted(self.state.glob("*/")) if self._is_ours(path)), named
@@ -51,11 +57,10 @@ class RunFolders:
     def _is_ours(self, state: Path) -> bool:
         """Whether a folder of training state is this run's; the first ones say it by their name alone."""
         try:
-            about = json.loads(read_bytes(state / CONFIG))
-            return isinstance(about, dict) and is_run(about, self.config)
+            return is_run(Stated.model_validate(json_object(read_bytes(state / CONFIG))), self.config)
         except FileNotFoundError:
             return CONFIG_SCHEMA == 1 and state.name == config_hash(self.config)[:12]
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValidationError):
             return False
 
     def create(self) -> None:
@@ -84,41 +89,25 @@ class RunFolders:
 
     def sweep(self) -> None:
         """Remove the temporary files of a process that was killed while it wrote; only the lock's holder may."""
-        for path in (*(self.published / name for name in (*OUTPUTS, RUN_RECORD)), self.state / PROGRESS):
+        for path in (*(self.published / name for name in RUN_FILES), self.state / PROGRESS):
             remove_temporaries(path)
 
-    def examine(self) -> dict[str, Any] | None:
-        """Return the published ``run.json`` if it is whole and this configuration's, none if nothing is published.
+    def examine(self) -> RunRecord | None:
+        """Return the published record if the run is whole and this configuration's, none if nothing is published.
 
         Raises:
             NotThisRun: something else is published; says why it does not count.
         """
+        if not os.path.lexists(self.published / RUN_RECORD):
+            return None
         try:
-            content = read_bytes(self.published / RUN_RECORD)
-            record = json_object(content)
-            if record is None:
-                raise NotThisRun(f"{RUN_RECORD} is no record of a run")
-            if not is_unchanged(content, record):
-                raise NotThisRun(f"{RUN_RECORD} does not have the sha256 that it states")
-            wrong = malformed(record)
-            if wrong is not None:
-                raise NotThisRun(f"{RUN_RECORD} is no record of a run: '{wrong}'")
-            status = record["status"]
-            if status not in ("finished", "failed"):
-                raise NotThisRun(f"{RUN_RECORD} does not say that the run ended")
+            record = read_run(self.published)
             if not is_run(record, self.config):
-                raise NotThisRun("it has another configuration", finished=status == "finished")
-            outputs = record["outputs"]
+                raise NotThisRun("it has another configuration", finished=record.finished)
             for name in OUTPUTS:
-                if sha256(self.published / name) != outputs.get(name):
-                    raise NotThisRun(f"{name} does not have the sha256 that {RUN_RECORD} states")
-        except FileNotFoundError as error:
-            if error.filename == str(self.published / RUN_RECORD):
-                return None
-            raise NotThisRun(f"{Path(error.filename).name} is missing") from None
-        except OSError as error:
-            what = Path(error.filename or self.published).name  # a broken disk names no file
-            raise NotThisRun(f"{what} cannot be read ({error.strerror})") from None
+                check_output(self.published, record, name)
+        except Damaged as damaged:
+            raise NotThisRun(damaged.said) from None
         return record
 
     def check_places(self) -> None:
@@ -127,15 +116,19 @@ class RunFolders:
         Raises:
             UserError: a folder is in the place of one.
         """
-        for name in (*OUTPUTS, RUN_RECORD):
+        for name in RUN_FILES:
             place = self.published / name
             if place.is_dir() and not place.is_symlink():
                 raise UserError(f"{place}: is a folder where a file of the run belongs; move it away")
 
-    def publish(self, files: dict[str, bytes], record: dict[str, Any]) -> None:
-        """Write outputs by rename, ``run.json`` with their hashes last.
+    def publish(self, files: Mapping[str, bytes], record: RunRecord) -> None:
+        """Write outputs by rename, ``run.json`` last.
 
         What was published before, of another configuration or damaged, goes when all is on disk but the names.
+
+        Args:
+            files: content of each of :data:`OUTPUTS`.
+            record: with their hashes.
 
         Raises:
             OSError: if something cannot be written.
@@ -143,13 +136,11 @@ class RunFolders:
         """
         self.published.mkdir(parents=True, exist_ok=True)
         self.check_places()
-        hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in OUTPUTS}
         # renames come in reverse: the record, which is entered first, gets its name last
         with ExitStack() as renames:
-            for name in (RUN_RECORD, *OUTPUTS):
-                content = record_bytes(record | {"outputs": hashes}) if name == RUN_RECORD else files[name]
+            for name in RUN_FILES:
                 file = renames.enter_context(replacing(self.published / name))
-                file.write(content)
+                file.write(record.to_bytes() if name == RUN_RECORD else files[name])
                 file.flush()
                 os.fsync(file.fileno())  # a full disk may show only here, while the old record is still there
             (self.published / RUN_RECORD).unlink(missing_ok=True)
@@ -159,7 +150,7 @@ class Lock:
     """Only one process may work on a run. The kernel drops the lock with its holder, so a dead one's is free."""
 
     def __init__(self, folder: Path):
-        self.path = folder / "lock"
+        self.path = folder / LOCK
         self._file: TextIO | None = None
 
     def __enter__(self) -> Lock:
@@ -196,9 +187,3 @@ class Lock:
         assert self._file is not None
         with suppress(OSError):  # a full disk may not even take the holder's number
             self._file.close()
-
-
-def write_progress(folder: Path, progress: dict[str, Any]) -> None:
-    """Replace ``progress.json``, which ``d2r status`` reads. Losing it loses nothing, so it is not forced to disk."""
-    with suppress(OSError):
-        write_bytes(folder / PROGRESS, json.dumps(progress).encode(), durable=False)

@@ -10,12 +10,16 @@ from d2r.config import SEED, RunKey
 RUN_RECORD = "run.json"
 """A run's provenance. It is published last, so a run that has it is whole."""
 
+METRICS, ROUTES, EVALUATION, TIMING = "metrics.csv", "routes.csv", "evaluation.csv", "timing.csv"
+GROWING = (METRICS, ROUTES, TIMING)
+"""Tables that are written as the run goes; that of the final evaluation is written at its end."""
 POLICY = "policy.safetensors"
 
-RUN_FILES = (RUN_RECORD, "metrics.csv", "evaluation.csv", "timing.csv", "routes.csv", POLICY)
+OUTPUTS = (METRICS, ROUTES, EVALUATION, TIMING, POLICY)
+"""Everything that the record has a sha256 of."""
+RUN_FILES = (RUN_RECORD, *OUTPUTS)
 """Everything that a finished run publishes."""
-
-COLLECTED_FILES = (RUN_RECORD, "metrics.csv", "evaluation.csv", "routes.csv", "timing.csv")
+COLLECTED_FILES = (RUN_RECORD, METRICS, ROUTES, EVALUATION, TIMING)
 """Those of a run's files that tables and figures are made from."""
 
 RUNS = "runs"
@@ -28,6 +32,10 @@ SEED_FOLDER = f"seed{SEED}"
 
 PROGRESS = "progress.json"
 """How far a run has come; lies in its state folder while it trains."""
+LOCK = "lock"
+"""Held by the process that works on a run; lies beside its progress and names that process: ``PID on HOST``."""
+CONFIG = "config.json"
+"""What the checkpoints beside it are of, as a run's record states it."""
 
 CONFIG = "config.json"
 """What the checkpoints beside it are of, as a run's record states it; it is there before any progress is."""

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+
+from pydantic import Field, ValidationError
 
 from d2r.errors import UserError
-from d2r.files import remove_temporaries, write_bytes
-from d2r.runs.layout import POLICIES, POLICY, RUN_FILES, RUN_RECORD, RUNS, SEED_FOLDER
-from d2r.runs.progress import read_record
+from d2r.files import read_bytes, remove_temporaries, sha256, write_bytes
+from d2r.runs.layout import POLICIES, POLICY, RUN_FILES, RUNS, SEED_FOLDER
+from d2r.runs.record import Count, Written, json_object
 
 MANIFEST = "MANIFEST.json"
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Written):
     """What is known of one released file."""
 
     sha256: str
-    size: int
-    """Bytes."""
+    bytes: Count
 
 
-def sha256_of(path: Path) -> str:
-    """Hash a file's content."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+class Manifest(Written):
+    """What ``MANIFEST.json`` states."""
+
+    schema_: int = Field(alias="schema", ge=SCHEMA, le=SCHEMA)
+    scale: str
+    files: dict[str, Entry]
+    """Entries by their path below the released scale."""
+
+    def to_bytes(self) -> bytes:
+        """Return JSON, names sorted, so that equal releases are equal bytes."""
+        document = self.model_dump(mode="json", by_alias=True)
+        document["files"] = dict(sorted(document["files"].items()))
+        return json.dumps(document, indent=1).encode() + b"\n"
 
 
 def released_path(run_folder: PurePosixPath, name: str) -> PurePosixPath:
@@ -61,39 +67,11 @@ def is_place(place: PurePosixPath) -> bool:
     return len(place.parts) == 3 and re.fullmatch(SEED_FOLDER, place.name) is not None
 
 
-def check_outputs(run_folder: Path, record: Mapping[str, Any]) -> None:
-    """Check a run's files against the hashes in its ``run.json``.
-
-    Raises:
-        UserError: naming the first file that is missing, unknown or changed.
-    """
-    outputs = record.get("outputs")
-    if not isinstance(outputs, dict) or not outputs:
-        raise UserError(f"{run_folder / RUN_RECORD}: 'outputs' names no file; train the run again")
-    for name, expected in outputs.items():
-        if name not in RUN_FILES:
-            raise UserError(f"{run_folder / RUN_RECORD}: 'outputs' names the unknown file '{name}'")
-        path = run_folder / name
-        if not path.is_file():
-            raise UserError(f"{path}: is missing; restore it, or delete the folder and train the run again")
-        if sha256_of(path) != expected:
-            raise UserError(f"{path}: sha256 differs from the one in {RUN_RECORD}; train the run again")
-
-
 def write_manifest(released: Path, scale: str, entries: Mapping[str, Entry]) -> Path:
-    """Write ``released/MANIFEST.json``, keys sorted, so that equal releases are equal bytes."""
+    """Write ``released/MANIFEST.json``."""
     path = released / MANIFEST
-    write_atomically(path, _manifest_text(scale, entries))
+    write_atomically(path, Manifest(schema=SCHEMA, scale=scale, files=dict(entries)).to_bytes())
     return path
-
-
-def _manifest_text(scale: str, entries: Mapping[str, Entry]) -> str:
-    document = {
-        "schema": SCHEMA,
-        "scale": scale,
-        "files": {name: {"sha256": e.sha256, "bytes": e.size} for name, e in sorted(entries.items())},
-    }
-    return json.dumps(document, indent=1) + "\n"
 
 
 def read_manifest(released: Path) -> dict[str, Entry]:
@@ -103,12 +81,14 @@ def read_manifest(released: Path) -> dict[str, Entry]:
         UserError: if it is damaged, or a path in it would leave the folder.
     """
     path = released / MANIFEST
-    document = read_record(path)
-    files = document.get("files")
-    if document.get("schema") != SCHEMA or not isinstance(files, dict):
-        raise UserError(f"{path}: not a manifest of schema {SCHEMA}; restore it from git")
-    entries: dict[str, Entry] = {}
-    for name, known in files.items():
+    try:
+        content = read_bytes(path)
+        manifest = Manifest.model_validate(json_object(content))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); restore it from git") from None
+    except ValidationError:
+        raise UserError(f"{path}: not a manifest of schema {SCHEMA}; restore it from git") from None
+    for name in manifest.files:
         relative = PurePosixPath(name)
         if (
             not relative.parts
@@ -120,13 +100,9 @@ def read_manifest(released: Path) -> dict[str, Entry]:
             raise UserError(f"{path}: '{name}' leaves the folder; do not trust this release")
         if place_of(name) is None:
             raise UserError(f"{path}: '{name}' is no run's file; restore it from git")
-        digest, size = (known.get("sha256"), known.get("bytes")) if isinstance(known, dict) else (None, None)
-        if not isinstance(digest, str) or type(size) is not int:
-            raise UserError(f"{path}: entry '{name}' lacks 'sha256' or 'bytes'; restore it from git")
-        entries[name] = Entry(digest, size)
-    if _manifest_text(released.absolute().name, entries).encode() != path.read_bytes():
+    if manifest.scale != released.absolute().name or manifest.to_bytes() != content:
         raise UserError(f"{path}: has been changed, or is of another scale; restore it from git")
-    return entries
+    return manifest.files
 
 
 def check_manifest(released: Path) -> tuple[int, int]:
@@ -155,7 +131,7 @@ def check_manifest(released: Path) -> tuple[int, int]:
                 absent += 1
                 continue
             raise UserError(f"{path}: is in {MANIFEST} but missing; restore it from git")
-        if path.stat().st_size != entry.size or sha256_of(path) != entry.sha256:
+        if path.stat().st_size != entry.bytes or sha256(path) != entry.sha256:
             raise UserError(
                 f"{path}: differs from its sha256 in {MANIFEST}; restore it from git, or dvc pull"
             )
@@ -167,7 +143,7 @@ def check_manifest(released: Path) -> tuple[int, int]:
     return len(entries) - absent, absent
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all.
 
     Raises:
@@ -176,6 +152,6 @@ def write_atomically(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_temporaries(path)
-        write_bytes(path, text.encode())
+        write_bytes(path, content)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None

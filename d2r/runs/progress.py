@@ -1,23 +1,69 @@
-"""How far each run of a scale has come, read from what runs write while they train and when they end."""
+"""How far each run of a scale has come: what runs write while they train and when they end, and what it amounts to."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from d2r.config import RunConfig, RunKey, Scale, is_run, plan_runs, resolve_run
+from pydantic import Field, ValidationError
+
+from d2r.config import RunConfig, RunKey, Scale, Stated, is_run, plan_runs, resolve_run
 from d2r.errors import UserError
-from d2r.files import read_bytes, read_start
-from d2r.runs.layout import CONFIG, PROGRESS, RUN_RECORD, SEED_FOLDER
-from d2r.runs.record import is_unchanged, json_object
+from d2r.files import read_bytes, read_start, write_bytes
+from d2r.runs.layout import CONFIG, EVALUATION, LOCK, PROGRESS, RUN_RECORD, SEED_FOLDER
+from d2r.runs.record import Count, RunRecord, Written, json_object, read_run
+from d2r.runs.tidy import read_rows
 
 Status = Literal["finished", "failed", "outdated", "running", "stopped", "waiting"]
+
+SILENT_SECONDS = 600
+"""A run whose process cannot be seen from here (another node, a container) counts as stopped after this."""
+
+Steps = Annotated[int, Field(ge=0, le=10**15)]
+Rate = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
+
+
+class Progress(Written):
+    """What a run says of itself while it trains: ``progress.json`` in its state folder."""
+
+    run: str = ""
+    """Such as ``lite/mt10-rand/d2r/seed1``."""
+    step: Steps
+    steps: Steps
+    updates: Count = 0
+    success: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Mean over tasks at the last evaluation."""
+    started: str = ""
+    updated: str = ""
+    steps_per_second: Rate | None = None
+    pid: int = 0
+    host: str = ""
+
+    def write(self, state: Path) -> None:
+        """Replace the file in a state folder. Losing it loses nothing, so it is not forced to disk."""
+        with suppress(OSError):
+            write_bytes(state / PROGRESS, self.model_dump_json().encode(), durable=False)
+
+    @classmethod
+    def read(cls, state: Path) -> Progress | None:
+        """What the run of a state folder said last, none if it said nothing.
+
+        Raises:
+            UserError: if it cannot be read.
+        """
+        path = state / PROGRESS
+        if not path.is_file():
+            return None
+        try:
+            return cls.model_validate(json_object(read_bytes(path)))
+        except (OSError, ValidationError):
+            raise UserError(f"{path}: is not what training writes; delete it") from None
 
 
 @dataclass(frozen=True)
@@ -49,48 +95,37 @@ def run_progress(key: RunKey, results: Path, scale: Scale) -> RunProgress:
         UserError: if its ``run.json`` or ``progress.json`` cannot be read.
     """
     config = resolve_run(scale, key.benchmark, key.method, key.seed)
-    steps = config.budget.steps
-    record_path = key.folder(results) / RUN_RECORD
-    if record_path.is_file():
-        record = read_record(record_path)
-        status: Status = "failed" if record.get("status") == "failed" else "finished"
-        if not is_run(record, config):
-            status = "outdated"
-        done = _count(record.get("steps"), 0)
-        return RunProgress(
-            key.benchmark, key.method, key.seed, status, done, steps,
-            _rate_of_record(record), last_success(key.folder(results)), None,
-        )  # fmt: skip
-    state = key.state_folder(results)
-    if not (state / PROGRESS).is_file():
-        began = _is_alive(_lock_holder(state))
-        status = "running" if began else "waiting"
-        return RunProgress(key.benchmark, key.method, key.seed, status, 0, steps, None, None, None)
-    progress = read_record(state / PROGRESS)
-    step, steps = _count(progress.get("step"), 0), _count(progress.get("steps"), steps)
-    rate = _number(progress.get("steps_per_second"))
-    alive = _is_training(progress, state, datetime.now(UTC))
-    eta = (steps - step) / rate if alive and rate else None
-    return RunProgress(
-        key.benchmark, key.method, key.seed, "running" if alive else "stopped", step, steps,
-        rate if alive else None, _number(progress.get("success")), eta,
-    )  # fmt: skip
+    folder, state = key.folder(results), key.state_folder(results)
+    name, steps = key[1:], config.budget.steps
+    if (folder / RUN_RECORD).is_file():
+        record = read_run(folder)
+        status: Status = record.status if is_run(record, config) else "outdated"
+        rate = _rate_of_record(record)
+        return RunProgress(*name, status, record.steps, steps, rate, last_success(folder), None)
+    progress = Progress.read(state)
+    if progress is None:
+        status = "running" if _is_alive(_lock_holder(state)) else "waiting"
+        return RunProgress(*name, status, 0, steps, None, None, None)
+    step, steps, rate = progress.step, progress.steps, progress.steps_per_second
+    if not _is_training(progress, state, datetime.now(UTC)):
+        return RunProgress(*name, "stopped", step, steps, None, progress.success, None)
+    eta = (steps - step) / rate if rate else None
+    return RunProgress(*name, "running", step, steps, rate, progress.success, eta)
 
 
 def scales_in(results: Path) -> set[str]:
     """Scales that the runs below ``results`` say they belong to; records that cannot be read say nothing."""
-    records = (
-        path
-        for names in (f"runs/*/*/*/{RUN_RECORD}", f"state/*/*/*/{PROGRESS}", f"state/*/*/*/*/{CONFIG}")
-        for path in results.glob(names)
-    )
     found = set()
-    for path in records:
+    for path in results.glob(f"runs/*/*/*/{RUN_RECORD}"):
         with suppress(UserError):
-            record = read_record(path)
-            config = record.get("config")
-            within = config.get("scale") if isinstance(config, dict) else None
-            found.add(str(record.get("scale") or record.get("run") or within or "").partition("/")[0])
+            found.add(read_run(path.parent).scale)
+    for path in results.glob(f"state/*/*/*/{PROGRESS}"):
+        with suppress(UserError):
+            progress = Progress.read(path.parent)
+            found.add("" if progress is None else progress.run.partition("/")[0])
+    for path in results.glob(f"state/*/*/*/*/{CONFIG}"):
+        with suppress(OSError, ValidationError):
+            found.add(str(Stated.model_validate(json_object(read_bytes(path))).config.get("scale") or ""))
     return found - {""}
 
 
@@ -115,43 +150,18 @@ def _can_be(key: RunKey, scale: Scale) -> bool:
 def has_ended(key: RunKey, results: Path, config: RunConfig) -> bool:
     """Whether a run with this very configuration has finished or failed, so that it is not trained again."""
     try:
-        record = read_record(key.folder(results) / RUN_RECORD)
+        return is_run(read_run(key.folder(results)), config)
     except UserError:
         return False
-    return record.get("status") in ("finished", "failed") and is_run(record, config)
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a run's record must be unchanged.
-
-    Raises:
-        UserError: if the file cannot be read or holds something else.
-    """
-    try:
-        content = read_bytes(path)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({str(error).splitlines()[0]}); restore or delete it"
-        ) from None
-    data = json_object(content)
-    if data is None:
-        raise UserError(f"{path}: expected a JSON object; restore or delete it")
-    if path.name == RUN_RECORD and not is_unchanged(content, data):
-        raise UserError(
-            f"{path}: does not have the sha256 that it states, so it was changed; restore or delete it"
-        )
-    return data
 
 
 def last_success(run_folder: Path) -> float | None:
     """Mean success of the final policy over all episodes of ``evaluation.csv``, if it is there."""
     try:
-        header, *rows = read_bytes(run_folder / "evaluation.csv").decode().splitlines()
-        column = header.split(",").index("success")
-        values = [float(row.split(",")[column]) for row in rows]
-    except (OSError, ValueError, IndexError):
+        values = [row["success"] for row in read_rows(run_folder / EVALUATION)]
+    except UserError:
         return None
-    return sum(values) / len(values) if values else None
+    return float(sum(values)) / len(values) if values else None
 
 
 def remaining_seconds(runs: Iterable[RunProgress], cores: int) -> float | None:
@@ -179,67 +189,40 @@ def remaining_seconds(runs: Iterable[RunProgress], cores: int) -> float | None:
     return max(total / max(1, cores), longest)
 
 
-def as_json(run: RunProgress) -> dict[str, Any]:
-    """The fields of a run's progress for ``--json``."""
-    return asdict(run)
-
-
-def _rate_of_record(record: Mapping[str, Any]) -> float | None:
+def _rate_of_record(record: RunRecord) -> float | None:
     """Steps per second from start to end; none for a run that was interrupted, whose pauses nobody counted."""
-    if record.get("resumes"):
+    if record.resumes:
         return None
-    started, ended = _moment(record.get("started")), _moment(record.get("ended"))
-    steps = _number(record.get("steps"))
-    if started is None or ended is None or steps is None or ended <= started:
+    started, ended = _moment(record.started), _moment(record.ended)
+    if started is None or ended is None or ended <= started:
         return None
-    return steps / (ended - started).total_seconds()
+    return record.steps / (ended - started).total_seconds()
 
 
-def _moment(value: object) -> datetime | None:
+def _moment(text: str) -> datetime | None:
     """A point in time, in UTC unless it says otherwise, or none for anything else."""
-    if not isinstance(value, str):
-        return None
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _number(value: object) -> float | None:
-    """A finite number, or none for anything else."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > MOST:
-        return None
-    return float(value) if value == value else None
-
-
-def _count(value: object, otherwise: int) -> int:
-    number = _number(value)
-    return otherwise if number is None else int(number)
-
-
-MOST = 1e15
-"""No count or rate of ours is larger; a file that says so is damaged."""
-
-SILENT_SECONDS = 600
-"""A run whose process cannot be seen from here (another node, a container) counts as stopped after this."""
-
-
-def _is_training(progress: Mapping[str, Any], state: Path, now: datetime) -> bool:
+def _is_training(progress: Progress, state: Path, now: datetime) -> bool:
     """Whether a process trains the run: it is seen on this machine, or reported not long ago from another."""
     if _is_alive(_lock_holder(state)):
         return True
-    updated = _moment(progress.get("updated"))
+    updated = _moment(progress.updated)
     if updated is None:
         return False
-    elsewhere = progress.get("host", os.uname().nodename) != os.uname().nodename
+    elsewhere = progress.host not in ("", os.uname().nodename)
     return elsewhere and (now - updated).total_seconds() <= SILENT_SECONDS
 
 
 def _lock_holder(state: Path) -> int | None:
     """The process that holds the run's lock, or held it last, if it is one of this machine: ``PID on HOST``."""
     try:
-        pid, _, host = read_start(state / "lock", 500).decode().strip().partition(" on ")
+        pid, _, host = read_start(state / LOCK, 500).decode().strip().partition(" on ")
         return int(pid) if host == os.uname().nodename else None
     except (OSError, ValueError):
         return None

@@ -1,25 +1,30 @@
-"""Tidy files of a run, written as it goes and cut back to a checkpoint when it resumes."""
+"""A run's tables: their columns, how they are written as the run goes, and how they are read again."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from d2r.errors import UserError
 from d2r.files import NOT_A_FILE, open_regular, read_bytes, read_start, write_bytes
+from d2r.runs.layout import EVALUATION, METRICS, ROUTES, TIMING
 
-COLUMNS = {
-    "metrics.csv": ("step", "task", "quantity", "value"),
-    "routes.csv": ("step", "task", "target", "source", "weight"),
-    "timing.csv": ("step", "quantity", "value"),
-    "evaluation.csv": ("task", "episode", "success", "return"),
+Kind = type[str] | type[int] | type[float]
+"""Of the values of a column; truth values are whole numbers to Python, too."""
+COLUMNS: Mapping[str, Mapping[str, Kind]] = {
+    METRICS: {"step": int, "task": str, "quantity": str, "value": float},
+    ROUTES: {"step": int, "task": str, "target": str, "source": str, "weight": float},
+    EVALUATION: {"task": str, "episode": int, "success": int, "return": float},
+    TIMING: {"step": int, "quantity": str, "value": float},
 }
+"""Columns of each table. Text is a name, or empty where a row is of no task; numbers are finite."""
 
 Row = Sequence[str | int | float]
 
@@ -29,14 +34,37 @@ def number(value: float) -> str:
     return format(value, ".9g")
 
 
-def csv_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
+def csv_bytes(columns: Iterable[str], rows: Iterable[Row]) -> bytes:
     """Return rows as CSV with a header line (none if ``columns`` is empty) and Unix line ends."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    if columns:
-        writer.writerow(columns)
+    header = list(columns)
+    if header:
+        writer.writerow(header)
     writer.writerows([number(cell) if isinstance(cell, float) else cell for cell in row] for row in rows)
     return text.getvalue().encode()
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read one of a run's tables without pandas: of each row, each column's value in its type.
+
+    Raises:
+        UserError: if it cannot be read, or has other columns or values.
+    """
+    columns = COLUMNS[path.name]
+    other = UserError(f"{path}: not a table of {','.join(columns)}; restore it, or train the run again")
+    try:
+        header, *rows = csv.reader(read_bytes(path).decode().splitlines(), strict=True)
+        values = [
+            {name: kind(cell) for (name, kind), cell in zip(columns.items(), row, strict=True)}
+            for row in rows
+        ]
+    except (OSError, ValueError, csv.Error):
+        raise other from None
+    numbers = (value for row in values for value in row.values() if not isinstance(value, str))
+    if header != list(columns) or not all(map(math.isfinite, numbers)):
+        raise other
+    return values
 
 
 class TidyFile:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,9 @@ from d2r.evaluation.success import Evaluation, evaluate
 from d2r.files import read_bytes
 from d2r.kernel.library import implementation
 from d2r.networks.registry import build_actor, build_critics, count_parameters
-from d2r.runs.folders import RunFolders
-from d2r.runs.record import SCHEMA
+from d2r.runs.folders import RunFolders, hashes_of
+from d2r.runs.layout import EVALUATION, GROWING, METRICS, POLICY, ROUTES, TIMING
+from d2r.runs.record import SCHEMA, Failure, Parameters, Process, RunRecord
 from d2r.runs.tidy import COLUMNS, Row, TidyFile, csv_bytes
 from d2r.text import printable
 from d2r.training import provenance
@@ -37,8 +38,6 @@ from d2r.training.signals import StopRequest
 from d2r.training.source import source_state
 from d2r.training.state import check_state
 from d2r.training.timing import PARTS, Stopwatch
-
-TIDY = ("metrics.csv", "routes.csv", "timing.csv")
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ class Machine:
 class NumbersWentWrong(Exception):
     """A run's numbers stopped being numbers; ``failure`` says where."""
 
-    def __init__(self, failure: dict[str, Any]):
-        super().__init__(failure["message"])
+    def __init__(self, failure: Failure):
+        super().__init__(failure.message)
         self.failure = failure
 
 
@@ -96,31 +95,31 @@ class Run:
             config.benchmark, protocol, environment, evaluation=True, workers=machine.workers
         )
         self.instruments = Instruments(config, self.learner)
-        self.tidy = {name: TidyFile(folders.checkpoints, name) for name in TIDY}
+        self.tidy = {name: TidyFile(folders.checkpoints, name) for name in GROWING}
         self.store = CheckpointStore(folders.checkpoints)
         self.stopwatch = Stopwatch()
         self.step = self.updates = self.resumes = 0
         self.evaluated, self.checkpointed = 0, -1
         self.started = provenance.now()
         self.process = self._describe_process()
-        self.earlier: list[dict[str, Any]] = []
+        self.earlier: list[Process] = []
         self.success: float | None = None
         self.final: Evaluation | None = None
         self.observations = self._begin()
         self.reporter = Reporter(name_of(config), config.budget.steps, folders.state, self.started, self.step)
 
-    def _describe_process(self) -> dict[str, Any]:
+    def _describe_process(self) -> Process:
         """Source, packages and machine of this process, as the record states them."""
-        return {
-            "packages": provenance.package_versions(),
+        return Process(
+            packages=provenance.package_versions(),
             **source_state(project_root()),
-            "cpu": provenance.cpu(),
-            "kernel": implementation(self.machine.device),
-            "gpu": provenance.gpu(self.machine.device),
-            "threads": self.machine.threads,
-            "workers": self.machine.workers,
-            "device": self.machine.device,
-        }
+            cpu=provenance.cpu(),
+            kernel=implementation(self.machine.device),
+            gpu=provenance.gpu(self.machine.device),
+            threads=self.machine.threads,
+            workers=self.machine.workers,
+            device=self.machine.device,
+        )
 
     def close(self) -> None:
         """Give back the environments' processes."""
@@ -185,7 +184,8 @@ class Run:
         self.success, self.started = state["success"], state["started"]
         self.resumes = state["resumes"] + 1
         # older checkpoints do not say where they come from
-        self.earlier = [*state.get("earlier", []), {"until_step": self.step, **state.get("process", {})}]
+        before = [*state.get("earlier", []), {"until_step": self.step, **state.get("process", {})}]
+        self.earlier = [Process.model_validate(process) for process in before]
         environment = json.loads(state["environment"])
         environment["actions"] = state["environment_actions"].numpy()
         environment["simulator_exceptions"] = np.array(environment["simulator_exceptions"])
@@ -193,13 +193,13 @@ class Run:
         if self.step < self.config.budget.steps and self.step % self.config.protocol.horizon == 0:
             self.replay.begin_episode(torch.from_numpy(observations))
         # times count from the start of a process: a row of zeros says that a new one begins
-        self.tidy["timing.csv"].append([(self.step, part, 0.0) for part in (*PARTS, "total")])
+        self.tidy[TIMING].append([(self.step, part, 0.0) for part in (*PARTS, "total")])
         print(f"{name_of(self.config)}: resumed at step {self.step}", flush=True)
         return observations
 
     def _check_execution(self, options: dict[str, Any] | None) -> None:
         """Refuse to go on by other arithmetic; older checkpoints do not say theirs."""
-        if options is None or options == asdict(self.machine.execution):
+        if options is None or options == self.machine.execution.model_dump():
             return
         raise UserError(
             f"{self.folders.checkpoints}: its checkpoint was made with {Execution(**options).options()}; resume it "
@@ -225,11 +225,11 @@ class Run:
             "success": self.success,
             "started": self.started,
             "resumes": self.resumes,
-            "process": self.process,
-            "earlier": self.earlier,
+            "process": self.process.written(),
+            "earlier": [process.written() for process in self.earlier],
             "environment": json.dumps(environment),
             "environment_actions": actions,
-            "execution": asdict(self.machine.execution),
+            "execution": self.machine.execution.model_dump(),
         }
         with self.stopwatch("checkpoint"):
             for note in self.store.save(self.step, state, None if last else self.replay):
@@ -329,7 +329,7 @@ class Run:
         name = None if task is None else self.env.task_names[task]
         of_task = f" of task {name}" if name else ""
         message = f"{quantity}{of_task} is not finite at step {self.step} (update {self.updates})"
-        return NumbersWentWrong({"task": name, "step": self.step, "quantity": quantity, "message": message})
+        return NumbersWentWrong(Failure(task=name, step=self.step, quantity=quantity, message=message))
 
     def _evaluation(self) -> Evaluation | None:
         with self.stopwatch("evaluation"):
@@ -351,8 +351,8 @@ class Run:
             (self.step, task, "simulator_exceptions", int(n))
             for task, n in enumerate(self.env.simulator_exceptions)
         ]
-        self.tidy["metrics.csv"].append(self._with_task_names([*measured.metrics, *exceptions]))
-        self.tidy["routes.csv"].append(self._with_task_names(measured.routes))
+        self.tidy[METRICS].append(self._with_task_names([*measured.metrics, *exceptions]))
+        self.tidy[ROUTES].append(self._with_task_names(measured.routes))
         self._record_times()
         self.success = float(evaluation.success.mean())
         self.evaluated = self.step
@@ -360,14 +360,12 @@ class Run:
             self.final = evaluation
 
     def _record_times(self) -> None:
-        self.tidy["timing.csv"].append(
-            [(self.step, name, spent) for name, spent in self.stopwatch.seconds.items()]
-        )
+        self.tidy[TIMING].append([(self.step, name, spent) for name, spent in self.stopwatch.seconds.items()])
 
     def _with_task_names(self, rows: Sequence[Row]) -> list[Row]:
         return [(r[0], self.env.task_names[r[1]] if isinstance(r[1], int) else r[1], *r[2:]) for r in rows]
 
-    def publish(self, evaluation: Evaluation | None, failure: dict[str, Any] | None) -> None:
+    def publish(self, evaluation: Evaluation | None, failure: Failure | None) -> None:
         """Write the run's outputs, and its last checkpoint without the replay."""
         if failure is None:
             self.checkpoint(last=True)
@@ -384,31 +382,31 @@ class Run:
         # one key: safetensors writes several in random order
         label = {"config_hash": config_hash(self.config)}
         files = tidy | {
-            "evaluation.csv": csv_bytes(COLUMNS["evaluation.csv"], episodes),
-            "policy.safetensors": safetensors.torch.save(policy, metadata=label),
+            EVALUATION: csv_bytes(COLUMNS[EVALUATION], episodes),
+            POLICY: safetensors.torch.save(policy, metadata=label),
         }
-        self.folders.publish(files, self._record(failure))
+        self.folders.publish(files, self._record(failure, files))
         if failure is None:
             self.store.keep_last()
         self.reporter.done(self.step, self.updates, self.success, failure)
 
-    def _record(self, failure: dict[str, Any] | None) -> dict[str, Any]:
-        key = self.folders.key
-        return {
-            "schema": SCHEMA,
-            **key._asdict(),
-            "protocol": self.config.protocol.id,
-            "status": "finished" if failure is None else "failed",
-            **stated(self.config),
-            "steps": self.step,
-            "updates": self.updates,
-            **self.process,
-            "execution": asdict(self.machine.execution),
-            "started": self.started,
-            "ended": provenance.now(),
-            "resumes": self.resumes,
-            "earlier": self.earlier,
-            "parameters": count_parameters(self.config.network, self.config.num_tasks)._asdict(),
-            "simulator_exceptions": int(self.env.simulator_exceptions.sum()),
-            "failure": failure,
-        }
+    def _record(self, failure: Failure | None, files: Mapping[str, bytes]) -> RunRecord:
+        return RunRecord(
+            schema=SCHEMA,
+            **self.folders.key._asdict(),
+            protocol=self.config.protocol.id,
+            status="finished" if failure is None else "failed",
+            **stated(self.config).model_dump(),
+            steps=self.step,
+            updates=self.updates,
+            **self.process.written(),
+            execution=self.machine.execution,
+            started=self.started,
+            ended=provenance.now(),
+            resumes=self.resumes,
+            earlier=self.earlier,
+            parameters=Parameters(**count_parameters(self.config.network, self.config.num_tasks)._asdict()),
+            simulator_exceptions=int(self.env.simulator_exceptions.sum()),
+            failure=failure,
+            outputs=hashes_of(files),
+        )

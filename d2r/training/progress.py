@@ -7,9 +7,9 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from d2r.runs.folders import write_progress
+from d2r.runs.progress import Progress
+from d2r.runs.record import Failure
 from d2r.training import provenance
 
 TERMINAL_SECONDS = 0.5
@@ -43,7 +43,7 @@ class Reporter:
         """Print one line about the run."""
         print(f"\r\033[K{self.name}: {message}" if self._terminal else f"{self.name}: {message}", flush=True)
 
-    def done(self, step: int, updates: int, success: float | None, failure: dict[str, Any] | None) -> None:
+    def done(self, step: int, updates: int, success: float | None, failure: Failure | None) -> None:
         """Report the end."""
         self._write(step, updates, success)
         self.say(f"finished, success {success:.3f}" if failure is None and success is not None else "failed")
@@ -66,18 +66,15 @@ class Reporter:
         return line[: shutil.get_terminal_size().columns - 1]
 
     def _write(self, step: int, updates: int, success: float | None) -> None:
-        write_progress(
-            self.folder,
-            {
-                "run": self.name,
-                "step": step,
-                "steps": self.steps,
-                "updates": updates,
-                "success": success,
-                "started": self.started,
-                "updated": provenance.now(),
-                "steps_per_second": self._rate(step),
-                "pid": os.getpid(),
-                "host": os.uname().nodename,
-            },
-        )
+        Progress(
+            run=self.name,
+            step=step,
+            steps=self.steps,
+            updates=updates,
+            success=success,
+            started=self.started,
+            updated=provenance.now(),
+            steps_per_second=self._rate(step),
+            pid=os.getpid(),
+            host=os.uname().nodename,
+        ).write(self.folder)

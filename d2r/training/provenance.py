@@ -7,9 +7,10 @@ import platform
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
+
+from d2r.runs.record import Graphics, Processor
 
 PACKAGES = ("d2r", "torch", "numpy", "mujoco", "metaworld", "gymnasium", "scipy", "pandas", "safetensors")
 RESULT_FLAGS = ("sse4_1", "fma", "avx", "amx", "asimd", "sve")
@@ -36,7 +37,7 @@ def _installed(name: str) -> bool:
     return True
 
 
-def cpu() -> dict[str, Any]:
+def cpu() -> Processor:
     """Return the processor's model and which result-changing features it has."""
     fields: dict[str, str] = {}
     info = Path("/proc/cpuinfo")
@@ -45,21 +46,21 @@ def cpu() -> dict[str, Any]:
             name, _, value = line.partition(":")
             fields.setdefault(name.strip(), value.strip())
     flags = fields.get("flags", fields.get("Features", "")).split()
-    return {
-        "model": fields.get("model name", platform.processor() or platform.machine()),
-        "flags": sorted(flag for flag in flags if flag.startswith(RESULT_FLAGS)),
-        "kernels": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-    }
+    return Processor(
+        model=fields.get("model name", platform.processor() or platform.machine()),
+        flags=sorted(flag for flag in flags if flag.startswith(RESULT_FLAGS)),
+        kernels=torch.backends.cpu.get_cpu_capability(),
+        cores=os.cpu_count(),
+        system=platform.platform(),
+    )
 
 
-def gpu(device: str) -> dict[str, Any] | None:
+def gpu(device: str) -> Graphics | None:
     """Return the GPU's model and the CUDA and cuDNN versions, or none on a CPU."""
     if device != "cuda":
         return None
-    return {
-        "model": torch.cuda.get_device_name(),
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
-    }
+    return Graphics(
+        model=torch.cuda.get_device_name(),
+        cuda=torch.version.cuda,
+        cudnn=torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+    )

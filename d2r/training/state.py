@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import ConfigDict, Field, JsonValue, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from d2r.algorithms.sac import MultiTaskSAC
+from d2r.config.execution import Execution
 from d2r.errors import Unfit
-from d2r.runs.record import Count, Execution, Written, json_object
+from d2r.runs.record import Count, Process, Written, json_object
 from d2r.tensors import forms
 from d2r.training.instruments import Instruments
 
@@ -74,8 +75,8 @@ class RunState(_Part):
     resumes: Count
     environment: str
     environment_actions: Tensor
-    process: dict[str, JsonValue] = Field(default_factory=dict)
-    earlier: list[dict[str, JsonValue]] = Field(default_factory=list)
+    process: Process = Process()
+    earlier: list[Process] = Field(default_factory=list)
     execution: Execution | None = None
 
 

@@ -6,7 +6,6 @@ import errno
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,6 +14,7 @@ from d2r.envs.workers import WorkerDied
 from d2r.errors import RunFailure, UserError
 from d2r.networks.registry import check_size
 from d2r.runs.folders import Lock, NotThisRun, RunFolders
+from d2r.runs.record import RunRecord
 from d2r.training.loop import Machine, NumbersWentWrong, Run, name_of
 from d2r.training.memory import keep_freed_memory
 from d2r.training.signals import StopRequest
@@ -53,10 +53,10 @@ def train(
         record = _published(config, folders, overridden)
         if record is not None:
             print(
-                f"{name_of(config)}: already {record['status']}; to train it again remove {folders.published} "
+                f"{name_of(config)}: already {record.status}; to train it again remove {folders.published} "
                 f"and {folders.state}"
             )
-            return 0 if record["status"] == "finished" or record_failure else RunFailure.status
+            return 0 if record.finished or record_failure else RunFailure.status
         for remark in remarks(project_root()):
             print(f"{name_of(config)}: {remark}", file=sys.stderr)
         torch.set_num_threads(machine.threads)
@@ -84,7 +84,7 @@ def train(
             ) from None
 
 
-def _published(config: RunConfig, folders: RunFolders, overridden: bool) -> dict[str, Any] | None:
+def _published(config: RunConfig, folders: RunFolders, overridden: bool) -> RunRecord | None:
     """Return the record of this run if it has ended; say so if something else will be replaced.
 
     Raises:

@@ -13,25 +13,26 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from d2r.config import RunConfig, RunKey, is_run, load_scale, plan_runs, resolve_run, scale_ids
+from d2r.config import RunConfig, is_run, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.config.benchmarks import load_benchmark
-from d2r.config.execution import PLAIN, Execution
+from d2r.config.execution import PLAIN
 from d2r.errors import UserError
-from d2r.findings.collect import FILE_COLUMNS, collect, read_csv
+from d2r.findings.collect import collect
 from d2r.findings.results import Results, load_results
 from d2r.limits import Shortage
 from d2r.report.figures import write_figures
 from d2r.report.page import write_report
 from d2r.report.tables import write_tables
-from d2r.runs.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
+from d2r.runs.layout import EVALUATION, POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
 from d2r.runs.manifest import MANIFEST, check_manifest
-from d2r.runs.record import made_from_changed_sources, processes
+from d2r.runs.record import RunRecord, check_output, check_place, read_config, read_run
+from d2r.runs.tables import read_table
 from d2r.text import printable
 from d2r.training.source import UNKNOWN
 from d2r.verify.golden import TOLERANCE, verify_file
-from d2r.verify.policy import check_output, load_actor, read_run
+from d2r.verify.policy import load_actor
 
 LOCKS = ("requirements-cpu.lock", "requirements-cuda.lock")
 DECISIVE = {"metaworld", "mujoco", "torch"}
@@ -60,7 +61,7 @@ class Run:
     """One run's folder, its record and its configuration."""
 
     folder: Path
-    record: dict[str, Any]
+    record: RunRecord
     config: RunConfig
 
     @property
@@ -71,7 +72,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether its numbers stayed numbers to the end."""
-        return bool(self.record.get("status") == "finished")
+        return self.record.finished
 
 
 @dataclass
@@ -196,7 +197,8 @@ def _runs(artifact: Artifact) -> Line:
             unfinished.append(name)
             continue
         try:
-            run = Run(folder, *read_run(folder))
+            written = read_run(folder)
+            run = Run(folder, written, read_config(folder, written))
             _check_run(artifact, run)
         except Shortage:
             raise
@@ -222,23 +224,14 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 
 
 def _check_run(artifact: Artifact, run: Run) -> None:
-    where = run.folder / RUN_RECORD
-    config, record = run.config, run.record
-    named = f"{config.benchmark}/{config.method}/seed{config.seed}"
-    stated = "/".join(str(record.get(key)) for key in ("benchmark", "method")) + f"/seed{record.get('seed')}"
-    if run.name != named or stated != named:
-        raise UserError(f"{where}: describes {named}, so it lies in the wrong folder; move it there")
-    if record.get("status") not in ("finished", "failed"):
-        raise UserError(f"{where}: status is {record.get('status')!r}; train the run again")
-    if set(record["outputs"]) != set(RUN_FILES) - {RUN_RECORD}:
-        raise UserError(f"{where}: 'outputs' does not name the files of a run; train the run again")
+    check_place(run.folder, run.record)
     stray = sorted({path.name for path in run.folder.iterdir()} - set(RUN_FILES))
     if stray:
         raise UserError(f"{run.folder / stray[0]}: not a file of a run; remove it")
-    for name in record["outputs"]:
+    for name in run.record.outputs:
         if name == POLICY and artifact.policies_absent and not (run.folder / POLICY).is_file():
             continue
-        check_output(run.folder, record, name)
+        check_output(run.folder, run.record, name)
 
 
 def _plan(artifact: Artifact) -> Line:
@@ -251,7 +244,7 @@ def _plan(artifact: Artifact) -> Line:
             f"scale '{scales[0]}' is not in config/scales, so nothing says which runs it should have"
         )
     planned = set(plan_runs(load_scale(scales[0])))
-    present = {_key(run.config) for run in artifact.runs}
+    present = {run.record.key for run in artifact.runs}
     missing = [f"{key.benchmark}/{key.method}/seed{key.seed}" for key in sorted(planned - present)]
     extra = [f"{key.benchmark}/{key.method}/seed{key.seed}" for key in sorted(present - planned)]
     said = [f"{len(planned & present)} of the {len(planned)} runs that scale '{scales[0]}' plans"]
@@ -262,16 +255,16 @@ def _plan(artifact: Artifact) -> Line:
     return (_note if missing or extra else _ok)("; ".join(said))
 
 
-def _key(config: RunConfig) -> RunKey:
-    return RunKey(config.scale, config.benchmark, config.method, config.seed)
-
-
 def _outcome(artifact: Artifact) -> Line:
     """Which runs failed; a table shows them and averages none away."""
-    failed = [f"{run.name} ({run.record['failure']['message']})" for run in artifact.runs if not run.finished]
+    failed = [
+        f"{run.name} ({failure.message})"
+        for run in artifact.runs
+        if (failure := run.record.failure) is not None
+    ]
     if failed:
         return _note(f"{len(failed)} runs failed: {_some(failed)}")
-    resumed = sum(1 for run in artifact.runs if run.record.get("resumes"))
+    resumed = sum(1 for run in artifact.runs if run.record.resumes)
     return _ok(f"no run failed; {resumed} were interrupted and went on")
 
 
@@ -291,7 +284,7 @@ def _configuration(artifact: Artifact) -> Line:
         return _fail(f"{_some(changed)}: made with another configuration than config/ states now")
     protocols = _some(sorted({run.config.protocol.id for run in artifact.runs}))
     said = f"every run's configuration is the one that config/ gives; protocol {protocols}"
-    executed = [Execution(**run.record.get("execution", {})) for run in artifact.runs]
+    executed = [run.record.execution for run in artifact.runs]
     unusual = sorted({options.options() for options in executed if options != PLAIN})
     return _note(f"{said}; some were executed with {_some(unusual)}") if unusual else _ok(said)
 
@@ -302,12 +295,10 @@ def _numbers(artifact: Artifact) -> Line:
     if not finished:
         return _note("not checked, since no run finished")
     for run in finished:
-        if run.record.get("steps") != run.config.budget.steps:
-            return _fail(
-                f"{run.name}: {run.record.get('steps')} steps of {run.config.budget.steps}, yet 'finished'"
-            )
-        path = run.folder / "evaluation.csv"
-        episodes = read_csv(path, FILE_COLUMNS["evaluation"], None)
+        if run.record.steps != run.config.budget.steps:
+            return _fail(f"{run.name}: {run.record.steps} steps of {run.config.budget.steps}, yet 'finished'")
+        path = run.folder / EVALUATION
+        episodes = read_table(path)
         per_task = episodes.groupby("task")["success"].size()
         if len(per_task) != run.config.num_tasks or set(per_task) != {run.config.evaluation_episodes}:
             return _fail(
@@ -353,10 +344,10 @@ def _pins(artifact: Artifact) -> Line:
     other = {
         f"{name} {version}, locked {' or '.join(sorted(pinned[name]))}"
         for run in artifact.runs
-        for name, version in run.record["packages"].items()
+        for name, version in run.record.packages.items()
         if name in pinned and version not in pinned[name]
     }
-    unnamed = [run.name for run in artifact.runs if not set(run.record["packages"]) >= DECISIVE]
+    unnamed = [run.name for run in artifact.runs if not set(run.record.packages) >= DECISIVE]
     if other or unnamed:
         return _fail(_some(sorted(other)) if other else f"{_some(unnamed)}: packages are not stated")
     return _ok(f"package versions of every run are those of {' or '.join(LOCKS)}")
@@ -371,16 +362,16 @@ def _text(path: Path) -> str:
 
 def _source(artifact: Artifact) -> Line:
     """Which source made the runs, and on which machines."""
-    commits = sorted({str(part.get("commit")) for run in artifact.runs for part in processes(run.record)})
-    dirty = [run.name for run in artifact.runs if made_from_changed_sources(run.record)]
-    cpus = sorted({str(run.record["cpu"].get("model")) for run in artifact.runs})
+    commits = sorted({str(process.commit) for run in artifact.runs for process in run.record.processes})
+    dirty = [run.name for run in artifact.runs if run.record.made_from_changed_sources]
+    cpus = sorted({run.record.cpu.model or "an unknown processor" for run in artifact.runs})
     said = f"commit {_some(commit[:12] for commit in commits)} on {_some(cpus)}"
     if dirty:
         return _note(f"{said}; made from changed sources: {_some(dirty)}")
     if {"None", UNKNOWN} & set(commits):
         return _note(f"{said}; a commit is unknown")
     untold = [
-        run.name for run in artifact.runs if any(part.get("dirty") is None for part in processes(run.record))
+        run.name for run in artifact.runs if any(process.dirty is None for process in run.record.processes)
     ]
     if untold:
         return _note(f"{said}; whether sources were changed is unknown of {_some(untold)}")

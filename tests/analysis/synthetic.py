@@ -149,7 +149,7 @@ def _write_run(results: Path, plan: Plan, benchmark: str, method: str, level: fl
             ]
     final = success(1.0)
     evaluation = [
-        (task, episode, final[index, episode], 100 * final[index, episode])
+        (task, episode, int(final[index, episode]), 100 * final[index, episode])
         for index, task in enumerate(tasks)
         for episode in range(episodes)
     ]
@@ -166,7 +166,7 @@ def _write_run(results: Path, plan: Plan, benchmark: str, method: str, level: fl
     outputs = {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
         for name in ("metrics.csv", "evaluation.csv", "routes.csv", "timing.csv")
-    }
+    } | {"policy.safetensors": "0" * 64}
     (folder / "run.json").write_bytes(record_bytes(_run_json(plan, benchmark, method, seed, failed, outputs)))
 
 
@@ -187,7 +187,7 @@ def _run_json(
     return {
         "schema": 2, "scale": plan.scale, "benchmark": benchmark, "method": method, "seed": seed,
         "protocol": "d2r-official", "status": "failed" if failed else "finished",
-        **stated(config),
+        **stated(config).model_dump(),
         "steps": plan.steps // 2 if failed else plan.steps, "updates": plan.steps // 2,
         "packages": {"torch": "2.13.0", "metaworld": "3.1.1", "mujoco": "3.3.0"},
         "commit": "0" * 40, "dirty": False, "cpu": {"model": "synthetic"}, "threads": 1, "device": "cpu",

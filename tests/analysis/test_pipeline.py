@@ -198,8 +198,8 @@ def test_a_changed_run_file_is_refused(make_results: Make) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("run.json", "{", "cannot be read"),
-        ("run.json", "{}", "is missing"),
+        ("run.json", "{", "is no record of a run"),
+        ("run.json", "{}", "does not have the sha256 that it states"),
         ("metrics.csv", "", "sha256"),
         ("evaluation.csv", None, "is missing"),
     ],
@@ -227,7 +227,7 @@ def test_a_run_with_numbers_that_are_none_is_refused(make_results: Make, value: 
     record = json.loads((folder / "run.json").read_bytes())
     record["outputs"]["metrics.csv"] = hashlib.sha256(content.encode()).hexdigest()
     (folder / "run.json").write_bytes(record_bytes(record))
-    with pytest.raises(UserError, match=r"metrics\.csv: column 'value' holds something that is no number"):
+    with pytest.raises(UserError, match=r"metrics\.csv: .*column 'value' holds something that is no number"):
         collect(results)
 
 
@@ -249,7 +249,7 @@ def cut(content: bytes) -> bytes:
         ("metrics", lambda content: content.replace(b",800,", b",800.5,")),
         ("runs", lambda content: content + content.splitlines(keepends=True)[-1]),
         ("runs", lambda content: content.replace(b",cpu,1,", b",cpu,one,")),
-        ("evaluation", lambda content: content.replace(b",0,1.0,", b",0,yes,")),
+        ("evaluation", lambda content: content.replace(b",0,1,", b",0,yes,")),
         ("routes", lambda content: content.replace(b",weight", b",width")),
     ],
 )

@@ -20,14 +20,15 @@ from d2r.errors import UserError
 from d2r.findings.collect import collect
 from d2r.networks.registry import build_actor
 from d2r.release.publish import release_scale
-from d2r.runs.folders import OUTPUTS, NotThisRun, RunFolders
+from d2r.runs.folders import NotThisRun, RunFolders
+from d2r.runs.layout import GROWING, OUTPUTS
 from d2r.runs.manifest import MANIFEST, check_manifest
+from d2r.runs.record import check_output, read_config, read_run
 from d2r.runs.tidy import TidyFile
 from d2r.training.checkpoint import COPY, CheckpointStore
-from d2r.training.loop import TIDY, Machine, Run
+from d2r.training.loop import Machine, Run
 from d2r.training.train import train
 from d2r.verify import artifact
-from d2r.verify.policy import check_output, read_run
 from tests.support.damage import damage_one
 from tests.support.projects import working_in
 from tests.support.tiny import BENCHMARK, PATIENCE, Training, assert_equal, make_project, wait_until
@@ -80,7 +81,7 @@ def load(folder: Path, config: RunConfig) -> tuple[dict[str, Any] | None, Any, l
     state, notes = CheckpointStore(folder).load(replay)
     if state is None:
         return None, None, notes
-    for name in TIDY:
+    for name in GROWING:
         file = TidyFile(folder, name)
         if not file.load_state_dict(state["tidy"][name]):
             notes.append(f"{name} was restored")
@@ -125,7 +126,8 @@ def _is_not_needed(what: str) -> bool:
 
 
 def check_run(folder: Path) -> None:
-    record, _ = read_run(folder)
+    record = read_run(folder)
+    read_config(folder, record)
     for name in OUTPUTS:
         check_output(folder, record, name)
 

@@ -29,14 +29,14 @@ from d2r.runs.folders import NotThisRun, RunFolders
 from d2r.runs.layout import CONFIG
 from d2r.runs.manifest import MANIFEST, check_manifest
 from d2r.runs.progress import run_progress
-from d2r.runs.record import record_bytes
+from d2r.runs.record import read_config, read_run, record_bytes
+from d2r.runs.tidy import read_rows
 from d2r.training.checkpoint import CheckpointStore, Manifest, Segment
 from d2r.training.loop import Machine
 from d2r.training.train import train
 from d2r.verify.artifact import verify_artifact
 from d2r.verify.golden import verify_file
-from d2r.verify.policy import _published as read_evaluation
-from d2r.verify.policy import load_actor, read_run
+from d2r.verify.policy import load_actor
 from tests.support.projects import forget_configuration, working_in
 from tests.support.tiny import BENCHMARK, PROJECT, make_project
 
@@ -147,7 +147,8 @@ def read_record_of_run(world: World, content: bytes) -> None:
         with contextlib.suppress(NotThisRun):
             RunFolders(results, config).examine()
         with contextlib.suppress(UserError):
-            read_run(world.key.folder(results))
+            folder = world.key.folder(results)
+            read_config(folder, read_run(folder))
         with contextlib.suppress(UserError):
             collect(results)
         with contextlib.suppress(UserError):
@@ -193,8 +194,8 @@ def table(name: str) -> tuple[Callable[[World], bytes], Callable[[World, bytes],
 
     def read(world: World, content: bytes) -> None:
         results = world.copy_of_run(name, content)
-        if name == "evaluation.csv":
-            read_evaluation(world.key.folder(results) / name)
+        with contextlib.suppress(UserError):
+            read_rows(world.key.folder(results) / name)
         collect(results)
         load_results(results)
 
@@ -214,7 +215,9 @@ def whole_policy(world: World) -> bytes:
 
 def read_policy(world: World, content: bytes) -> None:
     results = world.copy_of_run("policy.safetensors", content)
-    load_actor(world.key.folder(results), *read_run(world.key.folder(results)))
+    folder = world.key.folder(results)
+    record = read_run(folder)
+    load_actor(folder, record, read_config(folder, record))
 
 
 def small_replay() -> Replay:

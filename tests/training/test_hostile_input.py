@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from d2r.config import RunConfig, load_scale
 from d2r.errors import UserError
 from d2r.findings.collect import collect
-from d2r.runs.folders import Lock, NotThisRun, RunFolders, write_progress
-from d2r.runs.progress import last_success, read_record, run_progress
-from d2r.runs.record import record_bytes
+from d2r.runs.folders import Lock, NotThisRun, RunFolders
+from d2r.runs.progress import Progress, last_success, run_progress
+from d2r.runs.record import read_run, record_bytes
 from d2r.runs.tidy import TidyFile
 from d2r.training.checkpoint import CheckpointStore
 from tests.support.mutations import contents
@@ -162,9 +162,11 @@ def test_a_tidy_file_that_is_no_file(put: Callable[[Path, Path], None], victim: 
 @pytest.mark.parametrize("name", ["progress.json", ".progress.json"])
 def test_progress_is_not_written_through_a_link(name: str, victim: Path, tmp_path: Path) -> None:
     (tmp_path / name).symlink_to(victim)
-    write_progress(tmp_path, {"step": 3})
+    Progress(step=3, steps=9).write(tmp_path)
     assert victim.read_text() == "precious\n"
-    assert (tmp_path / "progress.json").read_text() == '{"step": 3}'
+    progress = Progress.read(tmp_path)
+    assert progress is not None
+    assert progress.step == 3
 
 
 def test_a_fifo_among_records_is_no_wait(config: RunConfig, tmp_path: Path) -> None:
@@ -174,7 +176,7 @@ def test_a_fifo_among_records_is_no_wait(config: RunConfig, tmp_path: Path) -> N
     with pytest.raises(NotThisRun, match="not a regular file"):
         folders.examine()
     with pytest.raises(UserError, match=r"run\.json: cannot be read \(.*not a regular file"):
-        read_record(folders.published / "run.json")
+        read_run(folders.published)
     os.mkfifo(folders.published / "evaluation.csv")
     assert last_success(folders.published) is None
     os.mkfifo(folders.state / "lock")

@@ -19,10 +19,10 @@ from d2r.config.execution import Execution
 from d2r.envs.slices import TaskSlice
 from d2r.errors import UserError
 from d2r.files import sha256
-from d2r.runs.layout import CONFIG
+from d2r.runs.layout import CONFIG, GROWING
 from d2r.training.checkpoint import Manifest
 from d2r.training.instruments import Instruments
-from d2r.training.loop import TIDY, Machine, Run
+from d2r.training.loop import Machine, Run
 from d2r.training.train import train
 from tests.support.interruptions import Interrupted, interrupt_at
 from tests.support.tiny import BENCHMARK, assert_equal
@@ -282,7 +282,7 @@ def change_a_weight(state: dict[str, Any]) -> None:
 UNFIT: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda state: state.update(environment_actions=[1, 2]), "'environment_actions' in it is missing"),
     (lambda state: state.update(environment_actions=torch.zeros(3, 2)), "'actions' does not hold"),
-    (lambda state: state.update(tidy={name: {"text": 3} for name in TIDY}), "'tidy.metrics.csv.text'"),
+    (lambda state: state.update(tidy={name: {"text": 3} for name in GROWING}), "'tidy.metrics.csv.text'"),
     (lambda state: state.update(tidy={}), "'tidy' in it does not hold this run's files"),
     (lambda state: state.update(execution={"x": 1}), "'execution.x'"),
     (lambda state: state.update(step=10**9), "this run ends at 60"),

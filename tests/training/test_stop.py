@@ -16,11 +16,13 @@ from d2r import files
 from d2r.config import RunConfig
 from d2r.envs.workers import WorkerDied
 from d2r.errors import RunFailure, UserError
-from d2r.runs.folders import OUTPUTS, Lock, NotThisRun, RunFolders
+from d2r.runs.folders import Lock, NotThisRun, RunFolders
+from d2r.runs.layout import OUTPUTS
 from d2r.runs.record import record_bytes
 from d2r.training.loop import Machine, Run
 from d2r.training.signals import ECHO_SECONDS, StopRequest
 from d2r.training.train import train
+from tests.support.records import record_of
 
 
 @pytest.fixture
@@ -215,7 +217,8 @@ def test_a_disk_that_fills_while_a_run_is_published_keeps_the_record(
     folders = RunFolders(tmp_path, config)
     folders.create()
     outputs = dict.fromkeys(OUTPUTS, b"x")
-    folders.publish(outputs, {"schema": 2})
+    record = record_of(config, outputs)
+    folders.publish(outputs, record)
     before = (folders.published / "run.json").read_bytes()
 
     def fail(descriptor: int) -> None:
@@ -223,7 +226,7 @@ def test_a_disk_that_fills_while_a_run_is_published_keeps_the_record(
 
     monkeypatch.setattr(files.os, "fsync", fail)
     with pytest.raises(OSError, match="No space left"):
-        folders.publish(outputs, {"schema": 2, "status": "finished"})
+        folders.publish(outputs, record.model_copy(update={"steps": 1}))
     assert (folders.published / "run.json").read_bytes() == before
     assert sorted(path.name for path in folders.published.iterdir()) == sorted([*OUTPUTS, "run.json"])
 
@@ -234,11 +237,12 @@ def test_what_a_killed_process_left_of_publishing_is_swept_at_the_next_start(
     """SIGKILL while all outputs are on disk but for their names, which comes as often as any other moment."""
     folders = RunFolders(tmp_path, config)
     folders.create()
+    outputs = dict.fromkeys(OUTPUTS, b"x")
     child = os.fork()
     if child == 0:
         try:
             files.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-            folders.publish(dict.fromkeys(OUTPUTS, b"x"), {"schema": 2})
+            folders.publish(outputs, record_of(config, outputs))
         finally:
             os._exit(1)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL

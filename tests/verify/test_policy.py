@@ -11,7 +11,7 @@ import pytest
 
 from d2r.cli.main import main
 from d2r.runs.record import record_bytes
-from d2r.verify.policy import _rates
+from d2r.verify.policy import TaskRates, _rates
 from tests.support.targets import World, make_world
 
 LEVEL = 0.05 / 11
@@ -70,10 +70,10 @@ def test_success_that_an_untrained_policy_has_not_is_not_reproduced(
 
 def test_a_few_more_successes_on_every_task_are_not_reproduced_though_each_alone_could_be_chance() -> None:
     before, now = [False] * 4 + [True], np.array([True] * 4 + [False])
-    one = _rates(before, now, LEVEL)
-    assert one["low"] <= one["now"] <= one["high"]
-    ten = _rates(before * 10, np.tile(now, 10), LEVEL)
-    assert ten["now"] > ten["high"]
+    one = TaskRates("", *_rates(before, now, LEVEL))
+    assert one.within
+    ten = TaskRates("", *_rates(before * 10, np.tile(now, 10), LEVEL))
+    assert ten.now > ten.high
 
 
 @pytest.mark.parametrize("episodes", [5, 32])
@@ -81,8 +81,8 @@ def test_a_single_episode_that_comes_out_otherwise_is_chance(episodes: int) -> N
     for won in range(episodes):
         fewer, more = ([True] * n + [False] * (episodes - n) for n in (won, won + 1))
         for before, now in ((fewer, more), (more, fewer)):
-            rates = _rates(before, np.array(now), LEVEL)
-            assert rates["low"] <= rates["now"] <= rates["high"]
+            rates = TaskRates("", *_rates(before, np.array(now), LEVEL))
+            assert rates.within
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.5])
@@ -92,8 +92,8 @@ def test_the_same_policy_is_rarely_told_from_itself(rate: float) -> None:
     for _ in range(20):
         first, second = rng.random((2, 10, 32)) < rate
         pairs = [*zip(first, second, strict=True), (first.ravel(), second.ravel())]
-        rates = [_rates(before.tolist(), now, LEVEL) for before, now in pairs]
-        wrong += any(not one["low"] <= one["now"] <= one["high"] for one in rates)
+        rates = [TaskRates("", *_rates(before.tolist(), now, LEVEL)) for before, now in pairs]
+        wrong += any(not one.within for one in rates)
     assert wrong <= 1
 
 
@@ -112,7 +112,7 @@ def success_of_two(content: str) -> str:
     ("change", "complaint"),
     [
         (doubled, "episodes of each task of mt10-rand"),
-        (success_of_two, "not an evaluation file"),
+        (success_of_two, "neither 0 nor 1"),
         (lambda content: content.replace("reach-v3", "reach-v9"), "episodes of each task of mt10-rand"),
     ],
 )

@@ -125,7 +125,7 @@ def test_a_task_or_quantity_that_is_no_name_is_refused(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert said.rstrip("\n").isprintable()
-    assert f"is no name of a {header.split(',')[column]}" in said
+    assert f"column '{header.split(',')[column]}' holds" in said
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_finished_run_without_an_episode_is_refused(
 def test_a_name_with_a_nul_is_not_cut_off_there(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     content = (world.run / "evaluation.csv").read_bytes().replace(b"reach-v3", b"reach-v3\0evil")
     assert main(["collect", "--results", str(world.copy_of_run("evaluation.csv", content))]) == 2
-    assert "evaluation.csv: not a table (it holds a NUL)" in capsys.readouterr().err
+    assert "evaluation.csv: is not a table (it holds a NUL)" in capsys.readouterr().err
 
 
 def test_a_limit_of_this_process_is_no_fault_of_the_folder(

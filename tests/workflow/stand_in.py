@@ -6,7 +6,6 @@ run, ``STAND_IN_FAILS`` the method that crashes.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import signal
@@ -70,7 +69,8 @@ def train(arguments: list[str]) -> int:
 
 def publish(key, config, folder: Path, started: str, steps: int) -> None:
     from d2r.config import stated
-    from d2r.runs.record import record_bytes
+    from d2r.runs.folders import hashes_of
+    from d2r.runs.record import SCHEMA, RunRecord
 
     texts = {
         "metrics.csv": f"step,task,quantity,value\n{steps},reach-v3,success,0.5\n",
@@ -81,12 +81,13 @@ def publish(key, config, folder: Path, started: str, steps: int) -> None:
     }
     for name, text in texts.items():
         write(folder / name, text)
-    record = {
-        **key._asdict(), "status": "finished", **stated(config), "steps": steps, "dirty": False,
-        "started": started, "ended": datetime.now(UTC).isoformat(),
-        "outputs": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
-    }  # fmt: skip
-    write(folder / "run.json", record_bytes(record).decode())
+    record = RunRecord(
+        schema=SCHEMA, **key._asdict(), protocol=config.protocol.id, status="finished", **stated(config).model_dump(),
+        steps=steps, updates=steps, packages={}, dirty=False, cpu={}, started=started,
+        ended=datetime.now(UTC).isoformat(), parameters={"actor": 1, "critic": 1}, failure=None,
+        outputs=hashes_of({name: text.encode() for name, text in texts.items()}),
+    )  # fmt: skip
+    write(folder / "run.json", record.to_bytes().decode())
 
 
 def collect(results: Path) -> None:

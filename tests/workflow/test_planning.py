@@ -235,9 +235,8 @@ def test_status_of_a_run_on_another_machine_depends_on_when_it_last_spoke(tmp_pa
     ("changes", "status"),
     [
         ({}, "finished"),
-        ({"status": "failed"}, "failed"),
+        ({"status": "failed", "failure": {"message": "not finite"}}, "failed"),
         ({"config_hash": "0" * 64}, "outdated"),
-        ({"config_hash": "0" * 64, "status": "failed"}, "outdated"),
     ],
 )
 def test_status_of_a_published_run_is_what_its_record_says(

@@ -2,7 +2,7 @@
 import sys
 from pathlib import Path
 
-from d2r.config import SEED, RunKey, load_scale, plan_runs
+from d2r.config import SEED, RunKey, benchmark_ids, load_scale, plan_runs
 from d2r.errors import UserError
 from d2r.runs.layout import RUN_FILES, files_of_runs
 from d2r.planning.workflow import (
@@ -49,9 +49,12 @@ validate(config, "../schemas/config.schema.json")
 validate(SCALE.model_dump(mode="json"), "../schemas/scale.schema.json")
 
 
+RUN_FOLDER = "results/{scale}/runs/{benchmark}/{method}/seed{seed}"
+
+
 wildcard_constraints:
     scale="[a-z0-9-]+",
-    benchmark="mt(10|50)-(fixed|rand)",
+    benchmark="|".join(benchmark_ids()),
     method="[a-z0-9-]+",
     seed=SEED,
 

@@ -5,12 +5,7 @@
 # A run whose numbers go wrong is published as failed, and tables mark it; any other failure fails the job.
 rule train:
     output:
-        record="results/{scale}/runs/{benchmark}/{method}/seed{seed}/run.json",
-        metrics="results/{scale}/runs/{benchmark}/{method}/seed{seed}/metrics.csv",
-        evaluation="results/{scale}/runs/{benchmark}/{method}/seed{seed}/evaluation.csv",
-        timing="results/{scale}/runs/{benchmark}/{method}/seed{seed}/timing.csv",
-        routes="results/{scale}/runs/{benchmark}/{method}/seed{seed}/routes.csv",
-        policy="results/{scale}/runs/{benchmark}/{method}/seed{seed}/policy.safetensors",
+        expand(f"{RUN_FOLDER}/{{name}}", name=RUN_FILES, allow_missing=True),
     log:
         "results/{scale}/logs/train/{benchmark}/{method}/seed{seed}.log",
     benchmark:
