@@ -49,7 +49,7 @@ _BAND = f"Mean over runs; bands, from {FEWEST_RUNS} runs on, are 95 % intervals 
 FIGURES: tuple[FigureSpec, ...] = (
     FigureSpec("learning_curves", f"Success over training, D2R and baselines. {_BAND}", learning_curves),
     FigureSpec(
-        "learning_curves_variants", f"Each D2R variant beside full D2R (black). {_BAND}", variant_curves
+        "learning_curves_variants", f"Each D2R variant beside full D2R. {_BAND}", variant_curves
     ),
     FigureSpec(
         "differences",

@@ -109,7 +109,7 @@ def variant_curves(results: Results) -> Figure:
         axes.set_title(method.title, fontsize=6.5)
         percent_axis(axes)
         steps_axis(axes, label=False)
-    figure.suptitle(f"{benchmark}: success in % against steps per task; black: full D2R", fontsize=7)
+    figure.suptitle(f"{benchmark}: success in % against steps per task, beside full D2R", fontsize=7)
     return figure
 
 

@@ -9,9 +9,9 @@ from d2r.findings.difficulty import correlation_over_training, hardness, tasks_b
 from d2r.findings.quantities import bounds
 from d2r.findings.results import REFERENCE, Results
 from d2r.findings.signatures import routed_methods
+from d2r.report.colors import method_color
 from d2r.report.figures.curves import draw_curve, steps_axis
 from d2r.report.figures.style import (
-    PALETTE,
     Look,
     empty_figure,
     logarithmic,
@@ -166,7 +166,7 @@ def success_against_modules(results: Results) -> Figure:
         used = used[used["step"] == used["step"].max()].groupby("task")["value"].mean()
         success = results.scores(benchmark, REFERENCE).mean()
         tasks = [task for task in used.index if task in success.index]
-        axes.plot(used[tasks], success[tasks], "o", color=PALETTE[0], alpha=0.7)
+        axes.plot(used[tasks], success[tasks], "o", color=method_color(REFERENCE), alpha=0.7)
         for task in tasks if len(tasks) <= 10 else []:
             if success[task] > 0:  # the others share one line, where names would lie on each other
                 short = str(task).removesuffix("-v3")
