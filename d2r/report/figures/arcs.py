@@ -14,7 +14,7 @@ from matplotlib.path import Path
 from d2r.findings.difficulty import hardness, tasks_by_difficulty
 from d2r.findings.results import REFERENCE, Floats, Results
 from d2r.findings.signatures import num_modules, routed_methods, routes_of, used_modules
-from d2r.report.figures.style import ON_ROUTE, OUTPUT, PAGE, empty_figure, new_figure
+from d2r.report.figures.style import ON_ROUTE, OUTPUT, PAGE, NothingToDraw, new_figure
 from d2r.report.text import steps as steps_text
 
 USED, FADED = "#000000", "#cccccc"
@@ -88,7 +88,7 @@ def task_routes(results: Results, benchmark: str) -> Figure:
     seeds = results.scores(benchmark, REFERENCE).index
     routes = routes_of(results, benchmark, REFERENCE, int(seeds[0])) if len(seeds) else pd.DataFrame()
     if routes.empty:
-        return empty_figure(f"{benchmark}: no finished run of D2R recorded routes")
+        raise NothingToDraw(f"{benchmark}: no finished run of D2R recorded routes")
     last = routes[routes["step"] == routes["step"].max()]
     title = (
         f"D2R on {benchmark}, seed {seeds[0]}, after {steps_text(float(last['step'].iloc[0]))} steps per task"
@@ -115,7 +115,7 @@ def method_routes(results: Results) -> Figure:
             routes = routes_of(results, benchmark, name, int(seeds[0]))
             shown += [(name, task, routes) for task in (tasks[0], tasks[-1])]
     if not shown:
-        return empty_figure("no finished run recorded routes")
+        raise NothingToDraw("no finished run recorded routes")
     drawings = []
     for name, task, routes in shown:
         last = routes[(routes["step"] == routes["step"].max()) & (routes["task"] == task)]

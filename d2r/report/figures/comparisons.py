@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from d2r.findings.results import REFERENCE, Results
 from d2r.findings.versus import Versus, compare_all
 from d2r.report.figures.curves import headline_methods
-from d2r.report.figures.style import Look, empty_figure, panels, percent_axis, shared_legend
+from d2r.report.figures.style import Look, NothingToDraw, panels, percent_axis, shared_legend
 from d2r.report.tables.runs import multiply_adds
 from d2r.report.text import number, steps
 from d2r.statistics import FEWEST_RUNS, Estimate, mean_interval, performance_profile
@@ -22,7 +22,7 @@ def performance_profiles(results: Results) -> Figure:
     """Share of tasks solved better than a given success rate, D2R and baselines."""
     benchmarks = [name for name in results.benchmarks if len(results.finished.query("benchmark == @name"))]
     if not benchmarks:
-        return empty_figure("no finished run")
+        raise NothingToDraw("no finished run")
     look, methods = Look(results.methods), headline_methods(results)
     figure, grid = panels(len(benchmarks), columns=2, height=2.0, legend_entries=len(methods))
     for axes, benchmark in zip(grid, benchmarks, strict=True):
@@ -72,7 +72,7 @@ def _forest(results: Results, quantity: str, neutral: float, label: str) -> Figu
     found = [v for v in compare_all(results, names, REFERENCE) if _estimate(v, quantity).value is not None]
     benchmarks = [name for name in results.benchmarks if any(v.benchmark == name for v in found)]
     if not benchmarks:
-        return empty_figure("no method has finished runs beside D2R's")
+        raise NothingToDraw("no method has finished runs beside D2R's")
     rows = max(sum(v.benchmark == name for v in found) for name in benchmarks)
     look = Look(results.methods)
     figure, grid = panels(len(benchmarks), columns=2, height=0.6 + 0.13 * rows)
@@ -112,7 +112,7 @@ def compute_against_success(results: Results) -> Figure:
     """Success against multiply-adds per decision, parameters and hours: one row per benchmark."""
     benchmarks = [name for name in results.benchmarks if len(results.finished.query("benchmark == @name"))]
     if not benchmarks:
-        return empty_figure("no finished run")
+        raise NothingToDraw("no finished run")
     look = Look(results.methods)
     figure, grid = panels(3 * len(benchmarks), columns=3, height=1.5, legend_entries=len(results.methods))
     labels = ("multiply-adds per decision", "actor parameters", "hours per run, on the wall")

@@ -29,6 +29,7 @@ Dashes = str | tuple[int, tuple[float, ...]]
 OF_VARIANTS: Dashes = (0, (4, 1.5))
 ON_ROUTE, OUTPUT = "#0072b2", "#d55e00"
 """Arcs that lead to the output, and the output itself."""
+SUFFIXES = (".svg", ".png")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 _RC: dict[Any, Any] = {
@@ -101,11 +102,8 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def empty_figure(message: str) -> Figure:
-    """A figure that says why there is nothing to draw."""
-    figure = new_figure(COLUMN, 0.8)
-    figure.text(0.5, 0.5, message, ha="center", va="center", wrap=True)
-    return figure
+class NothingToDraw(Exception):
+    """The results hold nothing that this figure shows; says what is missing."""
 
 
 def panels(count: int, columns: int, height: float, legend_entries: int = 0) -> tuple[Figure, list[Axes]]:
@@ -181,26 +179,27 @@ def settle(figure: Figure) -> None:
         figure.set_layout_engine("none")
 
 
-def svg_text(figure: Figure) -> str:
-    """The figure as SVG, without dates or program names."""
-    settle(figure)
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue()
-
-
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write ``<name>.svg`` and ``<name>.png``, without dates or program names in them.
 
     Raises:
         UserError: if the folder cannot be written.
     """
-    paths = [folder / f"{name}.svg", folder / f"{name}.png"]
+    paths = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
+    settle(figure)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(paths[0], svg_text(figure).encode())
+        write_bytes(paths[0], text.getvalue().encode())
         with replacing(paths[1]) as file:
             figure.savefig(file, format="png", metadata={"Software": None})
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
     return paths
+
+
+def remove(folder: Path, name: str) -> None:
+    """Remove the files of a figure, if there are any."""
+    for suffix in SUFFIXES:
+        (folder / f"{name}{suffix}").unlink(missing_ok=True)
