@@ -1,4 +1,4 @@
-"""Answer a question: difficulty (do harder tasks use more modules?), claims, or coverage of the intervals."""
+"""Answer a question: difficulty (do harder tasks use more modules?), claims, or coverage of intervals and verdicts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     claims.add_argument("--output", type=Path, help="write it there instead of printing it")
     coverage = questions.add_parser(
-        "coverage", help="simulate how often the printed intervals hold the truth"
+        "coverage", help="simulate how often intervals hold the truth and verdicts are wrong"
     )
     coverage.add_argument(
         "--repeats", type=int, default=1000, help="simulated experiments behind each number"
@@ -45,17 +45,17 @@ def run(args: argparse.Namespace) -> int:
 
         print(difficulty_table(load_results(args.results)).markdown(), end="")
     elif args.question == "claims":
-        from d2r.findings.claims import claims_markdown
+        from d2r.report.claims_text import claims_markdown
 
         folder = args.results or project_root() / "results" / "released" / "lite"
         _give(claims_markdown(load_results(folder)), args.output)
     else:
-        from d2r.statistics.coverage import coverage_markdown, coverage_table
+        from d2r.statistics.simulation import simulate, simulation_markdown
 
         if args.repeats < 4:
             raise UserError(f"--repeats {args.repeats}: must be at least 4")
         before, after = _around_marks(args.update) if args.update else ("", "")
-        text = coverage_markdown(coverage_table(args.repeats), args.repeats)
+        text = simulation_markdown(simulate(args.repeats), args.repeats)
         _give(before + text + after, args.update)
     return 0
 

@@ -1,4 +1,4 @@
-"""Compare two methods run by run: the paired difference in success, with its interval."""
+"""Compare two methods: success, return and area under the curve, with the intervals of their differences."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the comparison for each benchmark."""
     from d2r.findings.results import load_results
 
+    if args.first == args.second:
+        raise UserError(f"{args.first}: is given twice; name two methods")
     results = load_results(args.results or project_root() / "results" / "released" / "lite")
     for name in (args.first, args.second):
         results.method(name)
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     blocks = [
         _block(results, benchmark, args.first, args.second)
         for benchmark in wanted
-        if len(results.run_scores(benchmark, args.first)) and len(results.run_scores(benchmark, args.second))
+        if results.seeds(benchmark, args.first) and results.seeds(benchmark, args.second)
     ]
     if not blocks:
         where = args.benchmark or "any benchmark"
@@ -51,30 +53,40 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _block(results: Results, benchmark: str, first: str, second: str) -> str:
-    from d2r.findings.versus import compare_methods, is_paired
-    from d2r.report.text import number, p_value, percent_interval, points_interval
+    from d2r.findings.differences import improvement, model
+    from d2r.findings.measures import AREA, FINAL_SUCCESS, RETURN, SUCCESS
+    from d2r.findings.results import REFERENCE
+    from d2r.report.text import number_interval, percent, percent_interval, points_interval
     from d2r.statistics import mean_interval
 
-    rows = [f"{benchmark}: success of {first} minus {second}"]
+    adjusted = REFERENCE in (first, second)
+    rows = [f"{benchmark}: {first} minus {second}"]
     for name in (first, second):
-        scores = results.run_scores(benchmark, name)
-        estimate = mean_interval(scores, (0.0, 1.0))
-        seeds = ", ".join(str(seed) for seed in scores.index)
-        rows.append(f"  {name:24s} {percent_interval(estimate)} %  ({estimate.n} runs, seeds {seeds})")
-    for paired in (True, False):
-        comparison = compare_methods(results, benchmark, first, second, paired)
-        difference = comparison.difference
-        kind = "paired by seed" if paired else "unpaired"
-        used = "; used for verdicts here" if paired == is_paired(benchmark) else ""
-        why = (
-            f"  ({difference.note})"
-            if difference.note
-            else f"  p {p_value(comparison.p)}, {comparison.verdict}"
+        seeds = results.seeds(benchmark, name)
+        rows.append(f"  {name}: {len(seeds)} runs, seeds {', '.join(map(str, seeds))}")
+    for measure in (SUCCESS, RETURN, AREA, FINAL_SUCCESS):
+        runs = model(results, measure, benchmark)
+        found = -runs.to_control(second) if first == REFERENCE else runs.to_control(first)
+        if not adjusted:
+            found = runs.between(first, second)
+        show, difference = (
+            (percent_interval, points_interval) if measure.in_points else (number_interval, number_interval)
         )
-        rows.append(f"  {kind:24s} {points_interval(difference)} points{why}{used}")
-    rows.append(f"  {'P(A beats B) per task':24s} {percent_interval(comparison.improvement)} %")
+        means = " and ".join(
+            show(mean_interval(measure.of_runs(results, benchmark, name), measure.bounds))
+            for name in (first, second)
+        )
+        rows.append(f"  {measure.words}: {means}")
+        unit = " points" if measure.in_points else ""
+        rows.append(f"    difference {difference(found)}{unit}{f' ({found.note})' if found.note else ''}")
+    beats, tasks = improvement(results, benchmark, first, second)
+    rows.append(f"  P(A beats B) on a task: {percent(beats)} %, over {tasks} tasks")
     rows.append(
-        f"  {'ranks (Mann-Whitney)':24s} p {p_value(comparison.p_rank)} "
-        f"(smallest possible {p_value(comparison.smallest_p_rank)}); Hedges' g {number(comparison.effect)}"
+        "  Intervals of differences take one spread for all methods of the benchmark, "
+        + (
+            "adjusted for all that are compared with D2R."
+            if adjusted
+            else "not adjusted: they give no verdict."
+        )
     )
     return "\n".join(rows)

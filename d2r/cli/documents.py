@@ -8,9 +8,9 @@ from pathlib import Path
 from d2r.cli.methods import describe_methods, markdown_table
 from d2r.config import project_root
 from d2r.errors import UserError
-from d2r.findings.claims import claims_markdown
 from d2r.findings.results import load_results
 from d2r.planning.schema import scale_schema
+from d2r.report.claims_text import claims_markdown
 
 BEGIN, END = "<!-- make docs: begin -->", "<!-- make docs: end -->"
 

@@ -2,52 +2,101 @@
 
 from __future__ import annotations
 
-import math
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-import pandas as pd
+from pydantic import Field
 
-from d2r.config import load_scale, scale_ids
+from d2r.config.load import parse
 from d2r.config.reader import read_yaml
-from d2r.findings.difficulty import correlation_over_training, harder_half
-from d2r.findings.quantities import bounds, difference_bounds
-from d2r.findings.results import REFERENCE, Results, method_info
-from d2r.findings.versus import is_paired
-from d2r.report.text import number_interval, points_interval
-from d2r.statistics import Estimate, difference_interval, mean_interval, paired_difference_interval
-from d2r.statistics.efficiency import area_under_curve
+from d2r.config.schema import Frozen
+from d2r.findings.differences import compared, model
+from d2r.findings.measures import Measure, measure
+from d2r.findings.results import REFERENCE, Results
+from d2r.statistics import OTHER_SIDE, Direction, Estimate, Verdict, mean_interval, runs_to_settle, verdict
 
 DATA = Path(__file__).parent / "data" / "claims.yaml"
+Names = Annotated[tuple[str, ...], Field(strict=False)]
 LEARNED_NOTHING = 0.05
 """Success below which, on both sides, a comparison says nothing about the methods."""
-TELLING = 0.1
-"""An interval that holds zero refutes a claim only if its half-width is at most this share of the quantity's range (10
-points of success): a wider one could hide any effect worth claiming, and leaves the claim untested."""
-NAMED = 3
-"""So many methods that were not run are named one by one."""
-NOT_RUN = Estimate(None, None, None, 0, "none", "not run at this scale")
-IN_POINTS = ("success", "area", "hard_tasks")
-
-Verdict = Literal["supported", "not supported", "not tested at this budget"]
-UNTESTED: Verdict = "not tested at this budget"
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One claim, the experiment that bears on it, and how to compare."""
+class SmallestEffect(Frozen):
+    """Smallest effect worth having of a measure, stated in one of three ways."""
+
+    points: float | None = Field(default=None, gt=0)
+    """Percentage points of success."""
+    share: float | None = Field(default=None, gt=0)
+    """Of the size of what is compared with."""
+    size: float | None = Field(default=None, gt=0)
+
+    def beside(self, other: float | None) -> float | None:
+        """The effect in units of its measure; none where it is a share of a value that there is not.
+
+        Args:
+            other: mean of what is compared with.
+        """
+        if self.points is not None:
+            return self.points / 100
+        if self.share is not None:
+            return None if other is None else self.share * abs(other)
+        return self.size
+
+
+class ClaimTest(Frozen):
+    """One comparison that a claim rests on."""
+
+    quantity: str
+    benchmarks: Names
+    than: Literal["baselines"] | Names | None = None
+    than_quantity: str | None = None
+    direction: Direction = "higher"
+
+
+class Claim(Frozen):
+    """One claim, the experiment that bears on it, and where to look."""
 
     id: str
     claim: str
     where: str
-    tests: tuple[Mapping[str, Any], ...]
+    tests: tuple[ClaimTest, ...] = Field(strict=False)
     experiment: str
-    methods: str | tuple[str, ...]
+    methods: Literal["all"] | Names
     compare: str
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """Benchmarks that it is tested on."""
+        return sorted({benchmark for test in self.tests for benchmark in test.benchmarks})
+
+
+class Cost(Frozen):
+    """What one run takes, roughly."""
+
+    hours: float
+    megabytes: float
+    machine: str
+
+
+class ClaimsFile(Frozen):
+    """What ``claims.yaml`` holds."""
+
+    smallest_effects: dict[str, SmallestEffect]
+    claims: tuple[Claim, ...] = Field(strict=False)
+    cost: dict[str, Cost]
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What one comparison says about a claim."""
+
+    verdict: Verdict
+    reason: str
+    runs_needed: int | None = None
+    """Runs of each method that would settle it, where it is open and so many can be named."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +104,16 @@ class Evidence:
     """One measured comparison that bears on a claim."""
 
     benchmark: str
-    what: str
-    number: str
+    measure: Measure
+    against: str
+    """What D2R is compared with: the id of a method, of another quantity of the same runs, or nothing for zero."""
     estimate: Estimate
-    verdict: Verdict
-    reason: str
+    """D2R's value less that."""
+    smallest: float | None
+    """Effect worth having, in the unit of the estimate; none: any."""
+    conclusion: Conclusion
     methods: tuple[str, ...]
+    """Whose runs it comes from."""
 
 
 @dataclass(frozen=True)
@@ -68,21 +121,57 @@ class Judgement:
     """A claim with everything that was measured about it."""
 
     claim: Claim
-    verdict: Verdict
     evidence: tuple[Evidence, ...]
+    not_run: tuple[tuple[str, str], ...]
+    """Benchmark and method of each comparison that the scale does not run."""
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether the scale runs anything that bears on the claim."""
+        return bool(self.evidence)
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """On each benchmark: what all comparisons agree on that the scale runs there.
+
+        One that lies wholly on the other side of zero refutes by itself, since the claim is false of that method.
+        """
+        found: dict[str, list[Conclusion]] = {}
+        for evidence in self.evidence:
+            found.setdefault(evidence.benchmark, []).append(evidence.conclusion)
+        return {benchmark: _together(conclusions) for benchmark, conclusions in found.items()}
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of all benchmarks together: refuted on any, or supported on each that the scale runs."""
+        verdicts = set(self.verdicts.values())
+        return "refuted" if "refuted" in verdicts else "supported" if verdicts == {"supported"} else "open"
+
+    @property
+    def runs_needed(self) -> int | None:
+        """Runs of each method that would settle what is open, where that can be said of all of it."""
+        conclusions = [evidence.conclusion for evidence in self.evidence]
+        needed = [found.runs_needed for found in conclusions if found.verdict == "open"]
+        known = [runs for runs in needed if runs is not None]
+        return max(known) if known and len(known) == len(needed) else None
+
+
+def _together(conclusions: Sequence[Conclusion]) -> Verdict:
+    if any(found.reason == OTHER_SIDE for found in conclusions):
+        return "refuted"
+    verdicts = {found.verdict for found in conclusions}
+    return verdicts.pop() if len(verdicts) == 1 else "open"
 
 
 @cache
+def claims_file() -> ClaimsFile:
+    """The data file."""
+    return parse(ClaimsFile, read_yaml(DATA), str(DATA))
+
+
 def load_claims() -> tuple[Claim, ...]:
     """All claims, in the order of the data file."""
-    return tuple(
-        Claim(**{**entry, "tests": tuple(entry["tests"]), "methods": _frozen(entry["methods"])})
-        for entry in read_yaml(DATA)["claims"]
-    )
-
-
-def _frozen(methods: str | Sequence[str]) -> str | tuple[str, ...]:
-    return methods if isinstance(methods, str) else tuple(methods)
+    return claims_file().claims
 
 
 def judge(results: Results) -> list[Judgement]:
@@ -91,264 +180,73 @@ def judge(results: Results) -> list[Judgement]:
 
 
 def _judge(results: Results, claim: Claim) -> Judgement:
-    evidence = [found for test in claim.tests for found in _evidence(results, test)]
-    verdicts = {found.verdict for found in evidence}
-    verdict: Verdict = UNTESTED
-    if "not supported" in verdicts:
-        verdict = "not supported"
-    elif verdicts == {"supported"}:
-        verdict = "supported"
-    return Judgement(claim, verdict, tuple(evidence))
+    evidence: list[Evidence] = []
+    not_run: list[tuple[str, str]] = []
+    for test in claim.tests:
+        for benchmark in test.benchmarks:
+            if not results.run_counts(benchmark, REFERENCE)["all"]:
+                not_run.append((benchmark, REFERENCE))
+            elif test.than is None:
+                evidence.append(_within_d2r(results, test, benchmark))
+            else:
+                planned = compared(results, benchmark)
+                baselines = [name for name in planned if results.method(name).kind == "baseline"]
+                wanted = baselines if test.than == "baselines" else test.than
+                evidence += [_against(results, test, benchmark, name) for name in wanted if name in planned]
+                not_run += [(benchmark, name) for name in wanted if name not in planned]
+    return Judgement(claim, tuple(evidence), tuple(dict.fromkeys(not_run)))
 
 
-def _evidence(results: Results, test: Mapping[str, Any]) -> list[Evidence]:
-    quantity, direction = str(test["quantity"]), str(test.get("direction", "higher"))
-    found = []
-    for benchmark in test["benchmarks"]:
-        ours = values_by_seed(results, quantity, benchmark, REFERENCE)
-        if "than_quantity" in test:
-            other = values_by_seed(results, str(test["than_quantity"]), benchmark, REFERENCE)
-            what = f"{words(quantity)} minus {words(test['than_quantity'])}, D2R"
-            found.append(
-                _compared(results, benchmark, what, quantity, (ours, other), True, direction, (REFERENCE,))
-            )
-        elif "than" not in test:
-            planned = results.run_counts(benchmark, REFERENCE)["all"] > 0
-            estimate = mean_interval(ours.dropna(), bounds(quantity)) if planned else NOT_RUN
-            found.append(
-                _found(
-                    results, benchmark, f"{words(quantity)}, D2R", quantity, estimate, direction, (REFERENCE,)
-                )
-            )
-        else:
-            wanted = _methods(results, test["than"])
-            run = [name for name in wanted if results.run_counts(benchmark, name)["all"]]
-            for method in run:
-                other = values_by_seed(results, quantity, benchmark, method)
-                what = f"{words(quantity)}: D2R minus {results.method(method).title}"
-                pair = (REFERENCE, method)
-                paired = is_paired(benchmark)
-                found.append(
-                    _compared(results, benchmark, what, quantity, (ours, other), paired, direction, pair)
-                )
-            if len(run) < len(wanted):
-                absent = [name for name in wanted if name not in run]
-                found.append(_not_run(results, benchmark, quantity, absent))
-    return found
-
-
-def _methods(results: Results, than: str | Sequence[str]) -> list[str]:
-    """The methods to compare with; baselines are those of these runs, and then the others that claims are about."""
-    if than != "baselines":
-        return list(than)
-    run = [method.id for method in results.methods if method.kind == "baseline"]
-    return list(dict.fromkeys([*run, *read_yaml(DATA)["baselines"]]))
-
-
-def _not_run(results: Results, benchmark: str, quantity: str, absent: Sequence[str]) -> Evidence:
-    """What keeps a claim about all from being supported by some: methods that no run of the scale is of."""
-    titles = ", ".join(method_info(name).title for name in absent)
-    others = titles if len(absent) <= NAMED else f"{len(absent)} other methods"
-    what = f"{words(quantity)}: D2R minus {others}"
-    return _found(results, benchmark, what, quantity, NOT_RUN, "higher", ())
-
-
-def _compared(
-    results: Results,
-    benchmark: str,
-    what: str,
-    quantity: str,
-    sides: tuple[pd.Series[float], pd.Series[float]],
-    paired: bool,
-    direction: str,
-    methods: tuple[str, ...],
-) -> Evidence:
-    ours, other = (side.dropna() for side in sides)
-    if paired:
-        shared = ours.index.intersection(other.index)
-        estimate = paired_difference_interval(ours[shared], other[shared], difference_bounds(quantity))
+def _against(results: Results, test: ClaimTest, benchmark: str, method: str) -> Evidence:
+    """D2R against another method."""
+    measured = measure(test.quantity)
+    runs = model(results, measured, benchmark)
+    pair = (REFERENCE, method)
+    means = {name: float(runs.measured[name].mean()) for name in pair if name in runs.measured}
+    smallest = _smallest(test.quantity, means.get(method))
+    estimate = -runs.to_control(method)
+    if measured.in_points and means and max(means.values()) < LEARNED_NOTHING:
+        conclusion = Conclusion("open", f"neither side reaches {100 * LEARNED_NOTHING:.0f} %")
     else:
-        estimate = difference_interval(ours, other, difference_bounds(quantity))
-    idle = (
-        quantity in IN_POINTS
-        and len(ours)
-        and len(other)
-        and max(ours.mean(), other.mean()) < LEARNED_NOTHING
-    )
-    return _found(results, benchmark, what, quantity, estimate, direction, methods, bool(idle))
+        conclusion = _conclude(results, test, estimate, smallest, runs.spread, runs.comparisons + 1)
+    return Evidence(benchmark, measured, method, estimate, smallest, conclusion, pair)
 
 
-def _found(
-    results: Results,
-    benchmark: str,
-    what: str,
-    quantity: str,
-    estimate: Estimate,
-    direction: str,
-    methods: tuple[str, ...],
-    idle: bool = False,
-) -> Evidence:
-    text = points_interval(estimate) + " points" if quantity in IN_POINTS else number_interval(estimate)
-    side = estimate.separated_from(0.0) * (1 if direction == "higher" else -1)
-    verdict: Verdict = "supported" if side > 0 else "not supported"
-    reason = {1: "on the claimed side", 0: "holds zero and is narrow", -1: "on the other side"}[side]
-    if results.scale == "smoke":
-        verdict, reason = UNTESTED, "smoke runs learn nothing"
-    elif idle:
-        verdict, reason = UNTESTED, f"neither side reaches {100 * LEARNED_NOTHING:.0f} %"
-    elif not estimate.has_interval:
-        verdict, reason = UNTESTED, estimate.note
-    elif estimate.no_verdict is not None:
-        verdict, reason = UNTESTED, estimate.no_verdict
-    elif side == 0 and not _is_telling(estimate, quantity):
-        verdict, reason = UNTESTED, "holds zero and is too wide to tell"
+def _within_d2r(results: Results, test: ClaimTest, benchmark: str) -> Evidence:
+    """A quantity of D2R's runs against another of the same runs, or against zero."""
+    measured = measure(test.quantity)
+    values, limits, other = measured.of_runs(results, benchmark, REFERENCE), measured.bounds, None
+    if test.than_quantity is not None:
+        others = measure(test.than_quantity).of_runs(results, benchmark, REFERENCE)
+        values = (values - others).dropna()
+        other = float(others.mean()) if len(others) else None
+        limits = None if limits is None else (limits[0] - limits[1], limits[1] - limits[0])
+    estimate = mean_interval(values, limits)
+    smallest = _smallest(test.quantity, other)
+    spread = float(values.std(ddof=1)) if len(values) > 1 else None
+    conclusion = _conclude(results, test, estimate, smallest, spread, 1)
     return Evidence(
-        benchmark, what, text if estimate.value is not None else "–", estimate, verdict, reason, methods
+        benchmark, measured, test.than_quantity or "", estimate, smallest, conclusion, (REFERENCE,)
     )
 
 
-def _is_telling(estimate: Estimate, quantity: str) -> bool:
-    """Whether an interval is narrow for its quantity; any is where the quantity has no range."""
-    low, high = bounds(quantity) or (-math.inf, math.inf)
-    assert estimate.low is not None
-    assert estimate.high is not None
-    return estimate.high - estimate.low <= 2 * TELLING * (high - low)
+def _smallest(quantity: str, other: float | None) -> float | None:
+    stated = claims_file().smallest_effects.get(quantity)
+    return None if stated is None else stated.beside(other)
 
 
-def values_by_seed(results: Results, quantity: str, benchmark: str, method: str) -> pd.Series[float]:
-    """The number that each finished run of a method contributes to a test, by seed; maybe none."""
-    if quantity == "success":
-        return results.run_scores(benchmark, method)
-    if quantity == "area":
-        table = results.curves("success", benchmark, method)
-        at, curves = table.columns.to_numpy(dtype=float), table.to_numpy(dtype=float)
-        return pd.Series(area_under_curve(at, curves) if table.size else [], index=table.index, dtype=float)
-    if quantity == "hard_tasks":
-        scores = results.scores(benchmark, method)
-        hard = [task for task in harder_half(results, benchmark) if task in scores]
-        return scores[hard].mean(axis=1) if hard else pd.Series(dtype=float)
-    if quantity == "update_seconds":
-        runs = results.finished
-        runs = runs[(runs["benchmark"] == benchmark) & (runs["method"] == method)]
-        return runs.set_index("seed")["update_seconds"].astype(float)
-    if quantity == "difficulty_rho":
-        table = correlation_over_training(results, benchmark, method)
-        return table.iloc[:, -1].astype(float) if len(table.columns) else pd.Series(dtype=float)
-    return results.last_values(quantity, benchmark, method)
-
-
-def words(quantity: str) -> str:
-    """A quantity in words."""
-    named = {
-        "success": "final success",
-        "area": "area under the learning curve",
-        "hard_tasks": "success on the harder half of the tasks",
-        "multiply_adds": "multiply-adds per decision",
-        "update_seconds": "seconds per update",
-        "difficulty_rho": "ρ (modules, difficulty)",
-        "alpha_success_rho": "ρ (alpha, success)",
-        "gradient_cosine": "cosine of task gradients",
-        "gradient_cosine_no_resrouting": "the same without ResRouting",
-    }
-    return named.get(quantity, quantity.replace("_", " "))
-
-
-def commands(claim: Claim, scale: str) -> str:
-    """The command that runs what a claim needs at a scale."""
-    if claim.methods == "all" or "baselines" in claim.methods:
-        return f"snakemake --cores all all --config scale={scale}"
-    loops = (("b", _benchmarks(claim, scale)), ("m", claim.methods), ("s", "123"))
-    targets = " ".join(f"for {name} in {' '.join(values)}; do" for name, values in loops)
-    return f"{targets} d2r train --scale {scale} --benchmark $b --method $m --seed $s; done; done; done"
-
-
-def _benchmarks(claim: Claim, scale: str) -> list[str]:
-    """Benchmarks that a claim is tested on, without those that the scale has no budget for."""
-    named = {benchmark for test in claim.tests for benchmark in test["benchmarks"]}
-    if scale in scale_ids():
-        budgets = load_scale(scale).budget
-        named = {benchmark for benchmark in named if benchmark.split("-")[0] in budgets}
-    return sorted(named)
-
-
-def claims_markdown(results: Results) -> str:
-    """``docs/claims.md``: every claim with its experiment, command, cost, how to compare, and the verdict so far.
-
-    Args:
-        results: whose verdicts are given; those of ``docs/claims.md`` are of the released runs of ``lite``.
-    """
-    cost = read_yaml(DATA)["cost"]
-    judgements = judge(results)
-    lines = [
-        "# Claims",
-        "",
-        *_wrapped(
-            "Each claim of the paper (and two controls of ours), the experiment that bears on it, and how to compare. "
-            "This file is generated by `d2r analyze claims` from `d2r/findings/data/claims.yaml` and the runs of "
-            f"the scale `{results.scale}`. The report page of a scale (`results/released/{results.scale}/report/"
-            "index.html`) shows the same claims with every number found, its 95 % interval and the runs behind it."
-        ),
-        *_wrapped(
-            "A claim counts as *supported* where every interval excludes zero on the claimed side; as *not supported* "
-            "where one lies on the other side, or holds zero and is narrow (half-width at most a tenth of the range, "
-            "10 points of success); and otherwise as *not tested at this budget*: an interval too wide to tell, "
-            "fewer than three runs or no interval, nothing learned, a method that the scale does not "
-            "run, or the scale `smoke`."
-        ),
-        "Cost of one run, roughly (`d2r plan --scale SCALE` prints what it is on your machine):",
-        "",
-        *(
-            f"- `{scale}`: {about['hours']:g} h on {about['machine']}, {about['megabytes']:g} MB of run files"
-            for scale, about in cost.items()
-        ),
-        "",
-    ]
-    scale = results.scale
-    for number, judgement in enumerate(judgements, start=1):
-        claim = judgement.claim
-        expected = _expected(_run_count(claim, scale), scale, cost.get(scale))
-        lines += [
-            f"## {number}. {claim.claim}",
-            "",
-            f"- **Where**: {claim.where}.",
-            f"- **Experiment**: {' '.join(claim.experiment.split())}",
-            f"- **Command**: `{commands(claim, scale)}`",
-            f"- **Expected time and disk at {scale}**: {expected}",
-            f"- **How to compare**: {' '.join(claim.compare.split())}",
-            f"- **Verdict of the runs so far**: {_verdict(judgement)}",
-            *(
-                f"  - {found.benchmark}, {found.what}: {found.number} ({found.reason})"
-                for found in judgement.evidence
-                if found.estimate.value is not None and results.scale != "smoke"
-            ),
-            "",
-        ]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _verdict(judgement: Judgement) -> str:
-    reasons = dict.fromkeys(
-        found.reason for found in judgement.evidence if found.verdict == judgement.verdict
-    )
-    return f"{judgement.verdict} ({'; '.join(reasons)})."
-
-
-def _wrapped(text: str) -> list[str]:
-    return [*textwrap.wrap(text, 116, break_on_hyphens=False), ""]
-
-
-def _run_count(claim: Claim, scale: str) -> int | None:
-    if claim.methods == "all" or "baselines" in claim.methods:
-        return None
-    return 3 * len(_benchmarks(claim, scale)) * len(claim.methods)
-
-
-def _expected(runs: int | None, scale: str, cost: Mapping[str, Any] | None) -> str:
-    if runs is None:
-        return f"the whole scale; `d2r plan --scale {scale}` says how many runs it holds and how long they take here."
-    if cost is None:
-        return f"{runs} runs with three seeds; `d2r plan --scale {scale}` says how long one takes here."
-    return (
-        f"{runs} runs with three seeds, about {runs * cost['hours']:.0f} core hours, "
-        f"{runs * cost['megabytes']:.0f} MB of run files."
-    )
+def _conclude(
+    results: Results,
+    test: ClaimTest,
+    estimate: Estimate,
+    smallest: float | None,
+    spread: float | None,
+    methods: int,
+) -> Conclusion:
+    if results.scale == "smoke":
+        return Conclusion("open", "smoke runs learn nothing")
+    found, reason = verdict(estimate, smallest, test.direction)
+    needed = None
+    if found == "open" and spread and estimate.value is not None and estimate.no_verdict is None:
+        needed = runs_to_settle(spread, estimate.value, smallest, methods, test.direction)
+    return Conclusion(found, reason, needed)

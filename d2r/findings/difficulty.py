@@ -21,10 +21,7 @@ def task_difficulty(results: Results, benchmark: str) -> pd.DataFrame:
         baselines, the last step for runs that never get there; ``final_success`` of the same runs; ``difficulty``:
         mean of the ranks in both (1 = easiest). Empty if no baseline finished.
     """
-    key = ("difficulty", benchmark)
-    if key not in results.memo:
-        results.memo[key] = _measure(results, benchmark)
-    return results.memo[key]
+    return results.once(("difficulty", benchmark), lambda: _measure(results, benchmark))
 
 
 def _measure(results: Results, benchmark: str) -> pd.DataFrame:

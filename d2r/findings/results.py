@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from d2r.config import BENCHMARKS, load_method, method_ids
+from d2r.config.schema import LATE_EVALUATIONS
 from d2r.errors import UserError, nearest
 from d2r.findings.collect import FILE_COLUMNS, KEY, NAMED, RUN_COLUMNS, strange_name
 from d2r.limits import refuse_shortage
 from d2r.text import printable
 
+T = TypeVar("T")
 Floats = npt.NDArray[np.float64]
 REFERENCE = "d2r"
 COLLECTED = ("runs", "metrics", "evaluation", "routes")
@@ -74,13 +77,6 @@ class Results:
         return str(self.runs["scale"].iloc[0])
 
     @cached_property
-    def digest(self) -> str:
-        """sha256 of the collected tables and the methods' titles: equal exactly when every number and name is."""
-        paths = [self.folder / "collected" / f"{name}.csv" for name in COLLECTED]
-        parts = [*(path.read_bytes() for path in paths), repr(self.methods).encode()]
-        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-
-    @cached_property
     def protocol(self) -> str:
         """Protocol of the runs; several are joined with a comma, which no scale of ours has."""
         return ", ".join(sorted(self.runs["protocol"].unique()))
@@ -122,6 +118,24 @@ class Results:
         """Rows of ``runs`` that count: finished ones."""
         return self.runs[self.runs["status"] == "finished"]
 
+    def seeds(self, benchmark: str, method: str) -> list[int]:
+        """Seeds of a method's finished runs, ascending."""
+        rows = self.finished
+        rows = rows[(rows["benchmark"] == benchmark) & (rows["method"] == method)]
+        return sorted(int(seed) for seed in rows["seed"])
+
+    @cached_property
+    def machines(self) -> pd.Series[str]:
+        """What each finished run was made on, in words: only times of one machine can be compared."""
+        columns = self.finished[["cpu", "device", "threads", "execution"]].astype("string").fillna("")
+        return columns.apply(lambda run: _machine(*run), axis=1) if len(columns) else pd.Series(dtype=str)
+
+    @cached_property
+    def timed(self) -> pd.DataFrame:
+        """Finished runs whose times may be compared: those on the machine that made most; of equals, the first."""
+        counts = self.machines.value_counts(sort=False)
+        return self.finished[self.machines == counts.idxmax()] if len(counts) else self.finished
+
     def run_counts(self, benchmark: str, method: str) -> dict[str, int]:
         """Numbers of ``finished``, ``failed`` and ``missing`` runs, and of ``all``."""
         rows = self.runs[(self.runs["benchmark"] == benchmark) & (self.runs["method"] == method)]
@@ -143,25 +157,58 @@ class Results:
         return counted.groupby([*keys, "task"], sort=False)["success"].mean().reset_index()
 
     @cached_property
-    def memo(self) -> dict[tuple[str, ...], pd.DataFrame]:
-        """Tables that are asked for again and again, by what they are."""
+    def _known(self) -> dict[tuple[str, ...], Any]:
         return {}
 
-    def scores(self, benchmark: str, method: str) -> pd.DataFrame:
-        """Final success: one row per seed (ascending), one column per task; empty where no run finished."""
-        key = ("scores", benchmark, method)
-        if key not in self.memo:
+    def once(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
+        """What ``make`` gives, made the first time that ``key`` is asked for."""
+        if key not in self._known:
+            self._known[key] = make()
+        found: T = self._known[key]
+        return found
+
+    def final_by_task(self, benchmark: str, method: str) -> pd.DataFrame:
+        """Success of final policies: one row per seed (ascending), one column per task; empty where no run finished."""
+
+        def table() -> pd.DataFrame:
             rows = self.final_success
             rows = rows[(rows["benchmark"] == benchmark) & (rows["method"] == method)]
-            table = rows.pivot_table(index="seed", columns="task", values="success", sort=False)
-            present = [name for name in self.tasks.get(benchmark, []) if name in table]
-            self.memo[key] = table.reindex(columns=present).sort_index()
-        return self.memo[key]
+            found = rows.pivot_table(index="seed", columns="task", values="success", sort=False)
+            return found.reindex(columns=self.in_order(benchmark, found)).sort_index()
 
-    def run_scores(self, benchmark: str, method: str) -> pd.Series[float]:
-        """Mean success over tasks of each finished run, by seed: the number that a run contributes."""
-        table = self.scores(benchmark, method)
-        return table.mean(axis=1) if len(table) else pd.Series(dtype=float)
+        return self.once(("final", benchmark, method), table)
+
+    def late_by_task(self, quantity: str, benchmark: str, method: str) -> pd.DataFrame:
+        """A quantity of each finished run averaged over its last ``LATE_EVALUATIONS`` evaluations, or all of fewer.
+
+        One row per seed, one column per task; empty where no run finished.
+        """
+
+        def table() -> pd.DataFrame:
+            recorded = self.recorded(quantity, benchmark, method)
+            found = pd.DataFrame(
+                {
+                    seed: part.droplevel("seed").dropna(axis=1).iloc[:, -LATE_EVALUATIONS:].mean(axis=1)
+                    for seed, part in recorded.groupby(level="seed")
+                }
+            ).T
+            return found.reindex(columns=self.in_order(benchmark, found)).rename_axis("seed")
+
+        return self.once(("late", quantity, benchmark, method), table)
+
+    def late_values(self, quantity: str, benchmark: str, method: str) -> pd.Series[float]:
+        """The same averaged over tasks, or as it was recorded where it is of no task: one number for each seed."""
+        recorded = self.recorded(quantity, benchmark, method)
+        values = {
+            int(str(seed)): float(part.dropna(axis=1).iloc[:, -LATE_EVALUATIONS:].to_numpy().mean())
+            for seed, part in recorded.groupby(level="seed")
+        }
+        return pd.Series(values, dtype=float)
+
+    def in_order(self, benchmark: str, names: Iterable[object]) -> list[str]:
+        """Those of these tasks that the benchmark has, in its order."""
+        present = set(names)
+        return [name for name in self.tasks.get(benchmark, []) if name in present]
 
     @cached_property
     def _counted_metrics(self) -> dict[tuple[str, str, str], pd.DataFrame]:
@@ -194,12 +241,13 @@ class Results:
 
     def recorded(self, quantity: str, benchmark: str, method: str) -> pd.DataFrame:
         """A quantity over training: one row per (seed, task), one column per step, NaN where nothing was recorded."""
-        key = ("curves", quantity, benchmark, method)
-        if key not in self.memo:
+
+        def table() -> pd.DataFrame:
             rows = self.metric(quantity, benchmark, method)
             values = rows.set_index(["seed", "task", "step"])["value"]
-            self.memo[key] = values.unstack("step").sort_index()  # noqa: PD010 - a third of pivot_table's time
-        return self.memo[key]
+            return values.unstack("step").sort_index()  # noqa: PD010 - a third of pivot_table's time
+
+        return self.once(("curves", quantity, benchmark, method), table)
 
     def curves_by_task(self, quantity: str, benchmark: str, method: str) -> pd.DataFrame:
         """The steps of ``recorded`` that every finished seed has, so that no point averages fewer runs than another."""
@@ -285,6 +333,12 @@ def _is_whole(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read() == b"\n"
+
+
+def _machine(cpu: str, device: str, threads: str, execution: str) -> str:
+    """Processor (without the system that it ran under), device, threads and options of execution."""
+    parts = [part for part in cpu.split("; ") if part and not part.startswith("system: ")]
+    return "; ".join([*parts, *filter(None, (device, f"threads: {threads}", execution))])
 
 
 def method_info(name: str) -> MethodInfo:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from d2r.findings.quantities import bounds
+from d2r.findings.measures import bounds
 from d2r.findings.results import Results
 from d2r.statistics import Estimate, mean_interval
 

@@ -17,17 +17,18 @@ def percent_interval(estimate: Estimate) -> str:
     return f"{percent(estimate.value)} [{percent(estimate.low)}, {percent(estimate.high)}]"
 
 
-def points_interval(estimate: Estimate) -> str:
+def points(value: float | None) -> str:
     """A difference of shares in percentage points, always with its sign."""
-
-    def signed(value: float) -> str:
-        return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "−")  # + 0.0 makes minus zero plus zero
-
-    if estimate.value is None:
+    if value is None:
         return "–"
+    return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "−")  # + 0.0 makes minus zero plus zero
+
+
+def points_interval(estimate: Estimate) -> str:
+    """Such as ``−3.0 [−10.8, +4.9]``."""
     if estimate.low is None or estimate.high is None:
-        return signed(estimate.value)
-    return f"{signed(estimate.value)} [{signed(estimate.low)}, {signed(estimate.high)}]"
+        return points(estimate.value)
+    return f"{points(estimate.value)} [{points(estimate.low)}, {points(estimate.high)}]"
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -71,15 +72,6 @@ def steps(value: float | None) -> str:
         if value >= 0.9995 * size:
             return f"{value / size:.3g}{unit}"
     return f"{value:.0f}"
-
-
-def p_value(value: float | None) -> str:
-    """A p value with two decimals, or three below 0.1, never as 0."""
-    if value is None:
-        return "–"
-    if value < 0.001:
-        return "<0.001"
-    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
 def run_count(counts: dict[str, int]) -> str:

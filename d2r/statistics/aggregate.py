@@ -1,4 +1,4 @@
-"""Aggregates of success over tasks, one number per run; and rliable's stratified bootstrap beside them."""
+"""Aggregates of success over tasks, one number per run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-from d2r.statistics.intervals import BOOTSTRAP_SEED, CONFIDENCE, Estimate, Floats, mean_interval
+from d2r.statistics.intervals import Estimate, Floats, mean_interval
 
 Aggregate = Callable[[Floats], Floats]
 
@@ -25,11 +25,9 @@ def median(scores: Floats) -> Floats:
 def interquartile_mean(scores: Floats) -> Floats:
     """Mean of the middle half over the last axis (Agarwal et al., NeurIPS 2021).
 
-    As in rliable and ``scipy.stats.trim_mean``, a quarter is cut from either end, rounded down.
+    As in rliable, a quarter is cut from either end, rounded down.
     """
-    cut = int(0.25 * scores.shape[-1])
-    ordered = np.sort(scores, axis=-1)
-    return np.asarray(ordered[..., cut : scores.shape[-1] - cut].mean(axis=-1))
+    return np.asarray(stats.trim_mean(scores, 0.25, axis=-1))
 
 
 def optimality_gap(scores: Floats) -> Floats:
@@ -57,30 +55,26 @@ def aggregate_over_runs(scores: Floats, aggregate: Aggregate) -> Estimate:
     return mean_interval(aggregate(scores), bounds=(0.0, 1.0))
 
 
-def stratified_bootstrap(scores: Floats, aggregate: Aggregate, replicates: int = 2000) -> Estimate:
-    """Rliable's interval: runs resampled independently for each task, aggregate over all runs and tasks, percentiles.
+def probability_of_improvement(first: Floats, second: Floats) -> tuple[float | None, int]:
+    """Probability that a run of ``first`` beats a run of ``second`` on a task, ties half, mean over tasks.
 
-    For comparison only. It takes the tasks of one run for independent, which they are not: one seed of a
-    multi-task method succeeds or fails on many of them together, and so the interval is too narrow (see
-    ``docs/statistics.md``).
+    The definition is rliable's (Agarwal et al., NeurIPS 2021), over the tasks on which some run of either had any
+    success: each of the others would add a tie, one half, and say nothing.
 
     Args:
-        scores: success rates, [run, task].
-        aggregate: a function of the last axis; runs and tasks are flattened into it.
-        replicates: bootstrap samples.
+        first: success rates, [run, task].
+        second: likewise, of the same tasks.
+
+    Returns:
+        The probability, none without a run or such a task, and the number of these tasks.
     """
-    runs, tasks = scores.shape if scores.ndim == 2 else (0, 0)
-    if runs == 0:
-        return Estimate(None, None, None, 0, "none", "no finished run")
-    value = float(aggregate(scores.reshape(-1)))
-    if runs == 1:
-        return Estimate(value, None, None, 1, "none", "one run: no interval")
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    picks = rng.integers(runs, size=(replicates, runs, tasks))
-    samples = np.take_along_axis(scores[None], picks, axis=1).reshape(replicates, runs * tasks)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(aggregate(samples), [tail, 1 - tail])
-    return Estimate(value, float(low), float(high), runs, "bootstrap")
+    if not (first.size and second.size):
+        return None, 0
+    solved = (first > 0).any(axis=0) | (second > 0).any(axis=0)
+    if not solved.any():
+        return None, 0
+    a, b = first[:, None, solved], second[None, :, solved]
+    return float(((a > b) + 0.5 * (a == b)).mean()), int(solved.sum())
 
 
 def performance_profile(scores: Floats, thresholds: Floats) -> list[Estimate]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from d2r.statistics.intervals import Estimate, Floats, mean_interval
 
@@ -49,14 +50,10 @@ def reach(steps: Floats, curves: Floats, threshold: float) -> Reach:
 
 def kaplan_meier_median(times: Floats, observed: list[bool]) -> float | None:
     """Time at which the Kaplan-Meier estimate of still being below the threshold falls to one half."""
-    surviving, at_risk = 1.0, len(times)
-    for time in sorted(set(times.tolist())):
-        here = [seen for at, seen in zip(times.tolist(), observed, strict=True) if at == time]
-        surviving *= 1 - sum(here) / at_risk
-        at_risk -= len(here)
-        if surviving <= 0.5 + 1e-12 and any(here):
-            return float(time)
-    return None
+    censored = ~np.asarray(observed, dtype=bool)
+    below = stats.ecdf(stats.CensoredData.right_censored(times, censored)).sf
+    fallen = below.quantiles[below.probabilities <= 0.5 + 1e-12]
+    return float(fallen[0]) if len(fallen) else None
 
 
 def area_under_curve(steps: Floats, curves: Floats) -> Floats:

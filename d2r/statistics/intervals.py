@@ -1,10 +1,6 @@
-"""Estimates with confidence intervals over runs; a run is one seed of a multi-task method.
+"""Estimates with 95 % confidence intervals over runs; a run is one seed of a multi-task method.
 
-Below ten runs the interval is Student's t, or Welch's for a difference. From ten runs on it is a percentile
-bootstrap over whole runs, with its percentiles moved outwards by the factor that makes it as wide as the t
-interval for normal data (the expanded percentile interval of Hesterberg, "What Teachers Should Know About
-the Bootstrap", The American Statistician 69(4), 2015, section 4.3). Without the expansion it covers about
-90 % instead of 95 % at ten runs. ``docs/statistics.md`` holds the simulated coverage of everything here.
+``docs/statistics.md`` states the rules, and holds the simulated coverage of what is computed here.
 """
 
 from __future__ import annotations
@@ -19,14 +15,11 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 FEWEST_RUNS = 3
-"""Below this a t-interval is so wide (12.7 standard errors at two runs) that it says nothing: no verdict, no band."""
-BOOTSTRAP_FROM = 10
-"""Number of runs from which the interval is a bootstrap."""
-REPLICATES = 10_000
-BOOTSTRAP_SEED = 20231224
+"""With fewer runs a t interval is so wide (12.7 standard errors at two) that it says nothing: no verdict, no band."""
 
 Floats = npt.NDArray[np.float64]
-IntervalMethod = Literal["t", "Welch", "bootstrap", "Brunner-Munzel", "none"]
+Bounds = tuple[float, float]
+IntervalMethod = Literal["t", "Dunnett", "bootstrap", "none"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,7 @@ class Estimate:
     low: float | None
     high: float | None
     n: int
-    """Runs behind the value; for a difference of unpaired runs, those of the smaller group."""
+    """Runs behind the value; for a difference, those of the smaller side."""
     method: IntervalMethod
     note: str = ""
     """Why there is no interval; empty where there is one."""
@@ -61,6 +54,11 @@ class Estimate:
             return 0
         return 1 if self.low > reference else -1 if self.high < reference else 0
 
+    def __neg__(self) -> Estimate:
+        """The same of the quantity with the other sign."""
+        value, low, high = (None if x is None else -x for x in (self.value, self.high, self.low))
+        return Estimate(value, low, high, self.n, self.method, self.note)
+
 
 def as_runs(values: Iterable[float]) -> Floats:
     """One finite float per run.
@@ -75,8 +73,7 @@ def as_runs(values: Iterable[float]) -> Floats:
 
 
 TIE_DIGITS = 12
-"""Means of the same counts may differ in their last bits: they are rounded to so many digits before they are ranked or
-an effect is made of them."""
+"""Means of the same counts may differ in their last bits: they are rounded to so many digits before they are ranked."""
 
 
 def is_constant(values: Floats) -> bool:
@@ -85,13 +82,12 @@ def is_constant(values: Floats) -> bool:
     return len(values) > 0 and float(np.ptp(values)) <= 1e-12 * scale
 
 
-def mean_interval(values: Iterable[float], bounds: tuple[float, float] | None = None) -> Estimate:
-    """Mean over runs with its interval.
+def mean_interval(values: Iterable[float], bounds: Bounds | None = None) -> Estimate:
+    """Mean over runs with Student's t interval.
 
     Args:
         values: one number per run.
-        bounds: range that the quantity cannot leave, to which a t interval is cut (no coverage is lost by
-            that).
+        bounds: range that the quantity cannot leave, to which the interval is cut (no coverage is lost by that).
     """
     runs = as_runs(values)
     n = len(runs)
@@ -103,88 +99,13 @@ def mean_interval(values: Iterable[float], bounds: tuple[float, float] | None = 
     if is_constant(runs):
         return Estimate(value, None, None, n, "none", f"all {n} runs equal: spread cannot be estimated")
     error = float(runs.std(ddof=1)) / np.sqrt(n)
-    if n < BOOTSTRAP_FROM:
-        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * error
-        return bounded(value, value - half, value + half, n, "t", bounds)
-    replicates = _resampled_means(runs, np.random.default_rng(BOOTSTRAP_SEED))
-    low, high = expanded_percentiles(replicates, error, n - 1)
-    return bounded(value, low, high, n, "bootstrap", bounds)
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * error
+    return bounded(value, half, n, "t", bounds)
 
 
-def difference_interval(
-    first: Iterable[float],
-    second: Iterable[float],
-    bounds: tuple[float, float] | None = None,
-) -> Estimate:
-    """Difference of two independent groups' means (first minus second), with unequal variances.
-
-    A group without spread (say, all runs at 0) adds no variance; where neither group has any, there is no
-    interval.
-    """
-    a, b = as_runs(first), as_runs(second)
-    n = min(len(a), len(b))
-    if n == 0:
-        return Estimate(None, None, None, 0, "none", "no finished run on one side")
-    value = float(a.mean() - b.mean())
-    if n == 1:
-        return Estimate(value, None, None, 1, "none", "one run on one side: no interval")
-    if is_constant(a) and is_constant(b):
-        return Estimate(
-            value, None, None, n, "none", "all runs equal on both sides: spread cannot be estimated"
-        )
-    error, freedom = welch_error(a, b)
-    if n < BOOTSTRAP_FROM:
-        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
-        return bounded(value, value - half, value + half, n, "Welch", bounds)
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    replicates = _resampled_means(a, rng) - _resampled_means(b, rng)
-    low, high = expanded_percentiles(replicates, error, freedom)
-    return bounded(value, low, high, n, "bootstrap", bounds)
-
-
-def paired_difference_interval(
-    first: Iterable[float],
-    second: Iterable[float],
-    bounds: tuple[float, float] | None = None,
-) -> Estimate:
-    """Mean of first minus second over pairs of runs that share a seed (and so, on ``fixed``, their goals)."""
-    a, b = as_runs(first), as_runs(second)
-    if len(a) != len(b):
-        raise ValueError("pairs need equally many runs on both sides")
-    estimate = mean_interval(a - b, bounds)
-    if estimate.note.startswith("all"):
-        note = f"all {len(a)} pairs differ alike: spread cannot be estimated"
-        return Estimate(estimate.value, None, None, estimate.n, "none", note)
-    if not estimate.n:
-        return Estimate(None, None, None, 0, "none", "no seed finished on both sides")
-    return estimate
-
-
-def welch_error(a: Floats, b: Floats) -> tuple[float, float]:
-    """Standard error of a difference of means and its Welch-Satterthwaite degrees of freedom."""
-    va, vb = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
-    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    return float(np.sqrt(va + vb)), freedom
-
-
-def _resampled_means(runs: Floats, rng: np.random.Generator) -> Floats:
-    picks = rng.integers(len(runs), size=(REPLICATES, len(runs)))
-    means: Floats = runs[picks].mean(axis=1)
-    return means
-
-
-def expanded_percentiles(replicates: Floats, error: float, freedom: float) -> tuple[float, float]:
-    """Percentiles at Phi(-t * error / bootstrap error) from either end."""
-    ratio = error / float(replicates.std())
-    tail = float(stats.norm.cdf(-stats.t.ppf(0.5 + CONFIDENCE / 2, freedom) * ratio))
-    low, high = np.quantile(replicates, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def bounded(
-    value: float, low: float, high: float, n: int, method: IntervalMethod, bounds: tuple[float, float] | None
-) -> Estimate:
-    """An estimate cut to the range that its quantity cannot leave; the interval always holds the value."""
+def bounded(value: float, half: float, n: int, method: IntervalMethod, bounds: Bounds | None) -> Estimate:
+    """Value plus and minus ``half``, cut to the range that its quantity cannot leave; it always holds the value."""
+    low, high = value - half, value + half
     if bounds is not None:
         low, high = max(low, bounds[0]), min(high, bounds[1])
     return Estimate(value, min(low, value), max(high, value), n, method)

@@ -12,6 +12,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from d2r.config import BENCHMARKS
+from d2r.config.schema import LATE_EVALUATIONS
 from d2r.cores import available_cores
 from d2r.findings.results import Results
 from d2r.report.figures.arcs import method_routes, task_routes
@@ -19,7 +20,6 @@ from d2r.report.figures.comparisons import (
     compute_against_success,
     differences,
     performance_profiles,
-    probability_of_improvement,
 )
 from d2r.report.figures.curves import learning_curves, task_curves, variant_curves
 from d2r.report.figures.instruments import (
@@ -49,23 +49,20 @@ FIGURES: tuple[FigureSpec, ...] = (
     FigureSpec("learning_curves_variants", f"Each D2R variant beside full D2R. {_RUNS}", variant_curves),
     FigureSpec(
         "differences",
-        "Difference in final success to full D2R with 95 % intervals; hollow: no interval.",
+        f"Difference to full D2R in success over the last {LATE_EVALUATIONS} evaluations, with 95 % intervals adjusted "
+        "for all methods of the benchmark (Dunnett); hollow: no interval.",
         differences,
     ),
     FigureSpec(
-        "probability_of_improvement",
-        "Probability that a run of a method beats a run of D2R on a task, ties half, with 95 % intervals over runs.",
-        probability_of_improvement,
-    ),
-    FigureSpec(
         "performance_profile",
-        "Performance profiles: share of tasks with a final success above the rate on the x axis. Bands, from three runs on, are 95 % intervals over runs.",
+        f"Performance profiles: share of tasks with a mean success over the last {LATE_EVALUATIONS} evaluations above "
+        "the rate on the x axis. Bands, from three runs on, are "
+        "95 % intervals over runs.",
         performance_profiles,
     ),
     FigureSpec(
         "compute_against_success",
-        "Final success against what a method costs, means over runs; hours on the wall depend on what else the machine "
-        "did.",
+        f"Success over the last {LATE_EVALUATIONS} evaluations against what a decision costs, means over runs.",
         compute_against_success,
     ),
     FigureSpec(

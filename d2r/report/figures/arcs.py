@@ -85,8 +85,8 @@ def _arcs(drawing: Drawing, used: set[str]) -> Iterator[tuple[Floats, float, boo
 
 def task_routes(results: Results, benchmark: str) -> Figure:
     """D2R's route for each task at the last evaluation of its first finished run, easiest task first."""
-    seeds = results.scores(benchmark, REFERENCE).index
-    routes = routes_of(results, benchmark, REFERENCE, int(seeds[0])) if len(seeds) else pd.DataFrame()
+    seeds = results.seeds(benchmark, REFERENCE)
+    routes = routes_of(results, benchmark, REFERENCE, seeds[0]) if seeds else pd.DataFrame()
     if routes.empty:
         raise NothingToDraw(f"{benchmark}: no finished run of D2R recorded routes")
     last = routes[routes["step"] == routes["step"].max()]
@@ -110,9 +110,9 @@ def method_routes(results: Results) -> Figure:
     tasks = tasks_by_difficulty(results, benchmark)
     shown = []
     for name in routed_methods(results, benchmark) if tasks else []:
-        seeds = results.scores(benchmark, name).index
-        if len(seeds):
-            routes = routes_of(results, benchmark, name, int(seeds[0]))
+        seeds = results.seeds(benchmark, name)
+        if seeds:
+            routes = routes_of(results, benchmark, name, seeds[0])
             shown += [(name, task, routes) for task in (tasks[0], tasks[-1])]
     if not shown:
         raise NothingToDraw("no finished run recorded routes")

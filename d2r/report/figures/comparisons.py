@@ -1,4 +1,4 @@
-"""Methods against each other: profiles, probability of improvement, differences, and what success costs."""
+"""Methods against each other: profiles, differences, and what success costs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from d2r.findings.differences import compared, difference
+from d2r.findings.measures import SUCCESS
 from d2r.findings.results import REFERENCE, Results
-from d2r.findings.versus import Versus, compare_all
 from d2r.report.figures.curves import headline_methods
 from d2r.report.figures.style import Look, NothingToDraw, panels, percent_axis, shared_legend
-from d2r.report.tables.runs import multiply_adds
+from d2r.report.tables.compute import multiply_adds
 from d2r.report.text import number, steps
 from d2r.statistics import FEWEST_RUNS, Estimate, mean_interval, performance_profile
 
@@ -19,7 +20,7 @@ PROFILE_POINTS = np.linspace(0.0, 0.99, 34)
 
 
 def performance_profiles(results: Results) -> Figure:
-    """Share of tasks solved better than a given success rate, D2R and baselines."""
+    """Share of tasks with more than a given success over the last evaluations, D2R and baselines."""
     benchmarks = [name for name in results.benchmarks if len(results.finished.query("benchmark == @name"))]
     if not benchmarks:
         raise NothingToDraw("no finished run")
@@ -27,7 +28,7 @@ def performance_profiles(results: Results) -> Figure:
     figure, grid = panels(len(benchmarks), columns=2, height=2.0, legend_entries=len(methods))
     for axes, benchmark in zip(grid, benchmarks, strict=True):
         for method in methods:
-            scores = results.scores(benchmark, method.id).to_numpy(dtype=float)
+            scores = results.late_by_task("success", benchmark, method.id).to_numpy(dtype=float)
             if not scores.size:
                 continue
             profile = performance_profile(scores, PROFILE_POINTS)
@@ -57,43 +58,32 @@ def performance_profiles(results: Results) -> Figure:
     return figure
 
 
-def probability_of_improvement(results: Results) -> Figure:
-    """Probability that a run of a method beats one of D2R on a task."""
-    return _forest(results, "improvement", 0.5, "P(beats D2R), %")
-
-
 def differences(results: Results) -> Figure:
-    """Difference in success to full D2R."""
-    return _forest(results, "difference", 0.0, "difference to D2R, points")
-
-
-def _forest(results: Results, quantity: str, neutral: float, label: str) -> Figure:
-    names = [method.id for method in results.methods if method.id != REFERENCE]
-    found = [v for v in compare_all(results, names, REFERENCE) if _estimate(v, quantity).value is not None]
-    benchmarks = [name for name in results.benchmarks if any(v.benchmark == name for v in found)]
-    if not benchmarks:
+    """Difference in success over the last evaluations to full D2R, with adjusted intervals."""
+    found = {
+        benchmark: [
+            (method, estimate)
+            for method in compared(results, benchmark)
+            if (estimate := difference(results, SUCCESS, benchmark, method)).value is not None
+        ]
+        for benchmark in results.benchmarks
+    }
+    found = {benchmark: estimates for benchmark, estimates in found.items() if estimates}
+    if not found:
         raise NothingToDraw("no method has finished runs beside D2R's")
-    rows = max(sum(v.benchmark == name for v in found) for name in benchmarks)
-    look = Look(results.methods)
-    figure, grid = panels(len(benchmarks), columns=2, height=0.6 + 0.13 * rows)
-    for axes, benchmark in zip(grid, benchmarks, strict=True):
-        here = [versus for versus in found if versus.benchmark == benchmark][::-1]
-        for place, versus in enumerate(here):
-            _draw_estimate(axes, place, _estimate(versus, quantity), look.color(versus.method))
-        axes.axvline(neutral, color="#000000", linewidth=0.8)
-        axes.set_yticks(
-            range(len(here)), [results.method(versus.method).title for versus in here], fontsize=5.5
-        )
+    look, tall = Look(results.methods), max(len(estimates) for estimates in found.values())
+    figure, grid = panels(len(found), columns=2, height=0.6 + 0.13 * tall)
+    for axes, (benchmark, estimates) in zip(grid, found.items(), strict=True):
+        here = estimates[::-1]
+        for place, (method, estimate) in enumerate(here):
+            _draw_estimate(axes, place, estimate, look.color(method))
+        axes.axvline(0.0, color="#000000", linewidth=0.8)
+        axes.set_yticks(range(len(here)), [results.method(method).title for method, _ in here], fontsize=5.5)
         axes.set_ylim(-0.7, len(here) - 0.3)
         axes.xaxis.set_major_formatter(lambda value, _position: f"{100 * value:.0f}")
         axes.set_title(benchmark)
-        axes.set_xlabel(label)
+        axes.set_xlabel("difference to D2R, points")
     return figure
-
-
-def _estimate(versus: Versus, quantity: str) -> Estimate:
-    comparison = versus.comparison
-    return comparison.improvement if quantity == "improvement" else comparison.difference
 
 
 def _draw_estimate(axes: Axes, place: float, estimate: Estimate, color: str) -> None:
@@ -109,25 +99,24 @@ def _draw_estimate(axes: Axes, place: float, estimate: Estimate, color: str) -> 
 
 
 def compute_against_success(results: Results) -> Figure:
-    """Success against multiply-adds per decision, parameters and hours: one row per benchmark."""
+    """Success over the last evaluations against multiply-adds per decision and parameters: one row per benchmark."""
     benchmarks = [name for name in results.benchmarks if len(results.finished.query("benchmark == @name"))]
     if not benchmarks:
         raise NothingToDraw("no finished run")
     look = Look(results.methods)
-    figure, grid = panels(3 * len(benchmarks), columns=3, height=1.5, legend_entries=len(results.methods))
-    labels = ("multiply-adds per decision", "actor parameters", "hours per run, on the wall")
+    figure, grid = panels(2 * len(benchmarks), columns=2, height=1.6, legend_entries=len(results.methods))
+    labels = ("multiply-adds per decision", "actor parameters")
     for place, benchmark in enumerate(benchmarks):
         for method in results.methods:
             runs = results.finished.query("benchmark == @benchmark and method == @method.id")
             if runs.empty:
                 continue
-            success = mean_interval(results.run_scores(benchmark, method.id), (0.0, 1.0))
+            success = mean_interval(SUCCESS.of_runs(results, benchmark, method.id), (0.0, 1.0))
             costs = (
                 multiply_adds(results, benchmark, method.id).value,
                 float(runs["parameters_actor"].iloc[0]),
-                mean_interval(runs["hours"].dropna()).value,
             )
-            for axes, cost in zip(grid[3 * place : 3 * place + 3], costs, strict=True):
+            for axes, cost in zip(grid[2 * place : 2 * place + 2], costs, strict=True):
                 if cost is not None and success.value is not None:
                     axes.plot(
                         [cost],
@@ -139,13 +128,13 @@ def compute_against_success(results: Results) -> Figure:
                         markersize=6 if method.id == REFERENCE else 4,
                         label=method.title,
                     )
-        for axes, label in zip(grid[3 * place : 3 * place + 3], labels, strict=True):
+        for axes, label in zip(grid[2 * place : 2 * place + 2], labels, strict=True):
             percent_axis(axes)
             axes.set_xlabel(label)
             axes.xaxis.set_major_formatter(
                 lambda value, _position: number(value) if value < 1000 else steps(value)
             )
             axes.xaxis.set_major_locator(MaxNLocator(4))
-        grid[3 * place].set_ylabel(f"{benchmark}\nsuccess, %")
+        grid[2 * place].set_ylabel(f"{benchmark}\nsuccess, %")
     shared_legend(figure, grid)
     return figure

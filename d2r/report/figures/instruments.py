@@ -163,7 +163,7 @@ def success_against_modules(results: Results) -> Figure:
     for axes, benchmark in zip(grid, benchmarks, strict=True):
         used = results.metric("modules_used", benchmark, REFERENCE)
         used = used[used["step"] == used["step"].max()].groupby("task")["value"].mean()
-        success = results.scores(benchmark, REFERENCE).mean()
+        success = results.final_by_task(benchmark, REFERENCE).mean()
         tasks = [task for task in used.index if task in success.index]
         axes.plot(used[tasks], success[tasks], "o", color=method_color(REFERENCE), alpha=0.7)
         for task in tasks if len(tasks) <= 10 else []:

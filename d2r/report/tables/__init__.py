@@ -8,12 +8,13 @@ from pathlib import Path
 from d2r.findings.results import Results
 from d2r.report.tables.aggregates import aggregates_table, efficiency_table
 from d2r.report.tables.comparisons import ablation_table, baselines_table
+from d2r.report.tables.compute import compute_table
 from d2r.report.tables.difficulty import difficulty_table
 from d2r.report.tables.learning import learning_table
 from d2r.report.tables.main import main_table
 from d2r.report.tables.modules import diagnostics_table, modules_table
 from d2r.report.tables.published import published_table
-from d2r.report.tables.runs import compute_table, runs_table
+from d2r.report.tables.runs import runs_table
 from d2r.report.tables.table import Cell, Table
 from d2r.report.tables.tasks import tasks_table
 

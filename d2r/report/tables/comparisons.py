@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pandas as pd
-
+from d2r.findings.differences import compared, improvement, standing
+from d2r.findings.measures import AREA, FINAL_SUCCESS, RETURN, SUCCESS
 from d2r.findings.results import REFERENCE, Results
-from d2r.findings.versus import Versus, compare_all
+from d2r.report.tables.columns import Column, amount, estimate, only_in_csv, tabulate, word
+from d2r.report.tables.main import separated, to_d2r
+from d2r.report.tables.notes import DIFFERENCE, LATE, VERDICT
+from d2r.report.tables.rows import BENCHMARK, METHOD, SCALE, Entry, entries
 from d2r.report.tables.table import Cell, Table
-from d2r.report.text import number, p_value, percent_interval, points_interval
-from d2r.statistics import FEWEST_RUNS
+from d2r.report.text import number_interval, percent, points, points_interval
 
-HEADER = (
-    "benchmark", "method", "difference to D2R, points", "interval", "runs", "p", "p (Holm)", "p (ranks)",
-    "smallest p (ranks)", "P(beats D2R), %", "effect (g)", "verdict",
-)  # fmt: skip
 NOTES = (
+    LATE,
+    DIFFERENCE,
+    VERDICT,
     (
-        "Difference: success of the method minus that of D2R in percentage points, with its 95 % interval. On "
-        "fixed benchmarks it is taken within seeds, which share their goals (paired); on rand between "
-        "independent runs (Welch)."
+        "Return and area under the success curve are the second and third measure, final success is the paper's; no "
+        "verdict of a table follows from them. Of final success there is no interval: one evaluation flickers."
     ),
     (
-        "Verdict and bold follow the interval alone: higher or lower only where it excludes zero, and neither with "
-        f"fewer than {FEWEST_RUNS} runs on a side."
+        "P(beats D2R): probability that a run of the method has more success than a run of D2R on a task, ties half, "
+        "over the tasks (their number in brackets) on which some run of either has any success. Described only."
     ),
-    (
-        "p: t test of the same difference; Holm: corrected over the rows of a benchmark in this table; ranks: "
-        "exact Mann-Whitney over runs (approximate above 200,000 splits of them), and the smallest value that it can "
-        "take with so few runs."
-    ),
-    (
-        "P(beats D2R): probability that a run of the method beats a run of D2R on a task, ties half; its interval "
-        "holds the truth in 89 to 92 % of simulated experiments of two to five runs, not in 95 (docs/statistics.md). "
-        "Effect: Hedges' g."
-    ),
-    "A dash means that the number does not exist, say with a single run or where all runs agree.",
+    "A dash means that the number does not exist.",
 )
 
 
@@ -51,50 +39,49 @@ def baselines_table(results: Results) -> Table:
 
 
 def _table(results: Results, kind: str, name: str, title: str) -> Table:
-    methods = [method.id for method in results.methods if method.kind == kind]
-    found = compare_all(results, methods, REFERENCE)
-    rows = [_row(results, versus) for versus in found]
-    data = pd.DataFrame([_data(results, versus) for versus in found], columns=list(_DATA_COLUMNS))
-    return Table(name, f"{title}", HEADER, rows, data, NOTES, scope=results.label)
-
-
-def _row(results: Results, versus: Versus) -> list[Cell]:
-    comparison = versus.comparison
-    difference, improvement = comparison.difference, comparison.improvement
-    separated = comparison.verdict in ("higher", "lower")
-    runs = f"{versus.benchmark}/{versus.method}" if comparison.runs[0] else ""
-    interval = difference.note or f"{'paired' if comparison.paired else 'unpaired'}, {difference.method}"
-    return [
-        Cell(versus.benchmark),
-        Cell(results.method(versus.method).title),
-        Cell(points_interval(difference), bold=separated, sort=difference.value, runs=runs),
-        Cell(interval),
-        Cell(f"{comparison.runs[0]} vs {comparison.runs[1]}"),
-        Cell(p_value(comparison.p), sort=comparison.p),
-        Cell(p_value(comparison.p_holm), sort=comparison.p_holm),
-        Cell(p_value(comparison.p_rank), sort=comparison.p_rank),
-        Cell(p_value(comparison.smallest_p_rank), sort=comparison.smallest_p_rank),
-        Cell(percent_interval(improvement), sort=improvement.value),
-        Cell(number(comparison.effect), sort=comparison.effect),
-        Cell(comparison.verdict),
+    rows = [
+        row
+        for row in entries(results)
+        if row.method.kind == kind and row.id in compared(results, row.benchmark)
     ]
+    return tabulate(name, title, COLUMNS, rows, NOTES, results.label)
 
 
-_DATA_COLUMNS = (
-    "scale", "protocol", "benchmark", "method", "reference", "difference", "low", "high", "interval", "note", "paired",
-    "runs_method", "runs_reference", "p", "p_holm", "p_rank", "smallest_p_rank", "improvement", "improvement_low",
-    "improvement_high", "hedges_g", "verdict",
-)  # fmt: skip
+def _beats(row: Entry) -> tuple[float | None, int]:
+    return improvement(row.results, row.benchmark, row.id, REFERENCE)
 
 
-def _data(results: Results, versus: Versus) -> dict[str, Any]:
-    comparison = versus.comparison
-    values = (
-        results.scale, results.protocol, versus.benchmark, versus.method, versus.reference,
-        comparison.difference.value, comparison.difference.low, comparison.difference.high,
-        comparison.difference.method, comparison.difference.note, comparison.paired, *comparison.runs,
-        comparison.p, comparison.p_holm, comparison.p_rank, comparison.smallest_p_rank,
-        comparison.improvement.value, comparison.improvement.low, comparison.improvement.high,
-        comparison.effect, comparison.verdict,
-    )  # fmt: skip
-    return dict(zip(_DATA_COLUMNS, values, strict=True))
+def _beats_cell(row: Entry) -> Cell:
+    probability, tasks = _beats(row)
+    return Cell("–" if probability is None else f"{percent(probability)} ({tasks})", sort=probability)
+
+
+def _runs(row: Entry) -> tuple[int, int]:
+    return row.counts["finished"], row.results.run_counts(row.benchmark, REFERENCE)["finished"]
+
+
+COLUMNS: tuple[Column[Entry], ...] = (
+    SCALE,
+    only_in_csv("protocol", lambda row: row.results.protocol),
+    BENCHMARK,
+    METHOD,
+    word("verdict", "verdict", lambda row: standing(row.results, row.benchmark, row.id)),
+    estimate(
+        "difference in success, points",
+        "success",
+        lambda row: to_d2r(row, SUCCESS),
+        points_interval,
+        lambda row: row.folder,
+        separated,
+    ),
+    estimate("in return", "return", lambda row: to_d2r(row, RETURN), number_interval),
+    estimate("in area under curve, points", "area", lambda row: to_d2r(row, AREA), points_interval),
+    amount("in final success, points", "final_success", lambda row: to_d2r(row, FINAL_SUCCESS).value, points),
+    Column("P(beats D2R), %", ("improvement", "improvement_tasks"), _beats, _beats_cell),
+    Column(
+        "runs",
+        ("runs_method", "runs_reference"),
+        _runs,
+        lambda row: Cell("{} vs {}".format(*_runs(row))),
+    ),
+)

@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pandas as pd
+from dataclasses import dataclass
 
 from d2r.findings.difficulty import correlation_over_training, rho_estimate
 from d2r.findings.results import Results
 from d2r.findings.signatures import routed_methods
+from d2r.report.tables.columns import Column, amount, estimate, only_in_csv, tabulate, word
 from d2r.report.tables.notes import INTERVAL
-from d2r.report.tables.table import Cell, Table
+from d2r.report.tables.table import Table
 from d2r.report.text import number_interval, steps
 from d2r.statistics import Estimate
 
 
+@dataclass(frozen=True)
+class Step:
+    """A method's correlation at one step of training."""
+
+    results: Results
+    benchmark: str
+    method: str
+    step: int
+    rho: Estimate
+    is_shown: bool
+    """Early, in the middle or at the end."""
+
+
 def difficulty_table(results: Results) -> Table:
     """Rank correlation of modules used with difficulty: early, in the middle and at the end of training."""
-    header = ["benchmark", "method", "step", "ρ (modules, difficulty)", "runs", "answer"]
-    columns = ["scale", "benchmark", "method", "step", "rho", "low", "high", "runs", "note"]
-    rows: list[list[Cell]] = []
-    data: list[dict[str, Any]] = []
-    for benchmark in results.benchmarks:
-        for method in routed_methods(results, benchmark):
-            table = correlation_over_training(results, benchmark, method)
-            for place, step in enumerate(int(column) for column in table.columns):
-                estimate = rho_estimate(table[step])
-                keys = {"scale": results.scale, "benchmark": benchmark, "method": method, "step": step}
-                values = {"rho": estimate.value, "low": estimate.low, "high": estimate.high}
-                data.append({**keys, **values, "runs": estimate.n, "note": estimate.note})
-                if place in {0, len(table.columns) // 2, len(table.columns) - 1}:
-                    rows.append(
-                        [
-                            Cell(benchmark),
-                            Cell(results.method(method).title),
-                            Cell(steps(float(step)), sort=float(step)),
-                            Cell(
-                                number_interval(estimate), sort=estimate.value, runs=f"{benchmark}/{method}"
-                            ),
-                            Cell(str(estimate.n)),
-                            Cell(_answer(estimate)),
-                        ]
-                    )
+    rows = [
+        row
+        for benchmark in results.benchmarks
+        for method in routed_methods(results, benchmark)
+        for row in _over_training(results, benchmark, method)
+    ]
     notes = (
         (
             "ρ: Spearman's rank correlation over tasks between the modules that a run uses for a task and the task's "
@@ -52,11 +45,19 @@ def difficulty_table(results: Results) -> Table:
             "in final success, over all their runs. Runs that use equally many modules for all tasks have no ρ."
         ),
         INTERVAL,
+        "The CSV has every evaluation.",
     )
     title = "Do harder tasks use more modules?"
-    return Table(
-        "difficulty", title, header, rows, pd.DataFrame(data, columns=columns), notes, scope=results.label
-    )
+    return tabulate("difficulty", title, COLUMNS, rows, notes, results.label, shown=lambda row: row.is_shown)
+
+
+def _over_training(results: Results, benchmark: str, method: str) -> list[Step]:
+    table = correlation_over_training(results, benchmark, method)
+    ends = {0, len(table.columns) // 2, len(table.columns) - 1}
+    return [
+        Step(results, benchmark, method, int(step), rho_estimate(table[step]), place in ends)
+        for place, step in enumerate(table.columns)
+    ]
 
 
 def _answer(estimate: Estimate) -> str:
@@ -67,3 +68,20 @@ def _answer(estimate: Estimate) -> str:
     return {1: "harder tasks use more", -1: "harder tasks use fewer", 0: "not separated from 0"}[
         estimate.separated_from(0.0)
     ]
+
+
+COLUMNS: tuple[Column[Step], ...] = (
+    only_in_csv("scale", lambda row: row.results.scale),
+    word("benchmark", "benchmark", lambda row: row.benchmark),
+    word("method", "method", lambda row: row.method, lambda row: row.results.method(row.method).title),
+    amount("step", "step", lambda row: row.step, steps),
+    estimate(
+        "ρ (modules, difficulty)",
+        "rho",
+        lambda row: row.rho,
+        number_interval,
+        lambda row: f"{row.benchmark}/{row.method}",
+    ),
+    amount("runs", "runs", lambda row: row.rho.n, lambda n: f"{n}"),
+    word("answer", "answer", lambda row: _answer(row.rho)),
+)

@@ -1,65 +1,93 @@
-"""The main table: every method on every benchmark, beside what others published."""
+"""The main table: every method on every benchmark, beside D2R and what others published."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import pandas as pd
-
+from d2r.findings.differences import difference, is_separated, standing
+from d2r.findings.measures import FINAL_SUCCESS, SUCCESS, Measure
 from d2r.findings.published import published_text, sources
-from d2r.findings.results import Results
-from d2r.findings.versus import compare_methods, is_paired
-from d2r.report.tables.notes import BEST, FINAL, INTERVAL, LOST
+from d2r.findings.results import REFERENCE, Results
+from d2r.report.tables.columns import Column, estimate, only_in_csv, tabulate, word
+from d2r.report.tables.notes import DIFFERENCE, FINAL, INTERVAL, LATE, LOST, VERDICT
+from d2r.report.tables.rows import BENCHMARK, METHOD, SCALE, Entry, entries
 from d2r.report.tables.table import Cell, Table
-from d2r.report.text import percent_interval, run_count, steps
+from d2r.report.text import percent_interval, points_interval, run_count, steps
 from d2r.statistics import Estimate, mean_interval
 
 
 def main_table(results: Results) -> Table:
-    """Final success (mean over tasks, then over runs) with a 95 % interval over runs."""
-    estimates = {
-        (benchmark, method.id): mean_interval(results.run_scores(benchmark, method.id), bounds=(0.0, 1.0))
-        for benchmark in results.benchmarks
-        for method in results.methods
-    }
-    best = {benchmark: _separated_best(results, benchmark, estimates) for benchmark in results.benchmarks}
-    header, rows = ["method"], []
-    for benchmark in results.benchmarks:
-        header += [f"{benchmark} ({budget_text(results, benchmark)})", f"{benchmark}, published"]
-    data: list[dict[str, Any]] = []
-    for method in results.methods:
-        row = [Cell(method.title)]
-        for benchmark in results.benchmarks:
-            estimate = estimates[benchmark, method.id]
-            counts = results.run_counts(benchmark, method.id)
-            text = (
-                f"{percent_interval(estimate)} {run_count(counts)}" if counts["all"] else "not in this scale"
-            )
-            bold = best[benchmark] == method.id
-            runs = f"{benchmark}/{method.id}" if counts["finished"] else ""
-            row += [
-                Cell(text, bold=bold, sort=-1.0 if estimate.value is None else estimate.value, runs=runs),
-                Cell(published_text(method.id, benchmark)),
-            ]
-            if counts["all"]:
-                data.append(_data_row(results, benchmark, method.id, estimate, counts, bold))
-        rows.append(row)
+    """Success of each method with its interval, and its difference to D2R."""
     cited = "; ".join(
         f"[{source.mark}] {source.title} ({source.confidence})" for source in sources().values()
     )
     published = (
         f"Published values are what others printed, under other protocols; unknown: none found. {cited}."
     )
+    notes = (LATE, INTERVAL, DIFFERENCE, VERDICT, FINAL, LOST, published)
     title = "Success rate in percent"
-    return Table(
-        "main",
-        title,
-        header,
-        rows,
-        pd.DataFrame(data),
-        (FINAL, INTERVAL, LOST, BEST, published),
-        scope=results.label,
-    )
+    return tabulate("main", title, COLUMNS, entries(results), notes, results.label)
+
+
+def mean_of(row: Entry, measure: Measure) -> Estimate:
+    """A measure's mean over the runs of a method, with its interval."""
+    return mean_interval(measure.of_runs(row.results, row.benchmark, row.id), measure.bounds)
+
+
+def to_d2r(row: Entry, measure: Measure) -> Estimate:
+    """The difference to D2R; none of D2R itself."""
+    if row.id == REFERENCE:
+        return Estimate(None, None, None, 0, "none", "what the others are compared with")
+    return difference(row.results, measure, row.benchmark, row.id)
+
+
+def separated(row: Entry) -> bool:
+    """Whether the method differs from D2R."""
+    return is_separated(row.results, row.benchmark, row.id)
+
+
+def _most(row: Entry, column: str) -> object:
+    """The largest number that a finished run has in a column of ``runs.csv``; none without a run."""
+    runs = row.results.finished
+    runs = runs[(runs["benchmark"] == row.benchmark) & (runs["method"] == row.id)]
+    return runs[column].max() if len(runs) else None
+
+
+COLUMNS: tuple[Column[Entry], ...] = (
+    SCALE,
+    only_in_csv("protocol", lambda row: row.results.protocol),
+    BENCHMARK,
+    METHOD,
+    estimate(
+        SUCCESS.words,
+        "success",
+        lambda row: mean_of(row, SUCCESS),
+        percent_interval,
+        lambda row: row.folder,
+        separated,
+    ),
+    estimate(
+        "difference to D2R, points",
+        "difference",
+        lambda row: to_d2r(row, SUCCESS),
+        points_interval,
+        bold=separated,
+    ),
+    only_in_csv(
+        "verdict", lambda row: "" if row.id == REFERENCE else standing(row.results, row.benchmark, row.id)
+    ),
+    estimate("final success", "final_success", lambda row: mean_of(row, FINAL_SUCCESS), percent_interval),
+    Column(
+        "runs",
+        ("runs_finished", "runs_failed", "runs_missing"),
+        lambda row: [row.counts[status] for status in ("finished", "failed", "missing")],
+        lambda row: Cell(run_count(row.counts)),
+    ),
+    only_in_csv(
+        "seeds", lambda row: " ".join(str(seed) for seed in row.results.seeds(row.benchmark, row.id))
+    ),
+    only_in_csv("steps_per_task", lambda row: _most(row, "planned_steps")),
+    only_in_csv("evaluation_episodes", lambda row: _most(row, "evaluation_episodes")),
+    word("published", "published", lambda row: published_text(row.id, row.benchmark)),
+)
 
 
 def budget_text(results: Results, benchmark: str) -> str:
@@ -67,47 +95,3 @@ def budget_text(results: Results, benchmark: str) -> str:
     rows = results.runs[(results.runs["benchmark"] == benchmark) & results.runs["planned_steps"].notna()]
     totals = sorted({int(row) for row in rows["planned_steps"] * rows["tasks"]})
     return f"{' or '.join(steps(total) for total in totals)} env steps" if totals else "no run"
-
-
-def _separated_best(
-    results: Results, benchmark: str, estimates: dict[tuple[str, str], Estimate]
-) -> str | None:
-    ranked = sorted(
-        (
-            (estimate.value, method)
-            for (where, method), estimate in estimates.items()
-            if where == benchmark and estimate.value is not None
-        ),
-        reverse=True,
-    )
-    if len(ranked) < 2:
-        return None
-    (_, best), (_, second) = ranked[:2]
-    verdict = compare_methods(results, benchmark, best, second, is_paired(benchmark)).verdict
-    return best if verdict == "higher" else None
-
-
-def _data_row(
-    results: Results, benchmark: str, method: str, estimate: Estimate, counts: dict[str, int], bold: bool
-) -> dict[str, Any]:
-    rows = results.runs[(results.runs["benchmark"] == benchmark) & (results.runs["method"] == method)]
-    finished = rows[rows["status"] == "finished"]
-    return {
-        "scale": results.scale,
-        "protocol": results.protocol,
-        "benchmark": benchmark,
-        "method": method,
-        "success": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "interval": estimate.method,
-        "note": estimate.note,
-        "runs_finished": counts["finished"],
-        "runs_failed": counts["failed"],
-        "runs_missing": counts["missing"],
-        "seeds": " ".join(str(seed) for seed in finished["seed"]),
-        "steps_per_task": finished["planned_steps"].max() if len(finished) else None,
-        "evaluation_episodes": finished["evaluation_episodes"].max() if len(finished) else None,
-        "best_and_separated": bold,
-        "published": published_text(method, benchmark),
-    }

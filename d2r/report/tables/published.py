@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from d2r.config.reader import read_yaml
-from d2r.findings.published import DATA, published_values, sources
+from d2r.findings.published import DATA, PublishedValue, published_values, sources
 from d2r.findings.results import Results
+from d2r.report.tables.columns import Column, only_in_csv, tabulate, word
 from d2r.report.tables.table import Cell, Table
 
 
 def published_table(results: Results) -> Table:  # noqa: ARG001 - the same at every scale
     """Success rates that others printed; none of them was obtained by this package."""
-    header = ["setting", "method", "success, percent", "confidence", "source", "protocol there"]
-    rows = [
-        [
-            Cell(value.setting),
-            Cell(value.name),
-            Cell(value.text, sort=value.value),
-            Cell(value.source.confidence),
-            Cell(f"[{value.source.mark}]"),
-            Cell(value.source.protocol),
-        ]
-        for value in published_values()
-    ]
-    data = pd.DataFrame(
-        [
-            {
-                "setting": value.setting,
-                "benchmark": value.benchmark,
-                "name": value.name,
-                "method": value.method,
-                "success_percent": value.value,
-                "spread_percent": value.spread,
-                "confidence": value.source.confidence,
-                "source": value.source.title,
-                "protocol": value.source.protocol,
-            }
-            for value in published_values()
-        ]
-    )
     cited = [f"[{source.mark}] {source.title}" for source in sources().values()]
     notes = [str(text).strip() for text in read_yaml(DATA)["unknown"].values()] + cited
-    return Table(
-        "published",
-        "Published success rates (by others, not comparable across sources)",
-        header,
-        rows,
-        data,
-        notes,
-    )
+    title = "Published success rates (by others, not comparable across sources)"
+    return tabulate("published", title, COLUMNS, published_values(), notes)
+
+
+COLUMNS: tuple[Column[PublishedValue], ...] = (
+    word("setting", "setting", lambda row: row.setting),
+    only_in_csv("benchmark", lambda row: row.benchmark),
+    word("method", "name", lambda row: row.name),
+    only_in_csv("method", lambda row: row.method),
+    Column(
+        "success, percent",
+        ("success_percent", "spread_percent"),
+        lambda row: (row.value, row.spread),
+        lambda row: Cell(row.text, sort=row.value),
+    ),
+    word("confidence", "confidence", lambda row: row.source.confidence),
+    word("source", "source", lambda row: row.source.title, lambda row: f"[{row.source.mark}]"),
+    word("protocol there", "protocol", lambda row: row.source.protocol),
+)
