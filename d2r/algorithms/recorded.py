@@ -7,7 +7,7 @@ addresses, with no decision of the host between them. So
 - inputs and draws are copied into buffers that never move;
 - the update is cut in two where the host decides: ``compute`` (losses, mask, gradients, clipping), then the
   check that all is finite, then ``apply`` (optimiser, bound on log alpha, targets);
-- sizes must not depend on routes, which the readers on a GPU see to (``networks/readers.py``).
+- sizes must not depend on routes, which the readers on a GPU see to (``networks/d2r/readers.py``).
 
 The first updates run as always, on the stream that will record: they choose kernels and allocate the
 optimiser's state. How to record is a parameter, so that all but the capture itself runs, and is tested,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from d2r.networks.registry import ACTION_DIM, OBSERVATION_DIM
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
 
 
 class Batch(NamedTuple):

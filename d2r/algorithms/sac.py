@@ -24,15 +24,16 @@ import torch
 from torch import Tensor
 
 from d2r.algorithms.adam import Adam
-from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.pcgrad import pcgrad
 from d2r.algorithms.policy import sample_action
 from d2r.algorithms.prepare import compiled
 from d2r.algorithms.recorded import CudaGraphs, Halves, RecordedUpdate
 from d2r.algorithms.replay import Batch
 from d2r.config import SacConfig
+from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
-from d2r.networks.base import DETERMINISTIC, Network, Replayed, RouteRule, Sampled
+from d2r.networks.base import Network
+from d2r.networks.routing import DETERMINISTIC, Replayed, RouteRule, Sampled
 
 CLIP_EPSILON = 1e-6
 

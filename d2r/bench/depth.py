@@ -8,8 +8,6 @@ own; modules, multiply-adds and times are of the same decisions. Methods and way
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,14 +15,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from d2r.bench.about import about
 from d2r.config import load_scale, resolve_run
+from d2r.config.benchmarks import OBSERVATION_DIM
 from d2r.errors import UserError
-from d2r.networks import route_graph
-from d2r.networks.base import DETERMINISTIC, Network
+from d2r.networks.base import Network
 from d2r.networks.compute import dense_multiply_adds
-from d2r.networks.registry import OBSERVATION_DIM, build_actor
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.d2r import route_graph
+from d2r.networks.d2r.levels import D2RNetwork
+from d2r.networks.registry import build_actor
+from d2r.networks.routing import DETERMINISTIC
 
 METHODS = ("d2r", "d2r-fixed-depth", "mtsac-matched", "softmod-deep")
 TASKS = 10
@@ -33,7 +32,7 @@ ACTORS = 8
 REPEATS = 3
 
 
-def decide_with_used_modules(network: RoutedNetwork, x: Tensor) -> Tensor:
+def decide_with_used_modules(network: D2RNetwork, x: Tensor) -> Tensor:
     """The output for one state of each task, [1, 1, task, inputs], with no module computed that no task reads.
 
     Args:
@@ -41,8 +40,8 @@ def decide_with_used_modules(network: RoutedNetwork, x: Tensor) -> Tensor:
     """
     state = network.state_encoder[1](network.state_encoder[0](x).relu_())
     logits = network.routing_logits(state)
-    sources = network.choose(logits, DETERMINISTIC, 1)
-    weights = network.weigh(logits, sources)[0].unsqueeze(3)
+    sources = network.choice.choose(logits, network.without_router(DETERMINISTIC, 1), 1)
+    weights = network.choice.weigh(logits, sources)[0].unsqueeze(3)
     index, count = sources[0].tolist(), network.config.num_modules
     used = {source for chosen in index[-1] for source in chosen}
     for target in range(count - 1, 0, -1):
@@ -76,7 +75,7 @@ class Decision(NamedTuple):
 
     def skipping(self) -> None:
         """Decide with unused modules skipped."""
-        assert isinstance(self.actor, RoutedNetwork)
+        assert isinstance(self.actor, D2RNetwork)
         decide_with_used_modules(self.actor, self.states)
 
 
@@ -95,7 +94,7 @@ def work(made: Sequence[Decision]) -> dict[str, Any]:
     """Multiply-adds of these decisions: of matrix products and, for routed networks, of mixing too."""
     network = made[0].actor
     result: dict[str, Any] = {"multiply_adds": dense_multiply_adds(network, OBSERVATION_DIM)}
-    if not isinstance(network, RoutedNetwork):
+    if not isinstance(network, D2RNetwork):
         return result
     used, adds = [], []
     for decision in made:
@@ -121,15 +120,23 @@ def processor_ms(decide: Sequence[Callable[[], None]]) -> float:
     return 1e3 * (time.process_time() - began) / (len(decide) * REPEATS)
 
 
+@torch.no_grad()
 def measure(rounds: int) -> dict[str, Any]:
-    """Costs of each method; the times are the best of ``rounds`` rounds over all methods and ways to decide."""
+    """Costs of each method; the times are the best of ``rounds`` rounds over all methods and ways to decide.
+
+    Raises:
+        UserError: if rounds are not positive.
+    """
+    if rounds <= 0:
+        raise UserError(f"rounds is {rounds}: must be positive")
+    torch.set_num_threads(1)
     sides: dict[tuple[str, str], list[Callable[[], None]]] = {}
     costs: dict[str, Any] = {}
     for method in METHODS:
         one, ten = decisions(method, 1), decisions(method, TASKS)
         costs[method] = work(one)
         sides[method, "one_task_ms"] = [decision.dense for decision in one]
-        if isinstance(one[0].actor, RoutedNetwork):
+        if isinstance(one[0].actor, D2RNetwork):
             sides[method, "one_task_skipping_ms"] = [decision.skipping for decision in one]
         sides[method, "ten_tasks_ms"] = [decision.dense for decision in ten]
     best = dict.fromkeys(sides, float("inf"))
@@ -139,21 +146,3 @@ def measure(rounds: int) -> dict[str, Any]:
     for (method, name), spent in best.items():
         costs[method][name] = round(spent, 4)
     return costs
-
-
-def run(args: argparse.Namespace) -> int:
-    """Measure and print."""
-    if args.rounds <= 0:
-        raise UserError(f"rounds is {args.rounds}: must be positive")
-    torch.set_num_threads(1)
-    with torch.no_grad():
-        result = measure(args.rounds)
-    if args.json:
-        print(json.dumps({"methods": result, "actors": ACTORS, **about()}))
-        return 0
-    for method, costs in result.items():
-        print(method)
-        for name, value in costs.items():
-            text = ", ".join(f"{v:,}" for v in value) if isinstance(value, list) else f"{value:,}"
-            print(f"  {name:22s} {text:>12s}")
-    return 0

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
 from d2r.config.networks import MatchableConfig, NetworkConfig, network_module
 from d2r.errors import UserError
 from d2r.networks.base import ARCHITECTURES, Network
+from d2r.networks.maker import Maker
 from d2r.networks.matching import TOLERANCE, widest
-
-OBSERVATION_DIM = 39
-ACTION_DIM = 4
 
 MOST_PARAMETERS = 250_000_000
 """Of one network. Training keeps eleven numbers for each, 11 GB: weights and two moments of the actor and of both
@@ -57,7 +56,7 @@ def _build(
     if isinstance(config, MatchableConfig) and config.matched is not None:
         config = _with_matching_width(config, config.matched, ends, num_tasks)
     build: Callable[..., Network] = architecture_of(config)
-    return build(config, *ends, num_tasks, ensemble, generator)
+    return build(config, Maker(*ends, num_tasks, ensemble, generator))
 
 
 def architecture_of(config: NetworkConfig) -> type[Network]:
@@ -100,11 +99,19 @@ def _with_matching_width(
     return found
 
 
+def _shape(config: NetworkConfig, ends: _Ends, num_tasks: int) -> Network:
+    with _ShapesOnly():
+        return _build(config, ends, num_tasks, 1, torch.Generator())
+
+
+def shape_actor(config: NetworkConfig, num_tasks: int) -> Network:
+    """The actor of this configuration without memory for its parameters, which cannot be computed with."""
+    return _shape(config, ACTOR, num_tasks)
+
+
 def _count(config: NetworkConfig, ends: _Ends, num_tasks: int) -> int:
     """Learned parameters of one network."""
-    with _ShapesOnly():
-        network = _build(config, ends, num_tasks, 1, torch.Generator())
-    return sum(parameter.numel() for parameter in network.parameters())
+    return sum(parameter.numel() for parameter in _shape(config, ends, num_tasks).parameters())
 
 
 class _ShapesOnly(TorchFunctionMode):

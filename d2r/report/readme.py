@@ -29,8 +29,8 @@ def readme_markdown(results: Results, folder: str) -> str:
         ),
         "",
         *textwrap.wrap(
-            f"Success in percent over the last {LATE_EVALUATIONS} evaluations, and its difference to D2R in points, with "
-            f"95 % intervals. Budget: {budget}.",
+            f"Success in percent over the last {LATE_EVALUATIONS} evaluations, and its difference to D2R in points, "
+            f"with 95 % intervals. Budget: {budget}.",
             WIDTH,
             break_on_hyphens=False,
         ),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
-from d2r.config import Budget, load_scale, scale_ids
+from d2r.config import Budget, load_benchmark, load_scale, scale_ids
 from d2r.config.schema import LATE_EVALUATIONS
 from d2r.findings.claims import Judgement, judge
 from d2r.findings.differences import compared, difference
@@ -107,8 +106,7 @@ class Summary:
     def sentences(self) -> tuple[str, ...]:
         """What came out, in three sentences."""
         if self.nothing_learned:
-            said = "These runs are far too short to learn: they show that the pipeline works, and nothing of any method."
-            return (said,)
+            return ("These runs are far too short to learn: they show that the pipeline works, and no more.",)
         return (self._levels(), self._differences(), self._claims())
 
     def _levels(self) -> str:
@@ -223,7 +221,7 @@ class Summary:
 
 def _paper_steps(benchmark: str) -> int:
     """Steps of each task in the scale ``paper``, or the official default where there is no such scale."""
-    suite: Literal["mt10", "mt50"] = "mt10" if benchmark.startswith("mt10") else "mt50"
+    suite = load_benchmark(benchmark).suite
     budget = load_scale(PAPER).budget.get(suite) if PAPER in scale_ids() else None
     return (budget or Budget()).steps
 

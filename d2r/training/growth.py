@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from d2r.algorithms.sac import MultiTaskSAC
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.d2r.levels import D2RNetwork
 
 
 class Growth:
@@ -24,7 +24,7 @@ class Growth:
     def modules(self) -> int:
         """Modules in use."""
         actor = self._networks[0]
-        assert isinstance(actor, RoutedNetwork)
+        assert isinstance(actor, D2RNetwork)
         return actor.in_use
 
     def after_evaluation(self, success: float) -> None:
@@ -36,7 +36,7 @@ class Growth:
         if self._waited >= self._patience:
             self._waited = 0
             for network in self._networks:
-                assert isinstance(network, RoutedNetwork)
+                assert isinstance(network, D2RNetwork)
                 network.grow()
             self._learner.sizes_changed()
 

@@ -21,17 +21,19 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.recorded import WARM_UPS
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import Draws, MultiTaskSAC, task_weights
 from d2r.config import SacConfig
+from d2r.config.execution import PLAIN, Execution
 from d2r.config.load import parse
 from d2r.config.networks import RoutedConfig
 from d2r.errors import UserError
-from d2r.networks.base import DETERMINISTIC, Output, Replayed
-from d2r.networks.routing import RoutedNetwork
-from d2r.records import json_object
+from d2r.networks.base import Output
+from d2r.networks.d2r.levels import D2RNetwork
+from d2r.networks.maker import Maker
+from d2r.networks.routing import DETERMINISTIC, Replayed
+from d2r.runs.record import json_object
 
 TOLERANCE = 1e-9
 UNREADABLE = (
@@ -184,7 +186,7 @@ def _recompute(learner: MultiTaskSAC, given: Mapping[str, Any], device: str) -> 
     computed: dict[str, Tensor] = {}
     for mode in ("eval", "train"):
         for name, network in (("actor", learner.actor), ("q1", learner.critics)):
-            assert isinstance(network, RoutedNetwork)
+            assert isinstance(network, D2RNetwork)
             network.train(mode == "train")
             rules = {
                 "deterministic": DETERMINISTIC,
@@ -270,8 +272,9 @@ def _build(path: Path, meta: Meta, execution: Execution, device: str) -> MultiTa
     config = parse(RoutedConfig, sizes, f"{path}: 'meta'")
     sac = parse(SacConfig, meta.model_dump(include=set(SacConfig.model_fields)), f"{path}: 'meta'")
     generator = torch.Generator()
-    actor = RoutedNetwork(config, meta.obs_dim, 2 * meta.action_dim, meta.num_tasks, 1, generator)
-    critics = RoutedNetwork(config, meta.obs_dim + meta.action_dim, 1, meta.num_tasks, 2, generator)
+    of_actor = Maker(meta.obs_dim, 2 * meta.action_dim, meta.num_tasks, 1, generator)
+    of_critics = Maker(meta.obs_dim + meta.action_dim, 1, meta.num_tasks, 2, generator)
+    actor, critics = D2RNetwork(config, of_actor), D2RNetwork(config, of_critics)
     return MultiTaskSAC(actor.double().to(device), critics.double().to(device), sac, execution)
 
 
@@ -287,7 +290,7 @@ def _rewind(learner: MultiTaskSAC, given: Mapping[str, Any]) -> None:
                 value.zero_()
 
 
-def _networks(learner: MultiTaskSAC) -> Iterator[tuple[str, RoutedNetwork, int]]:
+def _networks(learner: MultiTaskSAC) -> Iterator[tuple[str, D2RNetwork, int]]:
     """Names of a golden file, and the ensemble member that each one is here."""
     for net, network, member in (
         ("actor", learner.actor, 0),
@@ -296,11 +299,11 @@ def _networks(learner: MultiTaskSAC) -> Iterator[tuple[str, RoutedNetwork, int]]
         ("target_q1", learner.targets, 0),
         ("target_q2", learner.targets, 1),
     ):
-        assert isinstance(network, RoutedNetwork)
+        assert isinstance(network, D2RNetwork)
         yield net, network, member
 
 
-def _named(network: RoutedNetwork, member: int, grad: bool = False) -> Iterator[tuple[str, Tensor]]:
+def _named(network: D2RNetwork, member: int, grad: bool = False) -> Iterator[tuple[str, Tensor]]:
     """Parameters (or gradients) of one ensemble member under a golden file's names."""
 
     def of(parameter: Tensor) -> Tensor:
@@ -320,22 +323,27 @@ def _named(network: RoutedNetwork, member: int, grad: bool = False) -> Iterator[
         yield f"module.{index + 2}.bias", of(network.module_bias)[index]
 
 
-def _sources(network: RoutedNetwork, k_hot: Tensor) -> Tensor:
-    """Turn k-hot routes [..., N(N+1)/2] into indices [1, ..., group, K]."""
-    count = network.config.num_modules
-    padded = k_hot.index_select(-1, network.logit_index).view(*k_hot.shape[:-1], count, count)
-    taken = padded.masked_fill(~network.exists, -1.0).topk(network.top_k).indices
-    return torch.minimum(taken, network.last_candidate).unsqueeze(0)
+def _sources(network: D2RNetwork, k_hot: Tensor) -> Tensor:
+    """Turn k-hot routes [..., N(N+1)/2] into indices [1, ..., group, K]; a small group repeats its last candidate."""
+    groups, width = [], network.top_k
+    for of_group in torch.split(k_hot, list(range(1, network.config.num_modules + 1)), -1):
+        size = of_group.shape[-1]
+        chosen = of_group.topk(min(width, size)).indices
+        groups.append(torch.nn.functional.pad(chosen, (0, max(0, width - size)), value=size - 1))
+    return torch.stack(groups, -2).unsqueeze(0)
 
 
-def _forward_arrays(network: RoutedNetwork, output: Output) -> Iterator[tuple[str, Tensor]]:
+def _forward_arrays(network: D2RNetwork, output: Output) -> Iterator[tuple[str, Tensor]]:
     route = output.route
     assert route is not None
 
-    def flat(per_candidate: Tensor) -> Tensor:
-        return per_candidate[0][..., network.exists]
+    group = torch.arange(network.config.num_modules, device=route.weights.device).unsqueeze(1)
+    place = torch.arange(network.top_k, device=route.weights.device)
 
-    taken = network.in_group.expand_as(route.weights).to(route.weights)
+    def flat(per_candidate: Tensor) -> Tensor:
+        return per_candidate[0][..., group >= group.T]
+
+    taken = (place <= group).expand_as(route.weights).to(route.weights)
     spread = torch.zeros_like(route.logits)
     yield "output", output.value[0]
     yield "weights", flat(spread.scatter_add(-1, route.sources, route.weights))
@@ -348,8 +356,8 @@ def _update_arrays(
 ) -> dict[str, Tensor]:
     """The update, in the steps of :meth:`MultiTaskSAC.update`, so that gradients can be read before clipping."""
     actor, critics = learner.actor, learner.critics
-    assert isinstance(actor, RoutedNetwork)
-    assert isinstance(critics, RoutedNetwork)
+    assert isinstance(actor, D2RNetwork)
+    assert isinstance(critics, D2RNetwork)
     noise, next_noise, drawn_1, drawn_2 = (
         torch.from_numpy(given[f"update/{name}"]).to(inputs["obs"])
         for name in ("noise_actor", "noise_next_action", "sampled_route_q1", "sampled_route_q2")

@@ -14,18 +14,18 @@ import torch
 from torch import Tensor
 
 from d2r.algorithms import sac as sac_module
-from d2r.algorithms.execution import Execution
 from d2r.algorithms.recorded import WARM_UPS, CudaGraphs
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import Diverged, MultiTaskSAC, UpdateInfo
 from d2r.config import SacConfig
+from d2r.config.execution import Execution
 from d2r.config.networks import MlpConfig, NetworkConfig, PacoConfig, RoutedConfig
 from d2r.errors import UserError
 from d2r.kernel import library
-from d2r.networks import module_stack
-from d2r.networks.readers import DenseReaders
+from d2r.networks.d2r import stack
+from d2r.networks.d2r.levels import D2RNetwork
+from d2r.networks.d2r.readers import DenseReaders
 from d2r.networks.registry import build_actor, build_critics
-from d2r.networks.routing import RoutedNetwork
 from d2r.verify.golden import TOLERANCE, verify_file
 from tests.algorithms.tape import Tape
 
@@ -47,7 +47,7 @@ def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
 
     monkeypatch.setattr(sac_module, "CudaGraphs", begin)
     monkeypatch.setattr(library, "functions", lambda _: None)
-    monkeypatch.setattr(module_stack, "readers_of", DenseReaders)
+    monkeypatch.setattr(stack, "readers_of", DenseReaders)
     return begun
 
 
@@ -143,7 +143,7 @@ def test_what_is_loaded_or_grown_is_recorded_anew(tapes: list[Tape]) -> None:
         assert_same(plain, recorded)
         for one in (plain, recorded):
             for network in (one.actor, one.critics, one.targets):
-                assert isinstance(network, RoutedNetwork)
+                assert isinstance(network, D2RNetwork)
                 network.grow()
             one.sizes_changed()
     assert tapes[0].recordings == 2 * 4

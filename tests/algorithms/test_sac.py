@@ -23,8 +23,9 @@ from d2r.config.networks import (
     PacoConfig,
     RoutedConfig,
 )
-from d2r.networks.base import DETERMINISTIC, Output, RouteRule
+from d2r.networks.base import Output
 from d2r.networks.registry import build_actor, build_critics
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 TASKS, SIZE = 3, 16
 

@@ -22,7 +22,7 @@ from d2r.config import (
 from d2r.findings.results import MethodInfo
 from d2r.report.colors import APART, distance, method_color, oklab
 from d2r.report.figures.style import Look
-from tests.projects import forget_configuration
+from tests.support.projects import forget_configuration
 
 
 def test_oklab_is_as_its_author_prints_it() -> None:

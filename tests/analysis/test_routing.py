@@ -27,7 +27,7 @@ from d2r.findings.difficulty import (
 )
 from d2r.findings.results import Results, load_results
 from d2r.findings.signatures import SIGNATURES, used_modules
-from d2r.records import record_bytes
+from d2r.runs.record import record_bytes
 
 from .synthetic import Plan
 

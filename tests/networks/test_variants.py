@@ -9,18 +9,15 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
-from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import Method, load_method, method_ids
 from d2r.config.load import config_folder
 from d2r.config.networks import RoutedConfig
 from d2r.config.reader import read_yaml
-from d2r.networks.base import DETERMINISTIC, Replayed, Sampled
+from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.registry import build_actor, build_critics
-from d2r.networks.routing import RoutedNetwork
-
-TASKS, BATCH = 3, 8
-SMALL = {"module_dim": 8, "encoder_dim": 12, "router_dim": 10}
+from d2r.networks.routing import DETERMINISTIC, Replayed, Sampled
+from tests.support.variants import BATCH, SMALL, TASKS, batch, network, sampled, states
 
 DIFFERENCES: dict[str, dict[str, Any]] = {
     "d2r-no-resrouting": {"network.resrouting": "off"},
@@ -55,35 +52,6 @@ def flat(method: Method) -> dict[str, Any]:
     }
 
 
-def network(method: str, seed: int = 0, **changes: Any) -> RoutedNetwork:
-    config = load_method(method).network.model_copy(update=SMALL | changes)
-    built = build_actor(config, TASKS, torch.Generator().manual_seed(seed))
-    assert isinstance(built, RoutedNetwork)
-    spread(built)
-    return built
-
-
-def spread(built: torch.nn.Module) -> None:
-    """Make routing logits differ clearly, as they do not at initialisation."""
-    with torch.no_grad():
-        for name, parameter in built.named_parameters():
-            if name.startswith("router") or name.startswith("task_encoder"):
-                parameter.mul_(4.0)
-
-
-def states(seed: int = 1) -> Tensor:
-    return torch.randn(1, BATCH, TASKS, 39, generator=torch.Generator().manual_seed(seed))
-
-
-def sampled(built: RoutedNetwork, seed: int = 2) -> Sampled:
-    gumbel = (
-        -torch.empty(1, BATCH, TASKS, built.num_logits)
-        .exponential_(generator=torch.Generator().manual_seed(seed))
-        .log()
-    )
-    return Sampled(torch.ones(TASKS), gumbel)
-
-
 @pytest.mark.parametrize("method", DIFFERENCES)
 def test_a_variant_differs_from_d2r_in_its_switches_alone(method: str) -> None:
     full, variant = flat(load_method("d2r")), flat(load_method(method))
@@ -106,7 +74,7 @@ def test_resrouting_changes_gradients_and_no_value(method: str) -> None:
     assert torch.equal(training, evaluating)
 
 
-def module_gradients(built: RoutedNetwork, rule: Any, train: bool) -> Tensor:
+def module_gradients(built: D2RNetwork, rule: Any, train: bool) -> Tensor:
     built.train(train).zero_grad()
     built(states(), rule).value.square().sum().backward()
     assert built.module_weight.grad is not None
@@ -271,21 +239,6 @@ def learner(method: str) -> MultiTaskSAC:
     )
 
 
-def batch(stored: bool) -> Batch:
-    generator = torch.Generator().manual_seed(3)
-    sources = torch.zeros(BATCH, TASKS, 16, 2, dtype=torch.uint8)
-    for group in range(1, 16):
-        sources[:, :, group, 1] = 1
-    return Batch(
-        torch.randn(BATCH, TASKS, 39, generator=generator),
-        torch.rand(BATCH, TASKS, 4, generator=generator) * 2 - 1,
-        torch.rand(BATCH, TASKS, generator=generator),
-        torch.randn(BATCH, TASKS, 39, generator=generator),
-        torch.zeros(BATCH, TASKS),
-        sources if stored else None,
-    )
-
-
 @pytest.mark.parametrize(
     ("method", "replayed"),
     [("d2r", True), ("d2r-no-resrouting", True), ("d2r-target-route", False), ("d2r-naive", False)],
@@ -330,13 +283,13 @@ def test_sampling_has_the_exact_distribution_without_replacement(temperature: fl
     """Chi-square over all ordered pairs of one group, against successive draws from the tempered softmax."""
     config = RoutedConfig(num_modules=4, **SMALL)
     built = build_actor(config, 1, torch.Generator().manual_seed(0))
-    assert isinstance(built, RoutedNetwork)
+    assert isinstance(built, D2RNetwork)
     values = torch.tensor([0.7, -0.4, 0.1, 1.1])
     logits = torch.cat([torch.zeros(6), values]).view(1, 10, 1)
     draws = 40_000
     gumbel = -torch.empty(1, draws, 1, 10).exponential_(generator=torch.Generator().manual_seed(5)).log()
     rule = Sampled(torch.tensor([temperature]), gumbel)
-    pairs = built.choose(logits.expand(1, 10, draws), rule, draws)[0, 3].T
+    pairs = built.choice.choose(logits.expand(1, 10, draws), rule, draws)[0, 3].T
     p = (values / temperature).softmax(0)
     expected, observed = [], []
     for first in range(4):

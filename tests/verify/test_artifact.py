@@ -16,13 +16,13 @@ from d2r.cli.main import main
 from d2r.config import config_hash
 from d2r.findings.collect import collect
 from d2r.findings.results import load_results
-from d2r.records import record_bytes
 from d2r.report.page import write_report
 from d2r.report.tables import write_tables
+from d2r.runs.record import record_bytes
 from d2r.verify.artifact import LOCKS
-from tests.faults.targets import World, make_world
-from tests.faults.tiny import PROJECT
-from tests.projects import forget_configuration
+from tests.support.projects import forget_configuration
+from tests.support.targets import World, make_world
+from tests.support.tiny import PROJECT
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from d2r.config import BENCHMARKS
+from d2r.config import benchmark_ids
 from d2r.config.schema import LATE_EVALUATIONS
 from d2r.cores import available_cores
 from d2r.findings.results import Results
@@ -98,7 +98,7 @@ FIGURES: tuple[FigureSpec, ...] = (
             f"D2R's final route for each task of {benchmark}; arcs as wide as their weight, unused modules faded.",
             partial(task_routes, benchmark=benchmark),
         )
-        for benchmark in BENCHMARKS
+        for benchmark in benchmark_ids()
     ),
     *(
         FigureSpec(
@@ -106,7 +106,7 @@ FIGURES: tuple[FigureSpec, ...] = (
             f"Success over training on each task of {benchmark}, easiest first; means over runs.",
             partial(task_curves, benchmark=benchmark),
         )
-        for benchmark in BENCHMARKS
+        for benchmark in benchmark_ids()
     ),
 )
 

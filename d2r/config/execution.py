@@ -4,12 +4,11 @@ None of it belongs to a run's configuration, whose hash names a result: like thr
 in ``run.json``. A run keeps it to its end, so that what is stated holds for every update. With everything
 off, as it is by default, an update has the bits of the released results.
 
-The options are declared here without PyTorch, which takes a second to import; ``prepare.py`` acts on them.
+Nothing here needs PyTorch, which takes a second to import; ``d2r.algorithms.prepare`` acts on the choice.
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,24 +50,3 @@ class Execution:
 
 
 PLAIN = Execution()
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of a command that makes updates: on which device, and how."""
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
-    parser.add_argument(
-        "--compile", action="store_true", help="compile the losses with torch.compile; needs a C++ compiler"
-    )
-    parser.add_argument("--graph", action="store_true", help="capture the update as CUDA graphs (cuda only)")
-    parser.add_argument(
-        "--autocast",
-        choices=("none", "bf16"),
-        default="none",
-        help="of the networks' products in the losses (default none: the parameters' own precision)",
-    )
-    parser.add_argument("--tf32", action="store_true", help="TF32 for float32 products (cuda only)")
-
-
-def chosen(args: argparse.Namespace) -> Execution:
-    """Return what was chosen by the options."""
-    return Execution(args.compile, args.graph, args.autocast, args.tf32)
