@@ -84,6 +84,7 @@ def build_page(results: Results) -> str:
         claims=claim_rows(summary),
         levels=levels(summary),
         heats=heat_maps(results),
+        names=known,
         tables=[_as_shown(table) for table in tables],
         drawings=[spec for spec in FIGURES if (results.folder / "figures" / f"{spec.name}.svg").is_file()],
         facts=_facts(results),

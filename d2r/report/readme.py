@@ -48,7 +48,7 @@ def _table(summary: Summary) -> list[str]:
         head += [f"`{benchmark}`", "to D2R"]
     rows = [head, ["---"] * len(head)]
     for method in results.methods:
-        row = [method.title]
+        row = [method.title.replace("|", "\\|")]
         for benchmark in results.benchmarks:
             level = summary.level(benchmark, method.id)
             row += [

@@ -50,7 +50,7 @@ FIGURES: tuple[FigureSpec, ...] = (
     FigureSpec(
         "differences",
         f"Difference to full D2R in success over the last {LATE_EVALUATIONS} evaluations, with 95 % intervals adjusted "
-        "for all methods of the benchmark (Dunnett); hollow: no interval.",
+        "for all methods of the benchmark (Dunnett); hollow: no interval; shaded: smaller than worth having.",
         differences,
     ),
     FigureSpec(
