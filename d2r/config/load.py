@@ -36,6 +36,9 @@ NAME = "[a-z0-9-]+"
 FILLED_IN = {"task_embeddings": "embeddings_file", "matched": "match_parameters_of"}
 """Keys of a network that only resolving a run sets, unchecked, and the key of a method's file that leads to each."""
 
+OF_ONE_METHOD = ("color", "deviations")
+"""Keys of a method's file that a method which ``extends`` it does not take over."""
+
 
 class RunKey(NamedTuple):
     """The name of a run: what identifies its folder."""
@@ -209,7 +212,7 @@ def _method_data(name: str, seen: tuple[str, ...] = ()) -> tuple[Path, dict[str,
         data[section] = dict(own) if replaces else {**inherited, **own}
         if replaces:
             base.pop("mt50", None)  # sizes of another type
-    return path, {**{key: base[key] for key in base if key not in ("deviations",)}, **data}
+    return path, {**{key: base[key] for key in base if key not in OF_ONE_METHOD}, **data}
 
 
 @cache

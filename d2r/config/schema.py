@@ -32,6 +32,8 @@ class Descriptive:
 
 
 Words = Annotated[str, Descriptive()]
+Color = Annotated[str, Field(pattern="^#[0-9a-f]{6}$"), Descriptive()]
+"""Of a method wherever it is drawn: ``#rrggbb``, in small letters."""
 
 
 class Frozen(BaseModel):
@@ -133,6 +135,8 @@ class Method(Frozen):
     id: str
     title: Words
     kind: Literal["variant", "baseline"]
+    color: Color | None = None
+    """The same at every scale; without one it follows from the id (``d2r.report.colors``)."""
     source: Words
     """Paper and code that define it."""
     summary: Words

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -58,13 +57,6 @@ class Results:
     def scale(self) -> str:
         """Id of the scale."""
         return str(self.runs["scale"].iloc[0])
-
-    @cached_property
-    def digest(self) -> str:
-        """sha256 of the collected tables and the methods' titles: equal exactly when every number and name is."""
-        paths = [self.folder / "collected" / name for name in COLLECTED]
-        parts = [*(path.read_bytes() for path in paths), repr(self.methods).encode()]
-        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
     @cached_property
     def protocol(self) -> str:

@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from plotly.offline import get_plotlyjs
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from d2r.config.schema import LATE_EVALUATIONS
 from d2r.errors import UserError
 from d2r.files import write_bytes
-from d2r.findings.claims import Judgement, judge
 from d2r.findings.results import SMOKE_WARNING, Results
-from d2r.report.claims_text import (
-    command,
-    compared_words,
-    found_text,
-    missing_text,
-    smallest_text,
-    verdict_text,
-)
-from d2r.report.figures import FigureSpec, svg_figures
+from d2r.report.colors import method_color
+from d2r.report.figures import FIGURES
 from d2r.report.page_data import page_data
-from d2r.report.tables import Cell, Table, build_tables
+from d2r.report.page_parts import MARKS, claim_rows, forests, heat_maps, levels
+from d2r.report.summary import WHAT_D2R_IS, Summary
+from d2r.report.tables import Table, build_tables
 from d2r.report.tables.main import budget_text
+from d2r.report.text import percent_interval, points_interval
 
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
-"""Content security policy: the browser itself refuses every request to a network."""
-
-VERDICT_CLASSES = {"supported": "good", "refuted": "bad", "open": "open"}
-MARKS = {"supported": "✓", "refuted": "✗", "open": "○"}
+SECTIONS = (
+    ("result", "Result"),
+    ("claims", "Claims"),
+    ("methods", "Methods"),
+    ("curves", "Curves"),
+    ("tasks", "Tasks"),
+    ("routes", "Routes"),
+    ("tables", "Tables"),
+    ("run", "Run"),
+)
+SCRIPTS = ("base.js", "curves.js", "routes.js")
+MOST_CELLS = 1200
+"""Cells of a table that the page shows; larger ones are whole in their files."""
 
 
 def write_report(results: Results) -> Path:
@@ -53,53 +60,113 @@ def write_report(results: Results) -> Path:
 
 def build_page(results: Results) -> str:
     """The whole page as text."""
-    tables = build_tables(results)
-    judgements = judge(results)
-    sections = [
-        ("run", "What was run", _what_was_run(results)),
-        ("claims", "Claims", _claims(results, judgements)),
-        ("curves", "Curves", _asset("curves.html")),
-        ("routes", "Routes", _asset("routes.html")),
-        ("tables", "Tables", "\n".join(_table(table) for table in tables)),
-        ("figures", "Figures", "\n".join(_figure(spec, svg) for spec, svg in svg_figures(results))),
-    ]
-    links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in sections)
-    body = "\n".join(
-        f'<section id="{name}" aria-labelledby="{name}-title">\n'
-        f'<h2 id="{name}-title">{title}</h2>\n{content}\n</section>'
-        for name, title, content in sections
-    )
-    return _asset("page.html").format(
-        policy=POLICY,
-        title=escape(f"D2R results, scale {results.scale}"),
+    summary = Summary(results)
+    script = "".join(map(_asset, SCRIPTS))
+    tables = [_method_first(table) for table in build_tables(results)]
+    known = {table.name for table in tables}
+
+    def downloads(name: str) -> list[tuple[str, str]]:
+        kinds = ("csv", "md", "tex") if name in known else ()
+        return [(kind, f"../tables/{name}.{kind}") for kind in kinds]
+
+    return _templates().get_template("page.html").render(
+        policy=_policy(script),
+        title=f"D2R results, scale {results.scale}",
         style=_asset("page.css"),
-        warning=_warning(results),
-        links=links,
-        body=body,
-        data=json.dumps(page_data(results), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
-        plotly=get_plotlyjs().replace("</script", "<\\/script"),
-        script=_asset("page.js"),
+        script=script,
+        data=_json(page_data(results)),
+        sections=SECTIONS,
+        summary=summary,
+        what_d2r_is=WHAT_D2R_IS,
+        warning=SMOKE_WARNING if results.scale == "smoke" else "",
+        late=LATE_EVALUATIONS,
+        forests=forests(summary),
+        claims=claim_rows(summary),
+        levels=levels(summary),
+        heats=heat_maps(results),
+        names=known,
+        tables=[_as_shown(table) for table in tables],
+        drawings=[spec for spec in FIGURES if (results.folder / "figures" / f"{spec.name}.svg").is_file()],
+        facts=_facts(results),
+        lost=_lost(results),
+        color=method_color,
+        downloads=downloads,
+        whole=lambda value: f"{100 * value:.0f}",
+        percent_interval=percent_interval,
+        points=lambda value: f"{100 * value:+.0f}".replace("-", "−") if value else "0",
+        points_interval=points_interval,
+        script_number=_script_number,
+    )  # fmt: skip
+
+
+@cache
+def _templates() -> Environment:
+    templates = Environment(
+        loader=PackageLoader("d2r.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    templates.globals["marks"] = MARKS
+    return templates
 
 
 def _asset(name: str) -> str:
     return files("d2r.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _warning(results: Results) -> str:
-    return f'<p class="warning" role="note">{escape(SMOKE_WARNING)}.</p>' if results.scale == "smoke" else ""
+def _policy(script: str) -> str:
+    """Content security policy: the browser refuses every request to a network, and every script but the page's own."""
+    own = base64.b64encode(hashlib.sha256(f"\n{script}\n".encode()).digest()).decode()
+    return f"default-src 'none'; script-src 'sha256-{own}'; style-src 'unsafe-inline'; img-src data:"
 
 
-def _what_was_run(results: Results) -> str:
-    runs = results.runs
+def _json(value: Any) -> str:
+    """JSON inside a script element, which nothing in it can end."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")
+
+
+def _script_number(value: float) -> str:
+    """A number as JavaScript reads it, which has another word for infinity."""
+    return f"{value:.12g}".replace("inf", "Infinity")
+
+
+def _method_first(table: Table) -> Table:
+    """The table with its methods in the first column, which stays in view."""
+    header = list(table.header)
+    if "method" not in header:
+        return table
+    place = header.index("method")
+    order = [place, *(i for i in range(len(header)) if i != place)]
+    rows = [[row[i] for i in order] for row in table.rows]
+    return replace(table, header=[header[i] for i in order], rows=rows)
+
+
+def _as_shown(table: Table) -> dict[str, Any]:
+    shown = max(1, MOST_CELLS // max(1, len(table.header)))
+    return {
+        "name": table.name,
+        "title": table.title,
+        "scope": table.scope,
+        "notes": table.notes,
+        "header": table.header,
+        "rows": table.rows[:shown],
+        "left_out": max(0, len(table.rows) - shown),
+    }
+
+
+def _facts(results: Results) -> dict[str, str]:
+    runs, finished = results.runs, results.finished
     counts = {status: int((runs["status"] == status).sum()) for status in ("finished", "failed", "missing")}
-    finished = results.finished
     episodes = {
         benchmark: ", ".join(str(int(n)) for n in sorted(part["evaluation_episodes"].unique()))
         for benchmark in results.benchmarks
         if len(part := finished[finished["benchmark"] == benchmark])
     }
-    facts = {
+    return {
         "Runs": f"{counts['finished']} finished, {counts['failed']} failed, {counts['missing']} missing",
         "Methods": str(len(results.methods)),
         "Seeds": ", ".join(str(seed) for seed in sorted(runs["seed"].unique())),
@@ -110,100 +177,19 @@ def _what_was_run(results: Results) -> str:
         "Packages": " / ".join(_known(finished["packages"])) or "not recorded",
         "Processor": " / ".join(_known(finished["cpu"])) or "not recorded",
     }
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())
-    lost = runs[runs["status"] != "finished"]
-    rows = "".join(
-        f"<li><strong>{escape(str(run.status))}</strong> {escape(f'{run.benchmark} / {run.method} / seed {run.seed}')}"
-        f"{': ' + escape(str(run.failure)) if run.failure else ''}</li>"
-        for run in lost.itertuples()
-    )
-    short = " open" if len(lost) <= 10 else ""
-    missing = f"<details{short}><summary>Not finished: {len(lost)} runs</summary><ul>{rows}</ul></details>"
-    missing = missing if rows else "<p>Every planned run is finished.</p>"
-    return f"<dl>{items}</dl>{missing}"
+
+
+def _lost(results: Results) -> list[dict[str, str]]:
+    rows = results.runs[results.runs["status"] != "finished"]
+    return [
+        {
+            "status": str(run.status),
+            "name": f"{run.benchmark} / {run.method} / seed {run.seed}",
+            "failure": str(run.failure),
+        }
+        for run in rows.itertuples()
+    ]
 
 
 def _known(values: Iterable[object]) -> list[str]:
     return sorted({str(value) for value in values if isinstance(value, str) and value})
-
-
-def _claims(results: Results, judgements: Sequence[Judgement]) -> str:
-    return "\n".join(_claim(results, judgement) for judgement in judgements)
-
-
-def _claim(results: Results, judgement: Judgement) -> str:
-    claim = judgement.claim
-    rows = [
-        [
-            Cell(found.benchmark),
-            Cell(compared_words(found)),
-            Cell(found_text(found), runs=_evidence_runs(results, found.benchmark, found.methods)),
-            Cell(smallest_text(found)),
-            Cell(f"{MARKS[found.conclusion.verdict]} {found.conclusion.verdict}"),
-            Cell(found.conclusion.reason),
-        ]
-        for found in judgement.evidence
-    ]
-    head = ("benchmark", "measured", "found [95 % interval]", "smallest effect", "verdict", "why")
-    table = _html_table(f"claim-{claim.id}", head, rows)
-    return (
-        f'<details class="claim"><summary><span class="verdict {VERDICT_CLASSES[judgement.verdict]}">'
-        f"{MARKS[judgement.verdict]} {judgement.verdict}</span> {escape(claim.claim)}</summary>"
-        f"<p><strong>Verdict:</strong> {escape(verdict_text(judgement))}. {escape(missing_text(judgement))}</p>"
-        f"<p><strong>Where:</strong> {escape(claim.where)}. <strong>Experiment:</strong> {escape(claim.experiment)} "
-        f"<strong>How to compare:</strong> {escape(claim.compare)}</p>"
-        f"<p><strong>Command:</strong> <code>{escape(command(claim, results.scale))}</code></p>{table}</details>"
-    )
-
-
-def _evidence_runs(results: Results, benchmark: str, methods: Sequence[str]) -> str:
-    if not methods or not results.run_counts(benchmark, methods[-1])["finished"]:
-        return ""
-    return f"{benchmark}/{methods[-1]}"
-
-
-def _table(table: Table) -> str:
-    downloads = " ".join(
-        f'<a href="../tables/{table.name}.{suffix}">{suffix}</a>' for suffix in ("csv", "md", "tex")
-    )
-    notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
-    rows = _html_table(table.name, table.header, table.rows)
-    return (
-        f'<details class="table" id="table-{table.name}"{" open" if table.name == "main" else ""}>'
-        f"<summary>{escape(table.title)}</summary>"
-        f'<p class="notes">{escape(table.scope)}</p>'
-        f'<p class="tools"><label>Filter rows <input type="search" data-filter="{table.name}"></label> {downloads}</p>'
-        f'{rows}<ul class="notes">{notes}</ul></details>'
-    )
-
-
-def _html_table(name: str, header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    head = "".join(f'<th scope="col"><button type="button">{escape(text)}</button></th>' for text in header)
-    body = "\n".join("<tr>" + "".join(_html_cell(cell) for cell in row) + "</tr>" for row in rows)
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="table {escape(name)}">'
-        f'<table data-table="{escape(name)}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
-
-
-def _html_cell(cell: Cell) -> str:
-    text = f"<strong>{escape(cell.text)}</strong>" if cell.bold else escape(cell.text)
-    if cell.runs:
-        text = f'<a href="../runs/{escape(cell.runs)}/" data-runs="{escape(cell.runs)}">{text}</a>'
-    sort = f' data-sort="{_number_of_script(cell.sort)}"' if cell.sort is not None else ""
-    return f"<td{sort}>{text}</td>"
-
-
-def _number_of_script(value: float) -> str:
-    """A number as JavaScript reads it, which has another word for infinity."""
-    return f"{value:.12g}".replace("inf", "Infinity")
-
-
-def _figure(spec: FigureSpec, svg: str) -> str:
-    image = base64.b64encode(svg.encode()).decode()
-    return (
-        f'<figure id="figure-{spec.name}"><img loading="lazy" alt="{escape(spec.caption)}" '
-        f'src="data:image/svg+xml;base64,{image}"><figcaption>{escape(spec.caption)} '
-        f'<a href="../figures/{spec.name}.svg">svg</a> '
-        f'<a href="../figures/{spec.name}.png">png</a></figcaption></figure>'
-    )

@@ -1,4 +1,4 @@
-"""Take the pictures of a report page that docs/screenshots/ keeps: python -m tests.analysis.screenshots PAGE FOLDER."""
+"""Take pictures of a report page, to look at them: python -m tests.analysis.screenshots PAGE FOLDER."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from pathlib import Path
 from .chromium import Browser, find_chromium
 
 VIEWS = (
-    ("claims", 1100, 760, False),
-    ("curves", 1100, 760, False),
-    ("routes", 1100, 560, True),
-    ("tables", 390, 760, True),
+    ("result", 1440, 900, False),
+    ("result", 1440, 900, True),
+    ("claims", 1440, 900, False),
+    ("curves", 1440, 900, False),
+    ("tasks", 1440, 900, True),
+    ("routes", 1440, 1000, False),
+    ("result", 390, 844, False),
+    ("figure-forest", 390, 844, True),
+    ("curves", 390, 844, False),
+    ("tables", 390, 844, True),
 )
 
 
@@ -33,7 +39,7 @@ def take(page: Path, folder: Path) -> list[Path]:
                 time.sleep(1)
                 browser.value(f"document.getElementById('{section}').scrollIntoView()")
                 time.sleep(1)
-                paths.append(folder / f"page-{section}{'-dark' if dark else ''}.png")
+                paths.append(folder / f"{section}-{width}{'-dark' if dark else ''}.png")
                 browser.screenshot(paths[-1])
         finally:
             browser.close()

@@ -1,36 +1,80 @@
-"""The report page in a real headless Chromium: it works by mouse and keyboard, and asks nothing of any network."""
+"""The report page as a file: whole, small, linked, and made of nothing that a stranger could have written as code."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urljoin, urlparse
 
+import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from d2r.config import project_root
 from d2r.findings.collect import collect
 from d2r.findings.results import load_results
-from d2r.report.figures import FIGURES, write_figures
-from d2r.report.page import write_report
+from d2r.report import page_data as data_module
+from d2r.report.figures import write_figures
+from d2r.report.page import MOST_CELLS, SECTIONS, build_page, write_report
+from d2r.report.page_data import ALPHABET, LEVELS, encoded, page_data, round_out
 from d2r.report.tables import BUILDERS, write_tables
 from tests.support.projects import working_in
 
-from .chromium import Browser, find_chromium
+from . import synthetic
 from .synthetic import Plan, write_project, write_runs
 
+MOST_BYTES = 1_500_000
+HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}'
 PLAN = Plan(
-    benchmarks=("mt10-rand",),
+    benchmarks=("mt10-fixed", "mt10-rand"),
     levels={"d2r": 0.7, "d2r-naive": 0.4, "mtsac": 0.3, "softmod-deep": 0.5},
     missing=[("mt10-rand", "d2r-naive", 2)],
     failed=[("mt10-rand", "mtsac", 3)],
 )
 
 
+class Read(HTMLParser):
+    """What a page holds: ids, links, elements, and the text of its scripts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.elements: Counter[str] = Counter()
+        self.attributes: set[str] = set()
+        self.scripts: dict[str, str] = {}
+        self._script: str | None = None
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self.elements[tag] += 1
+        self.attributes |= found.keys()
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found["href"]] if tag == "a" else []
+        self._script = found.get("type", "") if tag == "script" else None
+
+    def handle_data(self, data: str) -> None:
+        if self._script is not None:
+            self.scripts[self._script] = self.scripts.get(self._script, "") + data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._script = None
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("project")
-    with working_in(root):
+    with working_in(root) as patch:
+        patch.setitem(synthetic.METHODS, "mtsac", synthetic.METHODS["mtsac"] | {"title": HOSTILE})
         folder = write_project(root, PLAN)
         write_runs(folder, PLAN)
         collect(folder)
@@ -41,155 +85,196 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def browser(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    executable = find_chromium()
-    if executable is None:
-        pytest.skip("no Chromium on this machine")
-    chromium = Browser(executable, tmp_path_factory.mktemp("profile"))
-    chromium.resize(1200, 900)
-    chromium.open(page)
-    yield chromium
-    chromium.close()
+def read(page: Path) -> Read:
+    return Read(page.read_text())
 
 
-def test_every_link_leads_to_a_file(page: Path) -> None:
-    html = page.read_text().split('<script type="application/json"')[0]
-    links = set(re.findall(r'href="([^"]+)"', html)) - {"data:,"}
-    assert any(link.startswith("../runs/mt10-rand/d2r/") for link in links)
-    for link in links:
+def assert_whole(path: Path, read: Read) -> None:
+    assert path.stat().st_size < MOST_BYTES
+    assert [name for name, count in Counter(read.ids).items() if count > 1] == []
+    for link in read.links:
         if link.startswith("#"):
-            assert f'id="{link[1:]}"' in html
+            assert link[1:] in read.ids, link
         else:
-            target = Path(urlparse(urljoin(page.as_uri(), link)).path)
+            target = Path(urlparse(urljoin(path.as_uri(), link)).path)
             assert target.exists(), link
-            assert page.parents[1] in target.parents
+            assert path.parents[1].resolve() in target.resolve().parents
 
 
-def test_the_page_holds_every_table_and_figure_and_says_smoke(page: Path) -> None:
+def test_links_ids_and_size(page: Path, read: Read) -> None:
+    assert "../runs/mt10-rand/d2r/" in read.links
+    assert "../figures/differences.svg" in read.links
+    assert_whole(page, read)
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((project_root() / "results/released").glob("*/report/index.html")),
+    ids=lambda p: p.parts[-3],
+)
+def test_links_ids_and_size_of_released_pages(path: Path) -> None:
+    assert_whole(path, Read(path.read_text()))
+
+
+def test_it_asks_for_nothing_and_runs_its_own_script_alone(page: Path, read: Read) -> None:
     html = page.read_text()
-    for build in BUILDERS:
-        assert f'id="table-{build.__name__.removesuffix("_table")}"' in html
-    for spec in FIGURES:
-        assert f'id="figure-{spec.name}"' in html
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert policy is not None
+    own = base64.b64encode(hashlib.sha256(read.scripts[""].encode()).digest()).decode()
+    said = policy.group(1).replace("&#39;", "'")
+    assert said == f"default-src 'none'; script-src 'sha256-{own}'; style-src 'unsafe-inline'; img-src data:"
+    assert set(re.findall(r'(?:src|href)="(\w+:[^"]*)"', html)) == {"data:,"}
+
+
+def test_text_of_strangers_stays_text(page: Path, read: Read) -> None:
+    assert read.elements["script"] == 2
+    assert read.elements["img"] == 0
+    assert "onerror" not in read.attributes
+    assert "49" not in page.read_text().split("<h1")[0].split("<title>")[1]
+    shown = json.loads(read.scripts["application/json"])
+    assert HOSTILE in [method["title"] for method in shown["methods"]]
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page.read_text()
+    assert "{{ 7 * 7 }}" in page.read_text()
+
+
+def test_it_holds_every_section_and_table_and_says_smoke(page: Path, read: Read) -> None:
+    assert {name for name, _ in SECTIONS} <= set(read.ids)
+    assert {f"table-{build.__name__.removesuffix('_table')}" for build in BUILDERS} <= set(read.ids)
+    html = page.read_text()
     assert "SMOKE SCALE" in html
     assert "1 failed, 1 missing" in html
+    assert "mt10-rand / mtsac / seed 3" in html
 
 
-def test_what_was_never_reached_sorts_after_every_number(browser: Browser) -> None:
-    browser.value("document.getElementById('table-efficiency').open = true")
-    rows = "[...document.querySelectorAll('table[data-table=efficiency] tbody tr')]"
-    column = f"{rows}.map((row) => row.cells[5].textContent)"
-    browser.value("document.querySelectorAll('table[data-table=efficiency] th button')[5].focus()")
-    browser.press("Enter")
-    ascending = [text.startswith(">") for text in browser.value(column)]
-    assert ascending == sorted(ascending)
-    assert len(set(ascending)) == 2
+def test_every_table_and_figure_stands_beside_its_command(page: Path) -> None:
+    html = page.read_text()
+    parts = re.findall(r'<section id="(\w+)".*?</section>', html, re.DOTALL)
+    assert parts == [name for name, _ in SECTIONS]
+    for name in parts[:-1]:
+        section = re.search(rf'<section id="{name}".*?</section>', html, re.DOTALL)
+        assert section is not None
+        assert re.search(r'class="made">Made by <code>d2r \w+ --results FOLDER', section.group()), name
+    tables = re.findall(r'<details class="table".*?</details>', html, re.DOTALL)
+    assert len(tables) == len(BUILDERS)
+    assert all("d2r tables --results FOLDER" in table for table in tables)
 
 
-def test_no_error_and_no_request_beside_the_page_itself(browser: Browser, page: Path) -> None:
-    assert browser.errors == []
-    outside = [url for url in browser.requests if not url.startswith(("data:", "blob:"))]
-    assert set(outside) <= {page.as_uri()}
+def test_the_same_results_give_the_same_bytes(page: Path) -> None:
+    assert build_page(load_results(page.parents[1])) == page.read_text()
 
 
-def traces(browser: Browser, plot: str) -> int:
-    return int(browser.value(f"document.getElementById('{plot}').data.length"))
+def test_long_tables_are_cut_and_say_so(
+    make_results: Callable[[Plan], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = load_results(make_results(Plan(benchmarks=("mt10-rand",))))
+    monkeypatch.setattr("d2r.report.page.MOST_CELLS", 30)
+    html = build_page(results)
+    shown = re.search(r'id="table-runs".*?</details>', html, re.DOTALL)
+    assert shown is not None
+    rows = shown.group().count("<tr>") - 1
+    assert 1 < rows < 9
+    assert f"The first {rows} rows; {9 - rows} more are in the files below." in shown.group()
+    assert MOST_CELLS > 30
 
 
-def test_toggles_add_and_remove_curves(browser: Browser) -> None:
-    browser.value("document.querySelector('[data-pick=none]').click()")
-    assert traces(browser, "curve-plot") == 0
-    browser.value("document.querySelector('#curve-checks input[value=d2r-naive]').click()")
-    of_two_runs = traces(browser, "curve-plot")
-    assert of_two_runs == 1
-    browser.value("document.querySelector('#curve-checks input[value=d2r-naive]').click()")
-    browser.value("document.querySelector('#curve-checks input[value=d2r]').click()")
-    of_three_runs_with_band = traces(browser, "curve-plot")
-    assert of_three_runs_with_band == 2
-    browser.value("document.getElementById('curve-bands').click()")
-    assert traces(browser, "curve-plot") == 1
-    browser.value("document.getElementById('curve-seeds').click()")
-    assert traces(browser, "curve-plot") == 4
-    browser.value("document.querySelector('[data-pick=all]').click()")
-    assert traces(browser, "curve-plot") > 3
-    assert browser.errors == []
+def decoded(text: str, low: float, high: float) -> list[float]:
+    """As the page's script reads it."""
+    digits = [ALPHABET.index(letter) for letter in text]
+    levels = [64 * first + second for first, second in zip(digits[::2], digits[1::2], strict=True)]
+    return [low + level / LEVELS * (high - low) for level in levels]
 
 
-def test_a_band_has_a_gap_where_there_is_no_interval(browser: Browser) -> None:
-    assert browser.value("JSON.stringify(stretches([null, 1, 2, null, null, 3, null]))") == "[[1,2],[5]]"
-
-
-def test_hovering_a_curve_shows_its_numbers(browser: Browser) -> None:
-    browser.value("document.querySelector('[data-pick=none]').click()")
-    browser.value("document.querySelector('#curve-checks input[value=d2r]').click()")
-    browser.value("document.getElementById('curve-plot').scrollIntoView()")
-    place = browser.value(
-        "(() => { const p = document.querySelector('#curve-plot .point').getBoundingClientRect();"
-        " return [p.x + p.width / 2, p.y + p.height / 2]; })()"
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20))
+def test_curves_are_read_as_they_were_written(values: list[float]) -> None:
+    low, high = round_out(min(values), -1), round_out(max(values), 1)
+    assert low <= min(values)
+    assert high >= max(values)
+    step = (high - low) / LEVELS
+    assert np.allclose(
+        decoded(encoded(np.array(values), low, high), low, high), values, atol=0.51 * step + 1e-12
     )
-    browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=place[0], y=place[1])
-    browser.value("new Promise((done) => setTimeout(done, 400))")
-    text = browser.value("document.querySelector('#curve-plot .hoverlayer').textContent")
-    assert "D2R" in text
-    assert "step" in text
 
 
-def test_the_task_picker_draws_another_route_and_the_slider_another_time(browser: Browser) -> None:
-    def state() -> tuple[str, str]:
-        drawn = browser.value(
-            "JSON.stringify(document.getElementById('route-plot').data.map((t) => [t.x, t.line]))"
+def test_tenths_of_success_are_met_exactly() -> None:
+    tenths = np.arange(11) / 10
+    assert decoded(encoded(tenths, 0.0, 1.0), 0.0, 1.0) == pytest.approx(tenths, abs=1e-15)
+
+
+@pytest.fixture
+def small(make_results: Callable[[Plan], Path]) -> Path:
+    return make_results(Plan(benchmarks=("mt10-rand",), levels={"d2r": 0.7, "d2r-naive": 0.4, "mtsac": 0.3}))
+
+
+def test_the_page_has_the_curve_of_every_run_and_task(small: Path) -> None:
+    results = load_results(small)
+    found = page_data(results)
+    success = found["curves"]["mt10-rand"]["success"]
+    metrics = pd.read_csv(small / "runs/mt10-rand/mtsac/seed2/metrics.csv")
+    rows = metrics[metrics["quantity"] == "success"]
+    entry = success["methods"]["mtsac"]
+    assert found["grids"][entry["grid"]] == sorted(rows["step"].unique())
+    assert decoded(entry["runs"]["2"], success["low"], success["high"]) == pytest.approx(
+        rows.groupby("step")["value"].mean().to_numpy(), abs=1e-3
+    )
+    runs = small / "runs/mt10-rand/mtsac"
+    everything = pd.concat(pd.read_csv(path) for path in runs.glob("*/metrics.csv"))
+    everything = everything[everything["quantity"] == "success"]
+    for task, text in zip(found["tasks"]["mt10-rand"], entry["tasks"], strict=True):
+        of_task = everything[everything["task"] == task]
+        assert decoded(text, success["low"], success["high"]) == pytest.approx(
+            of_task.groupby("step")["value"].mean().to_numpy(), abs=1e-3
         )
-        return browser.value("document.getElementById('route-words').textContent"), drawn
-
-    first = state()
-    assert "D2R, " in first[0]
-    choose = "(() => {{ const s = document.getElementById('{0}'); s.{1}; s.dispatchEvent(new Event('input')); }})()"
-    browser.value(choose.format("route-task", "selectedIndex = 3"))
-    second = state()
-    assert first[0] != second[0]
-    assert first[1] != second[1]
-    browser.value("document.getElementById('route-step').focus()")
-    browser.press("ArrowLeft")
-    third = state()
-    assert second[0] != third[0]
-    assert browser.errors == []
 
 
-def test_tables_sort_and_filter_with_the_keyboard(browser: Browser) -> None:
-    rows = "[...document.querySelectorAll('table[data-table=runs] tbody tr')]"
-    column = f"{rows}.filter((row) => !row.hidden).map((row) => row.cells[2].textContent)"
-    browser.value("document.getElementById('table-runs').open = true")
-    browser.value("document.querySelectorAll('table[data-table=runs] th button')[2].focus()")
-    browser.press("Enter")
-    ascending = browser.value(column)
-    assert ascending == sorted(ascending)
-    browser.press(" ")
-    assert browser.value(column) == sorted(ascending, reverse=True)
-    browser.value(
-        "(() => { const f = document.querySelector('[data-filter=runs]'); f.value = 'mt10-rand failed';"
-        " f.dispatchEvent(new Event('input')); })()"
+def test_the_page_has_the_route_of_every_seed_task_and_step(small: Path) -> None:
+    found = page_data(load_results(small))
+    method = found["routes"]["mt10-rand"]["d2r-naive"]
+    modules = method["modules"]
+    assert set(method["seeds"]) == {"1", "2", "3"}
+    run = method["seeds"]["3"]
+    recorded = pd.read_csv(small / "runs/mt10-rand/d2r-naive/seed3/routes.csv", dtype={"target": str})
+    by_task = dict(zip(found["tasks"]["mt10-rand"], run["routes"], strict=True))
+    pairs = [(to, source) for to in range(2, modules + 2) for source in range(1, to)]
+    for task, part in recorded.groupby("task"):
+        for place, step in enumerate(found["grids"][run["grid"]]):
+            text = by_task[task][place * len(pairs) : (place + 1) * len(pairs)]
+            edges = {
+                pair: (ALPHABET.index(at) - 1) / 62 for pair, at in zip(pairs, text, strict=True) if at != "A"
+            }
+            rows = part[part["step"] == step]
+            targets = rows["target"].replace("out", str(modules + 1)).astype(int)
+            expected = dict(zip(zip(targets, rows["source"], strict=True), rows["weight"], strict=True))
+            assert edges.keys() == expected.keys()
+            assert [edges[pair] for pair in expected] == pytest.approx(list(expected.values()), abs=0.01)
+
+
+def test_a_larger_scale_has_coarser_curves_and_fewer_routes_and_no_larger_page(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = load_results(small)
+    whole = page_data(results)
+    size = sum(
+        len(text)
+        for method in whole["routes"]["mt10-rand"].values()
+        for run in method["seeds"].values()
+        for text in (*run["routes"], *run["used"])
     )
-    assert browser.value(column) == ["3"]
+    monkeypatch.setattr(data_module, "MOST_ROUTE_CHARACTERS", size // 2)
+    monkeypatch.setattr(data_module, "MOST_POINTS", 1)
+    monkeypatch.setattr(data_module, "POINTS_OF_A_CURVE", (2, 60))
+    less = page_data(results)
+    kept = {name: list(method["seeds"]) for name, method in less["routes"]["mt10-rand"].items()}
+    assert kept == {"d2r": ["1", "2"], "d2r-naive": ["1"]}
+    entry = less["curves"]["mt10-rand"]["success"]["methods"]["d2r"]
+    assert less["grids"][entry["grid"]] == [200, 800]
 
 
-def test_a_number_opens_the_list_of_its_run_files(browser: Browser, page: Path) -> None:
-    browser.value("document.querySelector('table[data-table=main] a[data-runs]').focus()")
-    browser.press("Enter")
-    assert browser.value("document.getElementById('files').open")
-    links = browser.value("[...document.querySelectorAll('#files-list a')].map((a) => a.href)")
-    assert len(links) == 15
-    assert all(Path(urlparse(link).path).is_file() for link in links)
-    browser.value("document.getElementById('files').close()")
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_a_phone_shows_everything_without_scrolling_sideways(browser: Browser, dark: bool) -> None:
-    browser.resize(390, 800, dark=dark)
-    browser.value("new Promise((done) => setTimeout(done, 300))")
-    assert browser.value("document.documentElement.scrollWidth") <= 390
-    background = browser.value("getComputedStyle(document.body).backgroundColor")
-    light = sum(int(part) for part in re.findall(r"\d+", background)[:3]) / 3
-    assert (light < 128) == dark
-    assert browser.value("document.documentElement.dataset.theme") == ("dark" if dark else "light")
-    browser.resize(1200, 900)
-    assert browser.errors == []
+def test_edges_that_no_network_has_are_left_out(small: Path) -> None:
+    collected = small / "collected" / "routes.csv"
+    lines = collected.read_text().splitlines()
+    for target, source in (("1", "5"), ("4", "4"), ("back", "2")):
+        cells = lines[1].split(",")
+        lines.append(",".join([*cells[:7], target, source, "0.5"]))
+    collected.write_text("\n".join(lines) + "\n")
+    with_strange = page_data(load_results(small))["routes"]["mt10-rand"]["d2r"]
+    assert set(with_strange["seeds"]) == {"1", "2", "3"}

@@ -54,15 +54,24 @@ def test_same_runs_give_the_same_bytes(make_results: Make, few_figures: None) ->
     assert everything() == first
 
 
-def test_the_page_does_not_depend_on_figures_drawn_before(make_results: Make, few_figures: None) -> None:
+def test_the_page_names_the_figures_that_there_are(make_results: Make, few_figures: None) -> None:
     loaded = load_results(make_results(Plan(benchmarks=("mt10-rand",), seeds=(1,), levels={"d2r": 0.5})))
-    alone = write_report(loaded).read_bytes()
-    write_figures(loaded)
-    assert write_report(loaded).read_bytes() == alone
-    for path in (loaded.folder / "figures").glob("*.svg"):
-        path.write_text("<svg/>")
-    (loaded.folder / "figures" / "source.sha256").write_text("of other data\n")
-    assert write_report(loaded).read_bytes() == alone
+    assert "../figures/" not in write_report(loaded).read_text()
+    written = write_figures(loaded)
+    page = write_report(loaded).read_text()
+    assert written
+    assert all(f"../figures/{path.name}" in page for path in written)
+
+
+def test_a_figure_without_data_is_not_written(make_results: Make) -> None:
+    loaded = load_results(make_results(Plan(benchmarks=("mt10-rand",), seeds=(1,), levels={"mtsac": 0.5})))
+    folder = loaded.folder / "figures"
+    folder.mkdir()
+    (folder / "differences.svg").write_text("of other runs")
+    names = {path.name for path in write_figures(loaded)}
+    assert "learning_curves.svg" in names
+    assert not any(name.startswith(("differences", "routes", "learning_curves_tasks_mt50")) for name in names)
+    assert {path.name for path in folder.iterdir()} == names
 
 
 def test_missing_and_failed_runs_are_shown_and_not_averaged(make_results: Make) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from d2r.cli.main import COMMANDS
 
-HEAVY = {"torch", "pandas", "matplotlib", "plotly", "metaworld", "mujoco", "gymnasium", "scipy"}
-NO_USE_IN_TRAINING = {"torch._dynamo", "sympy", "scipy.stats", "pandas", "matplotlib", "plotly"}
+HEAVY = {"torch", "pandas", "matplotlib", "metaworld", "mujoco", "gymnasium", "scipy"}
+NO_USE_IN_TRAINING = {"torch._dynamo", "sympy", "scipy.stats", "pandas", "matplotlib"}
 
 SCRIPT = """
 import sys

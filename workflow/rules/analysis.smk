@@ -1,6 +1,6 @@
 # From runs to what is read: seconds each, deterministic, and the same commands that DVC runs on released runs.
 # Which tables and figures there are is the package's affair, hence the folders. Snakemake compares folders by time
-# alone, and a checkout changes times; so the page, which takes figures over, only waits for them.
+# alone, and a checkout changes times; so the page, which names the figures, only waits for them.
 rule collect:
     input:
         files_of_scale,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from d2r.config import benchmark_ids
 from d2r.config.schema import LATE_EVALUATIONS
 from d2r.cores import available_cores
-from d2r.files import write_bytes
 from d2r.findings.results import Results
 from d2r.report.figures.arcs import method_routes, task_routes
 from d2r.report.figures.comparisons import (
@@ -31,8 +30,7 @@ from d2r.report.figures.instruments import (
     success_against_modules,
     temperature_and_alpha,
 )
-from d2r.report.figures.style import house_style, save, svg_text
-from d2r.statistics import FEWEST_RUNS
+from d2r.report.figures.style import NothingToDraw, house_style, remove, save
 
 
 @dataclass(frozen=True)
@@ -44,23 +42,22 @@ class FigureSpec:
     draw: Callable[[Results], Figure]
 
 
-_BAND = f"Mean over runs; bands, from {FEWEST_RUNS} runs on, are 95 % intervals over runs."
+_RUNS = "Thick lines are means over runs, thin ones single runs."
 
 FIGURES: tuple[FigureSpec, ...] = (
-    FigureSpec("learning_curves", f"Success over training, D2R and baselines. {_BAND}", learning_curves),
-    FigureSpec(
-        "learning_curves_variants", f"Each D2R variant beside full D2R (black). {_BAND}", variant_curves
-    ),
+    FigureSpec("learning_curves", f"Success over training, D2R and baselines. {_RUNS}", learning_curves),
+    FigureSpec("learning_curves_variants", f"Each D2R variant beside full D2R. {_RUNS}", variant_curves),
     FigureSpec(
         "differences",
         f"Difference to full D2R in success over the last {LATE_EVALUATIONS} evaluations, with 95 % intervals adjusted "
-        "for all methods of the benchmark (Dunnett); hollow: no interval.",
+        "for all methods of the benchmark (Dunnett); hollow: no interval; shaded: smaller than worth having.",
         differences,
     ),
     FigureSpec(
         "performance_profile",
         f"Performance profiles: share of tasks with a mean success over the last {LATE_EVALUATIONS} evaluations above "
-        "the rate on the x axis. Bands as above.",
+        "the rate on the x axis. Bands, from three runs on, are "
+        "95 % intervals over runs.",
         performance_profiles,
     ),
     FigureSpec(
@@ -78,11 +75,11 @@ FIGURES: tuple[FigureSpec, ...] = (
     ),
     FigureSpec(
         "difficulty",
-        f"Rank correlation of modules used with difficulty to the baselines. {_BAND}",
+        f"Rank correlation of modules used with difficulty to the baselines. {_RUNS}",
         difficulty_over_training,
     ),
     FigureSpec(
-        "instruments", f"Instruments of routing over training, mean over tasks. {_BAND}", instrument_curves
+        "instruments", f"Instruments of routing over training, mean over tasks. {_RUNS}", instrument_curves
     ),
     FigureSpec(
         "temperature_alpha",
@@ -106,7 +103,7 @@ FIGURES: tuple[FigureSpec, ...] = (
     *(
         FigureSpec(
             f"learning_curves_tasks_{benchmark}",
-            f"Success over training on each task of {benchmark}, easiest first.",
+            f"Success over training on each task of {benchmark}, easiest first; means over runs.",
             partial(task_curves, benchmark=benchmark),
         )
         for benchmark in benchmark_ids()
@@ -114,21 +111,13 @@ FIGURES: tuple[FigureSpec, ...] = (
 )
 
 
-SOURCE = "source.sha256"
-"""File beside the figures that names the data they were drawn from, so that the page need not draw them again."""
-
-
 def write_figures(results: Results) -> list[Path]:
-    """Draw all figures into ``<results>/figures``; each is written, if only to say that it has no data."""
-    folder = results.folder / "figures"
-    (folder / SOURCE).unlink(missing_ok=True)
+    """Draw into ``<results>/figures`` every figure that there is something to draw in; others of before are removed."""
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(
         min(len(FIGURES), available_cores()), context, _Worker.begin, (results,)
     ) as pool:
-        paths = [path for written in pool.map(_Worker.write, range(len(FIGURES))) for path in written]
-    write_bytes(folder / SOURCE, f"{results.digest}\n".encode())
-    return paths
+        return [path for written in pool.map(_Worker.write, range(len(FIGURES))) for path in written]
 
 
 class _Worker:
@@ -144,22 +133,11 @@ class _Worker:
     @classmethod
     def write(cls, number: int) -> list[Path]:
         """Draw and write one figure."""
-        spec = FIGURES[number]
+        spec, folder = FIGURES[number], cls.results.folder / "figures"
         with house_style():
-            return save(spec.draw(cls.results), cls.results.folder / "figures", spec.name)
-
-
-def svg_figures(results: Results) -> Iterator[tuple[FigureSpec, str]]:
-    """Every figure as SVG text: as ``write_figures`` left it for the same data, or drawn now."""
-    folder = results.folder / "figures"
-    source = folder / SOURCE
-    drawn = source.is_file() and source.read_text(encoding="utf-8").strip() == results.digest
-    with house_style():
-        for spec in FIGURES:
-            path = folder / f"{spec.name}.svg"
-            yield (
-                spec,
-                path.read_text(encoding="utf-8")
-                if drawn and path.is_file()
-                else svg_text(spec.draw(results)),
-            )
+            try:
+                figure = spec.draw(cls.results)
+            except NothingToDraw:
+                remove(folder, spec.name)
+                return []
+            return save(figure, folder, spec.name)

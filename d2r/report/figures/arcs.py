@@ -14,7 +14,7 @@ from matplotlib.path import Path
 from d2r.findings.difficulty import hardness, tasks_by_difficulty
 from d2r.findings.results import REFERENCE, Floats, Results
 from d2r.findings.signatures import num_modules, routed_methods, routes_of, used_modules
-from d2r.report.figures.style import PAGE, PALETTE, empty_figure, new_figure
+from d2r.report.figures.style import ON_ROUTE, OUTPUT, PAGE, NothingToDraw, new_figure
 from d2r.report.text import steps as steps_text
 
 USED, FADED = "#000000", "#cccccc"
@@ -53,11 +53,11 @@ def route_grid(drawings: Sequence[Drawing], columns: int, heading: str) -> Figur
         for arc, width, on_route in _arcs(drawing, used):
             arcs.append(Path(arc * (step, 0.55) + (left, bottom), CODES))
             widths.append(width)
-            colors.append(PALETTE[0] if on_route else FADED)
+            colors.append(ON_ROUTE if on_route else FADED)
         nodes = [USED if str(module + 1) in used else FADED for module in range(drawing.modules)]
         x = left + step * np.arange(1, drawing.modules + 1)
         axes.scatter(x, np.full(drawing.modules, bottom), s=4, c=nodes, zorder=3)
-        axes.scatter([left + 0.9], [bottom], s=12, c=PALETTE[5], marker=">", zorder=3)
+        axes.scatter([left + 0.9], [bottom], s=12, c=OUTPUT, marker=">", zorder=3)
         label = f"{drawing.title}: {len(used)}/{drawing.modules}"
         axes.text(left + 0.45, bottom + 0.62, label, ha="center", va="bottom", fontsize=5.5)
     axes.add_collection(PathCollection(arcs, facecolors="none", edgecolors=colors, linewidths=widths))
@@ -88,7 +88,7 @@ def task_routes(results: Results, benchmark: str) -> Figure:
     seeds = results.seeds(benchmark, REFERENCE)
     routes = routes_of(results, benchmark, REFERENCE, seeds[0]) if seeds else pd.DataFrame()
     if routes.empty:
-        return empty_figure(f"{benchmark}: no finished run of D2R recorded routes")
+        raise NothingToDraw(f"{benchmark}: no finished run of D2R recorded routes")
     last = routes[routes["step"] == routes["step"].max()]
     title = (
         f"D2R on {benchmark}, seed {seeds[0]}, after {steps_text(float(last['step'].iloc[0]))} steps per task"
@@ -115,7 +115,7 @@ def method_routes(results: Results) -> Figure:
             routes = routes_of(results, benchmark, name, seeds[0])
             shown += [(name, task, routes) for task in (tasks[0], tasks[-1])]
     if not shown:
-        return empty_figure("no finished run recorded routes")
+        raise NothingToDraw("no finished run recorded routes")
     drawings = []
     for name, task, routes in shown:
         last = routes[(routes["step"] == routes["step"].max()) & (routes["task"] == task)]

@@ -7,11 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from d2r.findings.differences import compared, difference
 from d2r.findings.measures import SUCCESS
 from d2r.findings.results import REFERENCE, Results
+from d2r.report.colors import method_color
 from d2r.report.figures.curves import headline_methods
-from d2r.report.figures.style import Look, empty_figure, panels, percent_axis, shared_legend
+from d2r.report.figures.style import Look, NothingToDraw, panels, percent_axis, shared_legend
+from d2r.report.page_parts import forests
+from d2r.report.summary import Summary
 from d2r.report.tables.compute import multiply_adds
 from d2r.report.text import number, steps
 from d2r.statistics import FEWEST_RUNS, Estimate, mean_interval, performance_profile
@@ -23,7 +25,7 @@ def performance_profiles(results: Results) -> Figure:
     """Share of tasks with more than a given success over the last evaluations, D2R and baselines."""
     benchmarks = [name for name in results.benchmarks if len(results.finished.query("benchmark == @name"))]
     if not benchmarks:
-        return empty_figure("no finished run")
+        raise NothingToDraw("no finished run")
     look, methods = Look(results.methods), headline_methods(results)
     figure, grid = panels(len(benchmarks), columns=2, height=2.0, legend_entries=len(methods))
     for axes, benchmark in zip(grid, benchmarks, strict=True):
@@ -59,30 +61,24 @@ def performance_profiles(results: Results) -> Figure:
 
 
 def differences(results: Results) -> Figure:
-    """Difference in success over the last evaluations to full D2R, with adjusted intervals."""
-    found = {
-        benchmark: [
-            (method, estimate)
-            for method in compared(results, benchmark)
-            if (estimate := difference(results, SUCCESS, benchmark, method)).value is not None
-        ]
-        for benchmark in results.benchmarks
-    }
-    found = {benchmark: estimates for benchmark, estimates in found.items() if estimates}
+    """Difference in success over the last evaluations to full D2R, with adjusted intervals: the page's forest."""
+    found = forests(Summary(results))
     if not found:
-        return empty_figure("no method has finished runs beside D2R's")
-    look, tall = Look(results.methods), max(len(estimates) for estimates in found.values())
+        raise NothingToDraw("no method has finished runs beside D2R's")
+    tall = max(len(forest.rows) for forest in found)
     figure, grid = panels(len(found), columns=2, height=0.6 + 0.13 * tall)
-    for axes, (benchmark, estimates) in zip(grid, found.items(), strict=True):
-        here = estimates[::-1]
-        for place, (method, estimate) in enumerate(here):
-            _draw_estimate(axes, place, estimate, look.color(method))
+    for axes, forest in zip(grid, found, strict=True):
+        if forest.zone is not None:
+            axes.axvspan(*forest.zone, color="#ebebeb", linewidth=0, zorder=0)
+        for place, row in enumerate(forest.rows[::-1]):
+            _draw_estimate(axes, place, row.difference, method_color(row.method))
         axes.axvline(0.0, color="#000000", linewidth=0.8)
-        axes.set_yticks(range(len(here)), [results.method(method).title for method, _ in here], fontsize=5.5)
-        axes.set_ylim(-0.7, len(here) - 0.3)
-        axes.xaxis.set_major_formatter(lambda value, _position: f"{100 * value:.0f}")
-        axes.set_title(benchmark)
-        axes.set_xlabel("difference to D2R, points")
+        axes.set_yticks(range(len(forest.rows)), [row.title for row in forest.rows[::-1]], fontsize=5.5)
+        axes.set_ylim(-0.7, tall - 0.3)
+        axes.set_xlim(forest.axis.low, forest.axis.high)
+        axes.xaxis.set_major_formatter(lambda value, _position: f"{100 * value:+.0f}" if value else "0")
+        axes.set_title(forest.benchmark)
+        axes.set_xlabel("difference to D2R, points of success")
     return figure
 
 
@@ -102,7 +98,7 @@ def compute_against_success(results: Results) -> Figure:
     """Success over the last evaluations against multiply-adds per decision and parameters: one row per benchmark."""
     benchmarks = [name for name in results.benchmarks if len(results.finished.query("benchmark == @name"))]
     if not benchmarks:
-        return empty_figure("no finished run")
+        raise NothingToDraw("no finished run")
     look = Look(results.methods)
     figure, grid = panels(2 * len(benchmarks), columns=2, height=1.6, legend_entries=len(results.methods))
     labels = ("multiply-adds per decision", "actor parameters")

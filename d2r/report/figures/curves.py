@@ -1,4 +1,4 @@
-"""Learning curves with interval bands: over all tasks, per variant, and per task."""
+"""Learning curves: over all tasks, per variant, and per task."""
 
 from __future__ import annotations
 
@@ -10,33 +10,28 @@ from matplotlib.ticker import MaxNLocator
 
 from d2r.findings.difficulty import tasks_by_difficulty
 from d2r.findings.results import REFERENCE, MethodInfo, Results
-from d2r.report.figures.style import Look, empty_figure, panels, percent_axis, shared_legend, shared_panels
+from d2r.report.figures.style import Look, NothingToDraw, panels, percent_axis, shared_legend, shared_panels
 from d2r.report.text import steps as steps_text
-from d2r.statistics import FEWEST_RUNS, mean_interval
 
 NO_CURVES = "no finished run recorded success over training"
 
 
-def draw_curve(
-    axes: Axes,
-    table: pd.DataFrame,
-    look: Look,
-    method: MethodInfo,
-    bounds: tuple[float, float] | None = (0.0, 1.0),
-) -> None:
-    """Mean over runs of a table with a row per seed, with a band if at least ``FEWEST_RUNS`` of them give one.
+def draw_curve(axes: Axes, table: pd.DataFrame, look: Look, method: MethodInfo, runs: bool = True) -> None:
+    """Mean over runs, and each run as a thin line.
 
     Args:
         axes: where to draw.
         table: one row per seed, one column per step.
         look: colours and dashes.
         method: whose curve it is.
-        bounds: range that the quantity cannot leave.
+        runs: whether to draw single runs.
     """
     if table.empty:
         return
     at = np.asarray(table.columns, dtype=float)
     main = method.id == REFERENCE
+    for values in table.to_numpy(dtype=float) if runs and len(table) > 1 else ():
+        axes.plot(at, values, color=look.color(method.id), linewidth=0.4, alpha=0.45, zorder=1)
     axes.plot(
         at,
         table.mean().to_numpy(),
@@ -47,13 +42,6 @@ def draw_curve(
         zorder=3 if main else 2,
         marker=look.marker(method.id) if len(at) < 12 else "",
     )
-    if len(table) < FEWEST_RUNS:
-        return
-    estimates = [mean_interval(table[step], bounds) for step in table.columns]
-    low = np.array([np.nan if e.low is None else e.low for e in estimates])
-    high = np.array([np.nan if e.high is None else e.high for e in estimates])
-    if np.isfinite(low).any():
-        axes.fill_between(at, low, high, color=look.color(method.id), alpha=0.12, linewidth=0)
 
 
 def steps_axis(axes: Axes, label: bool = True) -> None:
@@ -72,7 +60,7 @@ def learning_curves(results: Results) -> Figure:
     """Success over training of D2R and the baselines, one panel per benchmark."""
     benchmarks = [name for name in results.benchmarks if results.recorded_by("success", name)]
     if not benchmarks:
-        return empty_figure(NO_CURVES)
+        raise NothingToDraw(NO_CURVES)
     look, methods = Look(results.methods), headline_methods(results)
     figure, grid = panels(len(benchmarks), columns=2, height=2.1, legend_entries=len(methods))
     for axes, benchmark in zip(grid, benchmarks, strict=True):
@@ -96,7 +84,7 @@ def variant_curves(results: Results) -> Figure:
     sizes = {name: sum(not table.empty for table in found.values()) for name, found in tables.items()}
     benchmark = max(sizes, key=lambda name: sizes[name], default="")
     if not sizes.get(benchmark):
-        return empty_figure("no finished run of a D2R variant")
+        raise NothingToDraw("no finished run of a D2R variant")
     look = Look(results.methods)
     shown = [method for method in variants if not tables[benchmark][method.id].empty]
     reference = results.curves("success", benchmark, REFERENCE)
@@ -109,20 +97,21 @@ def variant_curves(results: Results) -> Figure:
         axes.set_title(method.title, fontsize=6.5)
         percent_axis(axes)
         steps_axis(axes, label=False)
-    figure.suptitle(f"{benchmark}: success in % against steps per task; black: full D2R", fontsize=7)
+    figure.suptitle(f"{benchmark}: success in % against steps per task, beside full D2R", fontsize=7)
     return figure
 
 
 def task_curves(results: Results, benchmark: str) -> Figure:
-    """Success over training on each task, easiest task first: D2R with its band, baselines as lines."""
+    """Success over training on each task, easiest task first: D2R and baselines, means over runs."""
     methods = [m for m in headline_methods(results) if len(results.metric("success", benchmark, m.id))]
     if not methods:
-        return empty_figure(f"{benchmark}: {NO_CURVES}")
+        raise NothingToDraw(f"{benchmark}: {NO_CURVES}")
     look, tasks = Look(results.methods), tasks_by_difficulty(results, benchmark)
     figure, grid = shared_panels(len(tasks), columns=5, height=1.0, legend_entries=len(methods))
     for axes, task in zip(grid, tasks, strict=True):
         for method in methods:
-            _thin_curve(axes, results.curves("success", benchmark, method.id, task), look, method)
+            table = results.curves("success", benchmark, method.id, task)
+            draw_curve(axes, table, look, method, runs=False)
         axes.set_title(task, fontsize=6, pad=2)
     percent_axis(grid[0])
     steps_axis(grid[0], label=False)
@@ -130,17 +119,3 @@ def task_curves(results: Results, benchmark: str) -> Figure:
     figure.suptitle(f"{benchmark}: success in % against steps per task", fontsize=7)
     shared_legend(figure, grid)
     return figure
-
-
-def _thin_curve(axes: Axes, table: pd.DataFrame, look: Look, method: MethodInfo) -> None:
-    if method.id == REFERENCE:
-        draw_curve(axes, table, look, method)
-    elif not table.empty:
-        axes.plot(
-            np.asarray(table.columns, dtype=float),
-            table.mean().to_numpy(),
-            color=look.color(method.id),
-            linestyle=look.dashes(method.id),
-            linewidth=0.8,
-            label=method.title,
-        )

@@ -6,14 +6,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from d2r.findings.difficulty import correlation_over_training, hardness, tasks_by_difficulty
-from d2r.findings.measures import bounds
 from d2r.findings.results import REFERENCE, Results
 from d2r.findings.signatures import routed_methods
+from d2r.report.colors import method_color
 from d2r.report.figures.curves import draw_curve, steps_axis
 from d2r.report.figures.style import (
-    PALETTE,
     Look,
-    empty_figure,
+    NothingToDraw,
     logarithmic,
     panels,
     percent_axis,
@@ -54,13 +53,13 @@ def instrument_curves(results: Results) -> Figure:
     recorded = [(name, label) for name, label in INSTRUMENTS if name in results.quantities]
     benchmark = _widest(results, tuple(name for name, _ in recorded)) if recorded else None
     if benchmark is None:
-        return empty_figure("no finished run recorded an instrument of routing")
+        raise NothingToDraw("no finished run recorded an instrument of routing")
     look = Look(results.methods)
     methods = [results.method(name) for name in routed_methods(results, benchmark)]
     figure, grid = panels(len(recorded), columns=3, height=1.6, legend_entries=len(methods))
     for axes, (quantity, label) in zip(grid, recorded, strict=True):
         for method in methods:
-            draw_curve(axes, results.curves(quantity, benchmark, method.id), look, method, bounds(quantity))
+            draw_curve(axes, results.curves(quantity, benchmark, method.id), look, method)
         axes.set_title(label)
         steps_axis(axes, label=False)
     figure.suptitle(f"{benchmark}, against steps per task", fontsize=7)
@@ -76,7 +75,7 @@ def module_usage(results: Results) -> Figure:
         if len(rows := results.metric("modules_used", benchmark, REFERENCE))
     }
     if not found:
-        return empty_figure("no finished run of D2R recorded the modules that it uses")
+        raise NothingToDraw("no finished run of D2R recorded the modules that it uses")
     tall = max(len(table) for table in found.values())
     figure, grid = panels(len(found), columns=2, height=0.7 + 0.075 * tall)
     for axes, (benchmark, table) in zip(grid, found.items(), strict=True):
@@ -100,7 +99,7 @@ def temperature_and_alpha(results: Results) -> Figure:
     """D2R's route temperature and SAC temperature over training: one line per task, hard tasks darker."""
     benchmarks = [name for name in results.benchmarks if len(results.metric("alpha", name, REFERENCE))]
     if not benchmarks:
-        return empty_figure("no finished run of D2R recorded alpha")
+        raise NothingToDraw("no finished run of D2R recorded alpha")
     quantities = (("route_temperature", "route temperature τ"), ("alpha", "SAC temperature α"))
     figure, grid = panels(2 * len(benchmarks), columns=4, height=1.7)
     for place, (benchmark, (quantity, label)) in enumerate((b, q) for b in benchmarks for q in quantities):
@@ -128,7 +127,7 @@ def module_gradients(results: Results) -> Figure:
     )
     benchmarks = [b for b in results.benchmarks if names and len(results.metric(names[0], b, REFERENCE))]
     if not benchmarks:
-        return empty_figure("no finished run of D2R recorded the gradient norms of its modules")
+        raise NothingToDraw("no finished run of D2R recorded the gradient norms of its modules")
     figure, grid = panels(len(benchmarks), columns=2, height=1.9)
     for axes, benchmark in zip(grid, benchmarks, strict=True):
         rows = [results.metric(name, benchmark, REFERENCE).groupby("step")["value"].mean() for name in names]
@@ -159,14 +158,14 @@ def success_against_modules(results: Results) -> Figure:
     """Final success against modules used, one point per task of D2R; of MT10 those with any success are named."""
     benchmarks = [name for name in results.benchmarks if len(results.metric("modules_used", name, REFERENCE))]
     if not benchmarks:
-        return empty_figure("no finished run of D2R recorded the modules that it uses")
+        raise NothingToDraw("no finished run of D2R recorded the modules that it uses")
     figure, grid = panels(len(benchmarks), columns=2, height=2.1)
     for axes, benchmark in zip(grid, benchmarks, strict=True):
         used = results.metric("modules_used", benchmark, REFERENCE)
         used = used[used["step"] == used["step"].max()].groupby("task")["value"].mean()
         success = results.final_by_task(benchmark, REFERENCE).mean()
         tasks = [task for task in used.index if task in success.index]
-        axes.plot(used[tasks], success[tasks], "o", color=PALETTE[0], alpha=0.7)
+        axes.plot(used[tasks], success[tasks], "o", color=method_color(REFERENCE), alpha=0.7)
         for task in tasks if len(tasks) <= 10 else []:
             if success[task] > 0:  # the others share one line, where names would lie on each other
                 short = str(task).removesuffix("-v3")
@@ -193,12 +192,12 @@ def difficulty_over_training(results: Results) -> Figure:
     }
     found = {benchmark: tables for benchmark, tables in found.items() if tables}
     if not found:
-        return empty_figure("no run ranks its tasks by modules used beside baselines that measure difficulty")
+        raise NothingToDraw("no run ranks its tasks by modules used beside baselines that measure difficulty")
     names = {name for tables in found.values() for name in tables}
     figure, grid = panels(len(found), columns=2, height=2.0, legend_entries=len(names))
     for axes, (benchmark, tables) in zip(grid, found.items(), strict=True):
         for name, table in tables.items():
-            draw_curve(axes, table, look, results.method(name), (-1.0, 1.0))
+            draw_curve(axes, table, look, results.method(name))
         axes.axhline(0, color="#000000", linewidth=0.6)
         axes.set_ylim(-1.05, 1.05)
         axes.set_title(benchmark)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from d2r.errors import UserError
 from d2r.files import replacing, write_bytes
 from d2r.findings.results import REFERENCE, MethodInfo
+from d2r.report.colors import method_color
 
 COLUMN = 3.4
 """Width of one column of a paper, in inches."""
@@ -24,10 +25,11 @@ PAGE = 7.0
 LEGEND_COLUMNS = 4
 MOST_TICKS = 100
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F")
-"""Okabe and Ito's colours that can be told apart with any colour vision; D2R itself is black."""
 Dashes = str | tuple[int, tuple[float, ...]]
-DASHES: tuple[Dashes, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+OF_VARIANTS: Dashes = (0, (4, 1.5))
+ON_ROUTE, OUTPUT = "#0072b2", "#d55e00"
+"""Arcs that lead to the output, and the output itself."""
+SUFFIXES = (".svg", ".png")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 _RC: dict[Any, Any] = {
@@ -58,7 +60,7 @@ _RC: dict[Any, Any] = {
 
 
 class Look:
-    """Colour, dashes and marker of each method, fixed by its place among the variants or the baselines."""
+    """Colour, dashes and marker of each method."""
 
     def __init__(self, methods: Sequence[MethodInfo]) -> None:
         self._place: dict[str, int] = {}
@@ -68,15 +70,15 @@ class Look:
             self._place |= {name: index for index, name in enumerate(names)}
 
     def color(self, method: str) -> str:
-        """Black for D2R, one of the palette for the others."""
-        return "#000000" if method == REFERENCE else PALETTE[self._place[method] % len(PALETTE)]
+        """The method's own, the same at every scale."""
+        return method_color(method)
 
     def dashes(self, method: str) -> Dashes:
-        """Solid for D2R; a new pattern each time the palette is used up."""
-        return "-" if method == REFERENCE else DASHES[(self._place[method] // len(PALETTE)) % len(DASHES)]
+        """Dashed for variants of D2R, solid for D2R and baselines."""
+        return OF_VARIANTS if method in self._variants else "-"
 
     def face(self, method: str) -> str:
-        """Fill of a marker: hollow for variants, so that they differ from baselines of the same colour."""
+        """Fill of a marker: hollow for variants."""
         return "#ffffff" if method in self._variants else self.color(method)
 
     def marker(self, method: str) -> str:
@@ -100,11 +102,8 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def empty_figure(message: str) -> Figure:
-    """A figure that says why there is nothing to draw."""
-    figure = new_figure(COLUMN, 0.8)
-    figure.text(0.5, 0.5, message, ha="center", va="center", wrap=True)
-    return figure
+class NothingToDraw(Exception):
+    """The results hold nothing that this figure shows; says what is missing."""
 
 
 def panels(count: int, columns: int, height: float, legend_entries: int = 0) -> tuple[Figure, list[Axes]]:
@@ -180,26 +179,27 @@ def settle(figure: Figure) -> None:
         figure.set_layout_engine("none")
 
 
-def svg_text(figure: Figure) -> str:
-    """The figure as SVG, without dates or program names."""
-    settle(figure)
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue()
-
-
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write ``<name>.svg`` and ``<name>.png``, without dates or program names in them.
 
     Raises:
         UserError: if the folder cannot be written.
     """
-    paths = [folder / f"{name}.svg", folder / f"{name}.png"]
+    paths = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
+    settle(figure)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(paths[0], svg_text(figure).encode())
+        write_bytes(paths[0], text.getvalue().encode())
         with replacing(paths[1]) as file:
             figure.savefig(file, format="png", metadata={"Software": None})
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
     return paths
+
+
+def remove(folder: Path, name: str) -> None:
+    """Remove the files of a figure, if there are any."""
+    for suffix in SUFFIXES:
+        (folder / f"{name}{suffix}").unlink(missing_ok=True)
