@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d2r.cli.folders import add_run
 from d2r.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of ``d2r routes``."""
-    parser.add_argument(
-        "run", type=Path, metavar="RUN", help="a run's folder: .../runs/BENCHMARK/METHOD/seedK"
-    )
+    add_run(parser)
     parser.add_argument("--step", type=int, help="training step to draw (default: the last one recorded)")
     parser.add_argument(
         "--from-policy",

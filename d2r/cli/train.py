@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from d2r.cli import execution
-from d2r.config import benchmark_ids, check_seed, load_scale, project_root, resolve_run
+from d2r.cli.folders import add_results, scale_folder
+from d2r.config import benchmark_ids, check_seed, load_scale, resolve_run
 from d2r.errors import UserError
 
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=check_seed, required=True, help="the one source of the run's randomness"
     )
-    parser.add_argument("--results", type=Path, help="folder of the results (default results/<scale>)")
+    add_results(parser, "results/SCALE")
     parser.add_argument("--steps", type=int, help="environment steps per task, in place of the scale's")
     parser.add_argument(
         "--workers", type=int, default=0, help="processes that step environments (default 0: none)"
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     scale = load_scale(args.scale)
     overrides = {} if args.steps is None else {"steps": args.steps}
     config = resolve_run(scale, args.benchmark, args.method, args.seed, overrides)
-    results = args.results if args.results is not None else project_root() / "results" / scale.id
+    results = args.results or scale_folder(scale)
     check_threads(args.threads)
     if not 0 <= args.workers <= config.num_tasks:
         raise UserError(

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from d2r.config.benchmarks import BenchmarkId
 from d2r.config.load import parse
 from d2r.config.reader import read_yaml
 from d2r.config.schema import Frozen
@@ -50,7 +51,7 @@ class ClaimTest(Frozen):
     """One comparison that a claim rests on."""
 
     quantity: str
-    benchmarks: Names
+    benchmarks: Annotated[tuple[BenchmarkId, ...], Field(strict=False)]
     than: Literal["baselines"] | Names | None = None
     than_quantity: str | None = None
     direction: Direction = "higher"

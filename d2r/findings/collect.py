@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ from d2r.config import (
 from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
 from d2r.files import read_bytes, replacing
+from d2r.limits import refuse_shortage
 from d2r.runs.record import is_unchanged, json_object, made_from_changed_sources, malformed, processes
 from d2r.text import NAME, printable
 
@@ -45,6 +46,10 @@ FILE_COLUMNS = {
 
 NAMED = ("task", "quantity", "target", "source")
 """Columns of these that hold names."""
+RANGES = {"step": (0, 1e12), "episode": (0, 1e6), "success": (0, 1), "weight": (0, 1.001)}
+"""What else numbers of these lie between. Larger steps than a run may have leave figures no room for their ticks."""
+LARGEST = 3.5e38
+"""No number that a run records is larger: networks and losses are float32. Figures compute with sums and squares."""
 
 
 def strange_name(column: pd.Series) -> str | None:
@@ -53,20 +58,34 @@ def strange_name(column: pd.Series) -> str | None:
     return next((value for value in values if value and not re.fullmatch(NAME, value)), None)
 
 
-def collect(results: Path) -> Path:
-    """Read every run below ``results/runs`` and write ``results/collected/*.csv``.
+class Runs(NamedTuple):
+    """All runs of a scale as tidy frames, one row to a run, a measured value, an episode and an edge of a route.
+
+    Each begins with the run's name (scale, benchmark, method, seed) and its protocol.
+
+    Attributes:
+        runs: one row per run; a planned run without a folder has the status ``missing``.
+        metrics: step, task, quantity, value; the task is empty where a quantity is of all tasks.
+        evaluation: task, episode, success, return of the final policy.
+        routes: step, task, target, source, weight: mean weight with which a target reads a source.
+    """
+
+    runs: pd.DataFrame
+    metrics: pd.DataFrame
+    evaluation: pd.DataFrame
+    routes: pd.DataFrame
+
+
+def read_runs(folder: str | Path) -> Runs:
+    """Read every run of a scale, each file of which must have the hash noted in its ``run.json``.
 
     Args:
-        results: folder of one scale, such as ``results/smoke``.
-
-    Returns:
-        The folder written, with ``runs.csv`` (one row per run; a planned run without a folder has the status
-        ``missing``), ``metrics.csv``, ``evaluation.csv`` and ``routes.csv``.
+        folder: of one scale, such as ``results/smoke``; its runs lie in ``runs`` there.
 
     Raises:
-        UserError: if there is no run, a file is damaged, or a file does not have the hash noted in its
-            ``run.json``.
+        UserError: if there is no run, a file is damaged, or runs are of several scales.
     """
+    results = Path(folder)
     folders = sorted(path.parent for path in results.glob("runs/*/*/seed*/run.json"))
     if not folders:
         raise UserError(
@@ -75,31 +94,53 @@ def collect(results: Path) -> Path:
     runs: list[dict[str, Any]] = []
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in FILE_COLUMNS}
     records: dict[RunKey, dict[str, Any]] = {}
-    for folder in folders:
-        about = _read_run_json(folder)
+    for run in folders:
+        about = _read_run_json(run)
         key = {name: about[name] for name in KEY}
         records[_key(about)] = about
         evaluation = pd.DataFrame()
         for name, columns in FILE_COLUMNS.items():
-            table = read_csv(folder / f"{name}.csv", columns, about["outputs"].get(f"{name}.csv"))
+            table = read_csv(run / f"{name}.csv", columns, about["outputs"].get(f"{name}.csv"))
             for position, (column, value) in enumerate(key.items()):
                 table.insert(position, column, value)
             tables[name].append(table)
             if name == "evaluation":
                 evaluation = table
-        runs.append(_run_row(folder, about, evaluation))
+        if about["status"] == "finished" and evaluation.empty:
+            raise UserError(
+                f"{run / 'evaluation.csv'}: holds no episode, and the run finished; restore the file"
+            )
+        runs.append(_run_row(run, about, evaluation))
     scale = _single_scale(runs, results)
     _name_choices(runs, records)
     runs = _with_planned(runs, records, scale)
+    frame = pd.DataFrame(runs, columns=list(RUN_COLUMNS)).sort_values(["benchmark", "method", "seed"])
+    return Runs(
+        frame,
+        **{
+            name: pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+            for name, parts in tables.items()
+        },
+    )
+
+
+def collect(results: Path) -> Path:
+    """Write what :func:`read_runs` reads as ``results/collected/*.csv``.
+
+    Args:
+        results: folder of one scale, such as ``results/smoke``.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        UserError: as :func:`read_runs`, or if a file cannot be written.
+    """
+    frames = read_runs(results)
     target = results / "collected"
     target.mkdir(parents=True, exist_ok=True)
-    frame = pd.DataFrame(runs, columns=list(RUN_COLUMNS)).sort_values(["benchmark", "method", "seed"])
-    _write_csv(frame, target / "runs.csv")
-    for name, parts in tables.items():
-        _write_csv(
-            pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True),
-            target / f"{name}.csv",
-        )
+    for name, frame in frames._asdict().items():
+        _write_csv(frame, target / f"{name}.csv")
     return target
 
 
@@ -108,6 +149,7 @@ def _read_run_json(folder: Path) -> dict[str, Any]:
     try:
         content = read_bytes(path)
     except OSError as error:
+        refuse_shortage(error)
         raise UserError(
             f"{path}: cannot be read ({error}); delete the run's folder and train it again"
         ) from None
@@ -140,8 +182,11 @@ def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> p
     columns = list(columns)
     try:
         content = read_bytes(path)
-    except OSError:
+    except FileNotFoundError:
         raise UserError(f"{path}: is missing; delete the run's folder and train it again") from None
+    except OSError as error:
+        refuse_shortage(error)
+        raise UserError(f"{path}: cannot be read ({error.strerror}); restore the file") from None
     if expected_hash is not None and hashlib.sha256(content).hexdigest() != expected_hash:
         raise UserError(
             f"{path}: differs from the sha256 in its run.json, so it was changed after the run; restore it"
@@ -154,6 +199,7 @@ def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> p
             io.BytesIO(content), dtype=text, keep_default_na=False, float_precision="round_trip"
         )
     except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        refuse_shortage(error)
         raise UserError(f"{path}: not a table ({error}); restore the file") from None
     if list(table.columns) != columns:
         raise UserError(f"{path}: columns are {','.join(map(str, table.columns))}, not {','.join(columns)}")
@@ -167,6 +213,11 @@ def read_csv(path: Path, columns: Iterable[str], expected_hash: str | None) -> p
         )
         if len(table) and not (numeric(table[name]) and np.isfinite(table[name]).all()):
             raise UserError(f"{path}: column '{name}' holds something that is no number; restore the file")
+        low, high = RANGES.get(name, (-LARGEST, LARGEST))
+        outside = table[name][~table[name].between(low, high)]
+        if len(outside):
+            wrong = f"{outside.iloc[0]}, which is not from {low:g} to {high:g}"
+            raise UserError(f"{path}: column '{name}' holds {wrong}; restore the file")
     return pd.DataFrame(table)
 
 

@@ -34,12 +34,15 @@ class PublishedValue:
     setting: str
     value: float
     spread: float | None
+    up_to: float | None
+    """Upper end of a range, of which ``value`` is the lower."""
 
     @property
     def text(self) -> str:
         """The number as printed, such as ``63.5 ± 1.2 [a]``; the spread is whatever the source prints."""
         spread = f" ± {self.spread:.1f}" if self.spread is not None else ""
-        return f"{self.value:.1f}{spread} [{self.source.mark}]"
+        range_end = f" to {self.up_to:.1f}" if self.up_to is not None else ""
+        return f"{self.value:.1f}{spread}{range_end} [{self.source.mark}]"
 
 
 @cache
@@ -64,14 +67,17 @@ def published_values() -> tuple[PublishedValue, ...]:
             setting=entry.get("setting", entry.get("benchmark", "")),
             value=float(entry["value"]),
             spread=entry.get("spread"),
+            up_to=entry.get("up_to"),
         )
         for entry in read_yaml(DATA)["values"]
     )
 
 
+def published_values_of(method: str, benchmark: str) -> list[PublishedValue]:
+    """Every published value of a method on a benchmark."""
+    return [value for value in published_values() if (value.method, value.benchmark) == (method, benchmark)]
+
+
 def published_text(method: str, benchmark: str) -> str:
-    """Every published value of a method on a benchmark, or the word ``unknown``."""
-    found = [
-        value.text for value in published_values() if (value.method, value.benchmark) == (method, benchmark)
-    ]
-    return "; ".join(found) or "unknown"
+    """The same in words, or the word ``unknown``."""
+    return "; ".join(value.text for value in published_values_of(method, benchmark)) or "unknown"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from d2r.config import load_scale, scale_ids
+from d2r.config import load_benchmark, load_scale, scale_ids
 from d2r.findings.claims import Claim, Cost, Evidence, Judgement, claims_file, judge
 from d2r.findings.measures import measure
 from d2r.findings.results import Results, method_info
@@ -87,7 +87,7 @@ def _benchmarks(claim: Claim, scale: str) -> list[str]:
     if scale not in scale_ids():
         return claim.benchmarks
     budgets = load_scale(scale).budget
-    return [benchmark for benchmark in claim.benchmarks if benchmark.split("-")[0] in budgets]
+    return [benchmark for benchmark in claim.benchmarks if load_benchmark(benchmark).suite in budgets]
 
 
 def claims_markdown(results: Results) -> str:

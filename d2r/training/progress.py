@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -51,15 +52,18 @@ class Reporter:
         return (step - self._first_step) / max(time.monotonic() - self._began, 1e-9)
 
     def _line(self, step: int, success: float | None) -> str:
+        """How far the run is; on a terminal no longer than it is wide, so that the next one takes its place."""
         rate = self._rate(step)
-        left = (self.steps - step) / rate if rate > 0 else float("inf")
-        eta = (
-            "unknown"
-            if left == float("inf")
-            else f"{int(left // 3600)}:{int(left // 60) % 60:02d}:{int(left) % 60:02d}"
+        seconds = int((self.steps - step) / rate) if rate > 0 else None
+        left = (
+            "unknown" if seconds is None else f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
         )
-        known = "" if success is None else f", success {success:.3f}"
-        return f"{self.name}: step {step}/{self.steps} ({step / self.steps:.0%}), {rate:.1f} steps/s, left {eta}{known}"
+        known = "" if success is None else f", success so far {100 * success:.1f} %"
+        share = f"{step / self.steps:.0%}"
+        if not self._terminal:
+            return f"{self.name}: step {step}/{self.steps} ({share}), {rate:.1f} steps/s, left {left}{known}"
+        line = f"{share:>4s}, {rate:.1f} steps/s, left {left}{known}, {self.name}"
+        return line[: shutil.get_terminal_size().columns - 1]
 
     def _write(self, step: int, updates: int, success: float | None) -> None:
         write_progress(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 
 from d2r.cli import analyze, compare
@@ -232,15 +233,20 @@ def test_analyze_difficulty_prints_a_table(make_results: Make, capsys: pytest.Ca
 def test_coverage_replaces_only_what_is_between_its_marks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(simulation, "simulate", lambda repeats: repeats)
-    monkeypatch.setattr(simulation, "simulation_markdown", lambda table, repeats: f"{table} {repeats}\n")
+    def simulate(repeats: int, worlds: list[simulation.World]) -> pd.DataFrame:
+        return pd.DataFrame({"repeats": [repeats]})
+
+    monkeypatch.setattr(simulation, "simulate", simulate)
+    monkeypatch.setattr(
+        simulation, "simulation_markdown", lambda table, repeats: f"{len(table)} worlds {repeats}\n"
+    )
     page = tmp_path / "page.md"
     page.write_text(f"before\n{analyze.BEGIN}\nold\n{analyze.END}\nafter\n")
     run(analyze, "coverage", "--repeats", "8", "--update", str(page))
-    assert page.read_text() == f"before\n{analyze.BEGIN}\n8 8\n{analyze.END}\nafter\n"
+    assert page.read_text() == f"before\n{analyze.BEGIN}\n4 worlds 8\n{analyze.END}\nafter\n"
     page.write_text("no marks")
     with pytest.raises(UserError, match="once each"):
         run(analyze, "coverage", "--repeats", "8", "--update", str(page))
-    monkeypatch.setattr(simulation, "simulate", lambda repeats: pytest.fail("it simulates first"))
+    monkeypatch.setattr(simulation, "simulate", lambda repeats, worlds: pytest.fail("it simulates first"))
     with pytest.raises(UserError, match="cannot be read"):
         run(analyze, "coverage", "--update", str(tmp_path / "absent.md"))

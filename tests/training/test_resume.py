@@ -19,7 +19,7 @@ from d2r.config.execution import Execution
 from d2r.envs.slices import TaskSlice
 from d2r.errors import UserError
 from d2r.files import sha256
-from d2r.runs.folders import CONFIG
+from d2r.runs.layout import CONFIG
 from d2r.training.checkpoint import Manifest
 from d2r.training.instruments import Instruments
 from d2r.training.loop import TIDY, Machine, Run

@@ -23,6 +23,7 @@ from d2r.planning.cost import Block, Estimate, Rates, replay_bytes, seconds_of_r
 from d2r.planning.measure import update_work
 from d2r.planning.plan import plan_blocks
 from d2r.planning.workflow import choose_scale
+from d2r.runs.folders import RunFolders
 from d2r.runs.layout import policy_path
 from d2r.runs.progress import has_ended, remaining_seconds, run_progress
 from d2r.runs.record import record_bytes
@@ -197,6 +198,15 @@ def test_status_refuses_what_it_cannot_do(
     error = capsys.readouterr().err
     assert complaint in error
     assert error.count("\n") == 1
+
+
+def test_status_knows_the_scale_of_a_run_that_has_only_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = resolve_run(load_scale("smoke"), "mt10-fixed", "mtsac", 1)
+    RunFolders(tmp_path, config).create()
+    assert main(["status", "--all", "--results", str(tmp_path)]) == 0
+    assert "mt10-fixed/mtsac/seed1" in capsys.readouterr().out
 
 
 def test_status_tells_waiting_running_and_stopped_runs_apart(tmp_path: Path) -> None:

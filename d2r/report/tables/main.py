@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from d2r.findings.differences import difference, is_separated, standing
 from d2r.findings.measures import FINAL_SUCCESS, SUCCESS, Measure
-from d2r.findings.published import published_text, sources
+from d2r.findings.published import published_text, published_values_of
 from d2r.findings.results import REFERENCE, Results
 from d2r.report.tables.columns import Column, estimate, only_in_csv, tabulate, word
 from d2r.report.tables.notes import DIFFERENCE, FINAL, INTERVAL, LATE, LOST, VERDICT
@@ -16,15 +16,15 @@ from d2r.statistics import Estimate, mean_interval
 
 def main_table(results: Results) -> Table:
     """Success of each method with its interval, and its difference to D2R."""
-    cited = "; ".join(
-        f"[{source.mark}] {source.title} ({source.confidence})" for source in sources().values()
-    )
-    published = (
-        f"Published values are what others printed, under other protocols; unknown: none found. {cited}."
-    )
+    rows = entries(results)
+    printed = [published_values_of(row.id, row.benchmark) for row in rows]
+    used = {value.source.mark: value.source for values in printed for value in values}
+    cited = "; ".join(f"[{mark}] {used[mark].title} ({used[mark].confidence})" for mark in sorted(used))
+    published = "Published values are what others printed, under other protocols; unknown: none found."
+    published += f" {cited}." if cited else ""
     notes = (LATE, INTERVAL, DIFFERENCE, VERDICT, FINAL, LOST, published)
     title = "Success rate in percent"
-    return tabulate("main", title, COLUMNS, entries(results), notes, results.label)
+    return tabulate("main", title, COLUMNS, rows, notes, results.label)
 
 
 def mean_of(row: Entry, measure: Measure) -> Estimate:

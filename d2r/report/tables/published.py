@@ -24,8 +24,8 @@ COLUMNS: tuple[Column[PublishedValue], ...] = (
     only_in_csv("method", lambda row: row.method),
     Column(
         "success, percent",
-        ("success_percent", "spread_percent"),
-        lambda row: (row.value, row.spread),
+        ("success_percent", "spread_percent", "up_to_percent"),
+        lambda row: (row.value, row.spread, row.up_to),
         lambda row: Cell(row.text, sort=row.value),
     ),
     word("confidence", "confidence", lambda row: row.source.confidence),
