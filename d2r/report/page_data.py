@@ -45,6 +45,8 @@ MOST_ROUTE_CHARACTERS = 300_000
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 LEVELS = 4000
 """Steps from the lowest to the highest value of a plot, finer than any screen; tenths are met exactly."""
+TINY = 1e-300
+"""Below it numbers have fewer than five digits."""
 WEIGHT_LEVELS = 62
 
 
@@ -173,8 +175,8 @@ def in_order(texts: Mapping[str, str], tasks: Sequence[str]) -> list[str]:
 
 def round_out(value: float, side: int) -> float:
     """The next number with five digits that is not inside of ``value``; ``side`` is -1 for a low end, 1 for a high."""
-    if value == 0:
-        return 0.0
+    if abs(value) < TINY:
+        return side * TINY if side * value > 0 else 0.0
     unit = 10.0 ** (np.floor(np.log10(abs(value))) - 4)
     return float(f"{side * np.ceil(side * value / unit - 1e-9) * unit:.5g}")
 

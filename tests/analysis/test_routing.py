@@ -215,14 +215,18 @@ def test_routes_command_refuses_in_one_line(
     [
         ({"benchmark": "/tmp/evil"}, None, "'benchmark' is missing or not what training writes"),
         ({"method": "../../../evil"}, None, "'method' is missing or not what training writes"),
-        ({"method": "film"}, None, "'method' is not that of its configuration"),
-        ({}, "step,task,target,source,weight\n800,$x^2$,out,1,1.0\n", "'\\$x.* is no name of a task"),
-        ({}, f"step,task,target,source,weight\n800,{'x' * 5000},out,1,1.0\n", "is no name of a task"),
+        ({"method": "film"}, None, "describes mt10-rand/film/seed1, so it lies in the wrong folder"),
+        (
+            {},
+            "step,task,target,source,weight\n800,$x^2$,out,1,1.0\n",
+            "column 'task' holds '\\$x.*', which is no name",
+        ),
+        ({}, f"step,task,target,source,weight\n800,{'x' * 5000},out,1,1.0\n", "column 'task' holds 'xxx"),
         ({"config": {"network": []}}, None, "config"),
         ({}, "step,task,target,source,weight\n800,reach-v3,999999,1,1.0\n", "'999999' is no module"),
         ({}, "step,task,target,source,weight\n800,reach-v3,out,x,1.0\n", "'x' is no module"),
         ({}, "step,task,target,source,weight\nx,reach-v3,out,1,1.0\n", "no number"),
-        ({}, "step,task\n800,reach-v3\n", "columns are"),
+        ({}, "step,task\n800,reach-v3\n", "has the columns step,task, not step,task,target,source,weight"),
     ],
 )
 def test_routes_of_a_hostile_run_are_refused(

@@ -215,7 +215,7 @@ def test_bad_input_is_one_line(
     assert "give a run's folder" in complaint([str(tmp_path), *there], capsys)
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     (copy / "policy.safetensors").unlink()
-    assert "policy.safetensors: missing" in complaint([str(copy), *there], capsys)
+    assert "policy.safetensors: is missing" in complaint([str(copy), *there], capsys)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert "mp4 needs ffmpeg" in complaint([str(run), "-o", str(tmp_path / "film.mp4")], capsys)
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: None)

@@ -282,7 +282,9 @@ def test_a_sealed_record_of_another_form_is_damaged(
     status, lines = verdicts(results, capsys)
     assert status == 1
     assert lines["runs"][0] == "FAIL"
-    assert f"run.json: '{key}' is missing or not what training writes" in lines["runs"][1]
+    assert (
+        f"run.json: is no record of a run ('{key}' is missing or not what training writes" in lines["runs"][1]
+    )
 
 
 def test_sources_of_every_process_that_trained_a_run_are_named(
@@ -303,11 +305,15 @@ def test_sources_of_every_process_that_trained_a_run_are_named(
 @pytest.mark.parametrize(
     ("name", "entry", "detail"),
     [
-        ("runs/a/b/seed1/run.json", {"sha256": "", "bytes": float("inf")}, "lacks 'sha256' or 'bytes'"),
+        (
+            "runs/a/b/seed1/run.json",
+            {"sha256": "", "bytes": float("inf")},
+            "MANIFEST.json: not a manifest of schema 1",
+        ),
         (
             "runs/a/\ud800/seed1/run.json",
             {"sha256": "", "bytes": 1},
-            "\\ud800/seed1/run.json: is in MANIFEST.json but",
+            "MANIFEST.json: has been changed, or is of another scale",
         ),
         (
             f"runs/{'x' * 300}/d2r/seed1/run.json",

@@ -151,7 +151,7 @@ def test_a_number_that_no_figure_can_show_is_refused(
     assert main(["collect", "--results", str(results)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"{file}: column '{header.split(',')[column]}' holds" in said
+    assert f"{file}: is not a table of ours (column '{header.split(',')[column]}' holds" in said
 
 
 def test_a_weight_that_is_no_share_is_refused(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +180,7 @@ def test_a_limit_of_this_process_is_no_fault_of_the_folder(
     def fail(*_: object) -> None:
         refuse_shortage(MemoryError())
 
-    monkeypatch.setattr("d2r.verify.artifact.read_csv", fail)
+    monkeypatch.setattr("d2r.verify.artifact.read_table", fail)
     results = world.copy_of_run("run.json", record_bytes(world.record()))
     assert main(["verify", "artifact", str(results)]) == 2
     assert "not enough memory" in capsys.readouterr().err
