@@ -198,7 +198,7 @@ def test_compare_prints_measures_with_adjusted_differences(make_results: Make, c
     for words in ("success over the last 8", "mean return", "area under", "final policy", "adjusted for all"):
         assert words in text
     assert run(compare, "mtsac", "d2r-naive", "--results", str(results)) == 0
-    assert "not adjusted: they give no verdict" in capsys.readouterr().out
+    assert "no verdict: only comparisons with D2R are adjusted" in capsys.readouterr().out
 
 
 def test_compare_turns_around_with_its_methods(make_results: Make, capsys: Capture) -> None:
