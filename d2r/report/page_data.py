@@ -178,7 +178,8 @@ def round_out(value: float, side: int) -> float:
     if abs(value) < TINY:
         return side * TINY if side * value > 0 else 0.0
     unit = 10.0 ** (np.floor(np.log10(abs(value))) - 4)
-    return float(f"{side * np.ceil(side * value / unit - 1e-9) * unit:.5g}")
+    nearest = float(f"{value:.5g}")
+    return nearest if side * nearest >= side * value else float(f"{nearest + side * unit:.5g}")
 
 
 def _routes(results: Results, tasks: Mapping[str, Sequence[str]], grids: _Grids) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlparse
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from d2r.config import project_root
@@ -185,6 +185,8 @@ def decoded(text: str, low: float, high: float) -> list[float]:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20))
+@example([10000.999999999884])
+@example([-10000.999999999884])
 def test_curves_are_read_as_they_were_written(values: list[float]) -> None:
     low, high = round_out(min(values), -1), round_out(max(values), 1)
     assert low <= min(values)
