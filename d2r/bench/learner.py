@@ -25,8 +25,8 @@ import torch
 
 from d2r.algorithms import execution as options
 from d2r.algorithms.execution import PLAIN, Execution
-from d2r.algorithms.prepare import check_threads, prepare
-from d2r.algorithms.recorded import WARM_UPS
+from d2r.algorithms.execution.prepare import check_threads, prepare
+from d2r.algorithms.execution.recorded import WARM_UPS
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.bench.about import about

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from d2r.algorithms import execution as options
-from d2r.algorithms.prepare import check_threads, prepare
-from d2r.algorithms.recorded import WARM_UPS
+from d2r.algorithms.execution.prepare import check_threads, prepare
+from d2r.algorithms.execution.recorded import WARM_UPS
 from d2r.bench.about import about
 from d2r.bench.learner import SQUARES, SquareProducts, floor_flop
 from d2r.config import RunConfig, load_scale, resolve_run

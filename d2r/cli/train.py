@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Resolve the run and train it."""
-    from d2r.algorithms.prepare import check_threads, prepare
+    from d2r.algorithms.execution.prepare import check_threads, prepare
     from d2r.training.loop import Machine
     from d2r.training.train import train
 

@@ -22,7 +22,7 @@ class Sampled:
     """Draw K sources without replacement from softmax(logits / temperature): acting, critics in the TD loss.
 
     Attributes:
-        temperature: [task], the route temperature tau of each task.
+        temperature: [ensemble or 1, task], the route temperature tau of each task.
         gumbel: [ensemble, batch, task, N(N+1)/2] standard Gumbel noise. The K largest of ``logits / tau + gumbel``
             are distributed as K draws without replacement (Kool et al., ICML 2019, arXiv 1903.06059).
     """
@@ -92,7 +92,8 @@ class Output(NamedTuple):
 class Network(nn.Module):
     """E independent copies of one architecture; every parameter has the ensemble as its first axis.
 
-    The actor is an ensemble of one, the twin critics an ensemble of two. In training mode ResRouting is active.
+    The actor of a seed is an ensemble of one, its twin critics an ensemble of two; seeds that learn side by side make it
+    larger. In training mode ResRouting is active.
     """
 
     ensemble: int
@@ -117,12 +118,12 @@ class Network(nn.Module):
     def prepare_to_compile(self) -> None:
         """Called before ``torch.compile`` sees the network, to keep from it what it cannot go through."""
 
-    def after_update(self, masked: Tensor, generator: torch.Generator) -> None:
+    def after_update(self, masked: Tensor, streams: Sequence[torch.Generator]) -> None:
         """Called after an update that left out tasks whose loss was extreme.
 
         Args:
-            masked: [task] boolean, which tasks were left out.
-            generator: on the CPU, for whatever the network draws.
+            masked: [seed, task] boolean, which tasks were left out; members of a seed are next to each other.
+            streams: each seed's, for whatever the network draws for a seed of which tasks were left out.
         """
 
 

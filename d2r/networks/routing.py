@@ -302,7 +302,7 @@ class RoutedNetwork(ModularNetwork):
                 replayed = sources.permute(0, 3, 4, 1, 2).flatten(3).to(torch.long)
                 return replayed.expand(self.ensemble, -1, -1, -1)
             case Sampled(temperature, gumbel):
-                coldness = temperature.reciprocal().repeat(batch)
+                coldness = temperature.reciprocal().repeat(1, batch).unsqueeze(1)
                 noise = gumbel.permute(0, 3, 1, 2).flatten(2)
                 return self.top(self.in_groups(torch.addcmul(noise, logits, coldness)))
             case Deterministic() if self.fixed_route is not None:
