@@ -11,7 +11,7 @@ os.environ["MUJOCO_GL"] = "disable"
 import pytest
 from hypothesis import settings
 
-from tests.projects import forget_configuration
+from tests.support.projects import forget_configuration
 
 # an example of hypothesis must not fail because the machine is busy
 settings.register_profile("untimed", deadline=None)

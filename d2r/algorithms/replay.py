@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from d2r.algorithms.draws import Streams, per_seed
-from d2r.networks.registry import ACTION_DIM, OBSERVATION_DIM
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
 
 
 class Batch(NamedTuple):

@@ -13,11 +13,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from d2r.algorithms.execution import PLAIN, Execution
-from d2r.config import RunKey, Scale, choices, is_run, load_scale, plan_runs, resolve_run, scale_ids
+from d2r.config import (
+    RunKey,
+    Scale,
+    choices,
+    is_run,
+    load_benchmark,
+    load_scale,
+    plan_runs,
+    resolve_run,
+    scale_ids,
+)
+from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
 from d2r.files import read_bytes, replacing
-from d2r.records import is_unchanged, json_object, made_from_changed_sources, malformed, processes
+from d2r.runs.record import is_unchanged, json_object, made_from_changed_sources, malformed, processes
 from d2r.text import NAME, printable
 
 KEY = ("scale", "benchmark", "method", "seed", "protocol")
@@ -173,7 +183,7 @@ def _run_row(folder: Path, about: dict[str, Any], evaluation: pd.DataFrame) -> d
         "failure": _describe_failure(failure) if failure else "",
         "steps": about["steps"],
         "planned_steps": config["budget"]["steps"],
-        "tasks": tasks or (10 if about["benchmark"].startswith("mt10") else 50),
+        "tasks": tasks or len(load_benchmark(about["benchmark"]).tasks),
         "updates": about["updates"],
         "evaluation_episodes": len(evaluation) // tasks if tasks else 0,
         "modules": config["network"].get("num_modules"),

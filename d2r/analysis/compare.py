@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from d2r.analysis.results import Results
 from d2r.analysis.statistics.comparison import Comparison, compare_scores, with_holm
+from d2r.config import load_benchmark
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ def is_paired(benchmark: str) -> bool:
     everyone and pairing removes that. On ``rand`` every reset draws a new goal: sharing a seed says next to nothing
     about a run, and pairing would only cost degrees of freedom (2 instead of up to 4 at three seeds).
     """
-    return benchmark.endswith("fixed")
+    return load_benchmark(benchmark).goals == "fixed"
 
 
 def compare_methods(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from d2r.analysis.collect import FILE_COLUMNS, KEY, NAMED, RUN_COLUMNS, strange_name
-from d2r.config import BENCHMARKS, load_method, method_ids
+from d2r.config import benchmark_ids, load_method, method_ids
 from d2r.errors import UserError, nearest
 from d2r.limits import refuse_shortage
 from d2r.text import printable
@@ -95,7 +95,7 @@ class Results:
     def benchmarks(self) -> list[str]:
         """Benchmarks with at least one planned or finished run, in the paper's order."""
         present = set(self.runs["benchmark"])
-        return [name for name in BENCHMARKS if name in present]
+        return [name for name in benchmark_ids() if name in present]
 
     @cached_property
     def methods(self) -> list[MethodInfo]:
@@ -276,7 +276,7 @@ def _fault(name: str, table: pd.DataFrame) -> str | None:
             return f"holds something else than it should in column '{column}'"
     if name == "runs" and table.duplicated(["benchmark", "method", "seed"]).any():
         return "names a run twice"
-    unknown = set(table["benchmark"]) - set(BENCHMARKS)
+    unknown = set(table["benchmark"]) - set(benchmark_ids())
     return f"names the unknown benchmark '{min(unknown)}'" if unknown else None
 
 

@@ -87,7 +87,7 @@ def read_record(folder: Path) -> Mapping[str, Any]:
     Raises:
         UserError: if there is none, it is damaged, or it describes another run.
     """
-    from d2r.evaluation.again import read_run  # noqa: PLC0415 - it loads torch, and help need not wait for that
+    from d2r.verify.policy import read_run  # noqa: PLC0415 - it loads torch, and help need not wait for that
 
     about, config = read_run(folder)
     named = (config.benchmark, config.method, f"seed{config.seed}")

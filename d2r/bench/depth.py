@@ -8,8 +8,6 @@ own; modules, multiply-adds and times are of the same decisions. Methods and way
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,13 +15,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from d2r.bench.about import about
 from d2r.config import load_scale, resolve_run
+from d2r.config.benchmarks import OBSERVATION_DIM
 from d2r.errors import UserError
 from d2r.networks import route_graph
 from d2r.networks.base import DETERMINISTIC, Network
 from d2r.networks.compute import dense_multiply_adds
-from d2r.networks.registry import OBSERVATION_DIM, build_actor
+from d2r.networks.registry import build_actor
 from d2r.networks.routing import RoutedNetwork
 
 METHODS = ("d2r", "d2r-fixed-depth", "mtsac-matched", "softmod-deep")
@@ -121,8 +119,16 @@ def processor_ms(decide: Sequence[Callable[[], None]]) -> float:
     return 1e3 * (time.process_time() - began) / (len(decide) * REPEATS)
 
 
+@torch.no_grad()
 def measure(rounds: int) -> dict[str, Any]:
-    """Costs of each method; the times are the best of ``rounds`` rounds over all methods and ways to decide."""
+    """Costs of each method; the times are the best of ``rounds`` rounds over all methods and ways to decide.
+
+    Raises:
+        UserError: if rounds are not positive.
+    """
+    if rounds <= 0:
+        raise UserError(f"rounds is {rounds}: must be positive")
+    torch.set_num_threads(1)
     sides: dict[tuple[str, str], list[Callable[[], None]]] = {}
     costs: dict[str, Any] = {}
     for method in METHODS:
@@ -139,21 +145,3 @@ def measure(rounds: int) -> dict[str, Any]:
     for (method, name), spent in best.items():
         costs[method][name] = round(spent, 4)
     return costs
-
-
-def run(args: argparse.Namespace) -> int:
-    """Measure and print."""
-    if args.rounds <= 0:
-        raise UserError(f"rounds is {args.rounds}: must be positive")
-    torch.set_num_threads(1)
-    with torch.no_grad():
-        result = measure(args.rounds)
-    if args.json:
-        print(json.dumps({"methods": result, "actors": ACTORS, **about()}))
-        return 0
-    for method, costs in result.items():
-        print(method)
-        for name, value in costs.items():
-            text = ", ".join(f"{v:,}" for v in value) if isinstance(value, list) else f"{value:,}"
-            print(f"  {name:22s} {text:>12s}")
-    return 0

@@ -6,8 +6,6 @@ with their resets at a time, and the median of the rounds counts.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 import warnings
@@ -23,10 +21,10 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from metaworld.wrappers import AutoTerminateOnSuccessWrapper, OneHotWrapper
 
 from d2r.bench.about import about
-from d2r.config.load import load_protocol
+from d2r.config.benchmarks import ACTION_DIM, load_benchmark
 from d2r.config.schema import Protocol
 from d2r.envs.goals import GoalSource, goal_source
-from d2r.envs.tasks import make_fast, make_stock, parse_benchmark
+from d2r.envs.tasks import make_fast, make_stock
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import UserError
 
@@ -48,7 +46,7 @@ class _Goals(gym.Wrapper[Any, Any, Any, Any]):
 
 def _make_wrapped(benchmark: str, task: int, protocol: Protocol, source: GoalSource) -> gym.Env[Any, Any]:
     """A stock task in the wrappers that Meta-World's ``make_vec`` puts around it."""
-    names = parse_benchmark(benchmark).task_names
+    names = load_benchmark(benchmark).tasks
     env: Any = gym.wrappers.TimeLimit(make_stock(names[task], protocol.reward_version), protocol.horizon)
     env = AutoTerminateOnSuccessWrapper(env)
     env.toggle_terminate_on_success(False)
@@ -62,18 +60,17 @@ def _stock(
     protocol: Protocol,
     seed: np.random.SeedSequence,
 ) -> SyncVectorEnv | AsyncVectorEnv:
-    names, goals = parse_benchmark(benchmark)
+    compared = load_benchmark(benchmark)
+    kind_of_goals = protocol.goals_on(compared)
     makers = []
-    for task, name in enumerate(names):
-        source = goal_source(
-            make_fast(name), task, "fixed" if goals == "fixed" else protocol.rand_goals, seed, False
-        )
+    for task, name in enumerate(compared.tasks):
+        source = goal_source(make_fast(name), task, kind_of_goals, seed, False)
         makers.append(partial(_make_wrapped, benchmark, task, protocol, source))
     return kind(makers, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
 def _actions(count: int, tasks: int) -> npt.NDArray[np.float32]:
-    return np.random.default_rng(0).uniform(-1, 1, (count, tasks, 4)).astype(np.float32)
+    return np.random.default_rng(0).uniform(-1, 1, (count, tasks, ACTION_DIM)).astype(np.float32)
 
 
 def _side(env: VectorEnv[Any, Any, Any]) -> Side:
@@ -100,7 +97,7 @@ def measure(benchmark: str, protocol: Protocol, workers: int, rounds: int, seed:
     """
     if rounds <= 0:
         raise UserError(f"rounds is {rounds}: must be positive")
-    tasks = len(parse_benchmark(benchmark).task_names)
+    tasks = len(load_benchmark(benchmark).tasks)
     sequence = np.random.SeedSequence(seed)
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
@@ -140,28 +137,3 @@ def measure(benchmark: str, protocol: Protocol, workers: int, rounds: int, seed:
         "by_round": {name: [round(rate) for rate in values] for name, values in rates.items()},
         **about(),
     }
-
-
-def run(args: argparse.Namespace) -> int:
-    """Measure and print."""
-    if args.seed < 0:
-        raise UserError(f"seed is {args.seed}: must not be negative")
-    result = measure(args.benchmark, load_protocol(args.protocol), args.workers, args.rounds, args.seed)
-    if args.json:
-        print(json.dumps(result))
-        return 0
-    print(
-        f"{args.benchmark}, protocol {args.protocol}: {result['tasks']} tasks, horizon {result['horizon']}, "
-        f"{args.workers} workers; environment steps per second, median of {args.rounds} rounds"
-    )
-    labels = {
-        "stock_sync_sps": "stock Meta-World, SyncVectorEnv",
-        "stock_async_sps": "stock Meta-World, AsyncVectorEnv",
-        "ours_sps": "ours",
-        "physics_ceiling_sps": "MuJoCo alone, as many processes",
-    }
-    for name, label in labels.items():
-        print(
-            f"  {label:36s} {result[name]:8,d}   {result[name] / result['stock_sync_sps']:5.2f} x stock sync"
-        )
-    return 0

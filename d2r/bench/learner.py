@@ -12,8 +12,6 @@ With ``--tf32`` the square products are in TF32, too; with ``--autocast bf16`` t
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 import statistics
 import sys
@@ -23,20 +21,18 @@ from typing import Any, NamedTuple
 
 import torch
 
-from d2r.algorithms import execution as options
-from d2r.algorithms.execution import PLAIN, Execution
-from d2r.algorithms.execution.prepare import check_threads, prepare
+from d2r.algorithms.execution.prepare import check_threads
 from d2r.algorithms.execution.recorded import WARM_UPS
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.bench.about import about
-from d2r.config import RunConfig, load_scale, resolve_run
+from d2r.config import RunConfig
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
+from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
 from d2r.networks.base import Network
 from d2r.networks.compute import dense_multiply_adds
 from d2r.networks.registry import (
-    ACTION_DIM,
-    OBSERVATION_DIM,
     build_actor,
     build_critics,
     check_size,
@@ -219,21 +215,3 @@ def measure(
         "peak_mb": round(peak / 1e6, 1),
         **about(),
     }
-
-
-def run(args: argparse.Namespace) -> int:
-    """Measure and print."""
-    config = resolve_run(load_scale(args.scale), args.benchmark, args.method, 1)
-    config = with_batch(config, args.batch_per_task)
-    prepare(options.chosen(args), args.device)
-    result = measure(config, args.threads, args.rounds, options.chosen(args), args.device)
-    if args.json:
-        print(json.dumps(result))
-        return 0
-    print(
-        f"{result['method']} on {result['benchmark']}, batch {result['batch']}, {result['threads']} threads: "
-        f"update {result['update_ms']} ms (median {result['update_ms_median']}), {result['times_floor']} times its "
-        f"floor of {result['floor_ms']} ms ({result['floor_gflop']} GFLOP at {result['sgemm_gflops']} GFLOP/s); "
-        f"sampling {result['sample_ms']} ms; peak memory {result['peak_mb']} MB"
-    )
-    return 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import time
 from pathlib import Path
@@ -13,9 +11,10 @@ import torch
 
 from d2r.algorithms.replay import Replay
 from d2r.bench.about import about
-from d2r.config import RunConfig, load_scale, resolve_run
+from d2r.config import RunConfig
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
 from d2r.errors import UserError
-from d2r.networks.registry import ACTION_DIM, OBSERVATION_DIM, build_actor, check_size
+from d2r.networks.registry import build_actor, check_size
 
 
 def resident_bytes() -> int:
@@ -82,17 +81,3 @@ def measure(config: RunConfig, rounds: int) -> dict[str, Any]:
         "rounds": rounds,
         **about(),
     }
-
-
-def run(args: argparse.Namespace) -> int:
-    """Measure and print."""
-    result = measure(resolve_run(load_scale(args.scale), args.benchmark, args.method, 1), args.rounds)
-    if args.json:
-        print(json.dumps(result))
-        return 0
-    print(
-        f"{result['transitions']:,d} transitions of {result['benchmark']} with the routes of {result['method']}: "
-        f"{result['resident_gb']} GB, {result['bytes_per_transition']} bytes each; "
-        f"a batch of {result['batch']} in {result['sample_ms']} ms"
-    )
-    return 0

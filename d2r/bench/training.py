@@ -11,8 +11,6 @@ learner learns, so that what is seen of their time is only what the loop waits f
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from contextlib import closing
@@ -23,19 +21,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from d2r.algorithms import execution as options
-from d2r.algorithms.execution.prepare import check_threads, prepare
 from d2r.algorithms.execution.recorded import WARM_UPS
-from d2r.bench.about import about
 from d2r.bench.learner import SQUARES, SquareProducts, floor_flop
 from d2r.config import RunConfig, load_scale, resolve_run
 from d2r.config.networks import MlpConfig
-from d2r.errors import UserError
 from d2r.evaluation.success import evaluate
 from d2r.networks.registry import check_size
+from d2r.runs.folders import RunFolders
 from d2r.training.loop import Machine, Run
 from d2r.training.memory import keep_freed_memory
-from d2r.training.rundir import RunFolders
 from d2r.training.signals import StopRequest
 
 PARTS = ("environment", "learner", "acting", "replay")
@@ -128,45 +122,3 @@ def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dic
 def _shares(steps: int) -> list[int]:
     """``steps`` in up to ``ROUNDS`` parts."""
     return [len(part) for part in np.array_split(np.arange(steps), min(ROUNDS, steps))]
-
-
-def run(args: argparse.Namespace) -> int:
-    """Measure and print."""
-    check_threads(args.threads)
-    if args.steps <= 0:
-        raise UserError(f"steps is {args.steps}: must be positive")
-    execution = options.chosen(args)
-    prepare(execution, args.device)
-    result: dict[str, Any] = {}
-    if args.setting != "light":
-        machine = Machine(args.workers, args.threads, args.device, execution)
-        config = official(args.benchmark, args.method)
-        protocol = config.protocol.model_copy(update={"policy_lag": args.policy_lag})
-        config = config.model_copy(update={"protocol": protocol})
-        result["official"] = measure(config, machine, 200, args.steps)
-    if args.setting != "official":
-        result["light"] = measure(
-            light(args.benchmark), Machine(0, 1, args.device, execution), 200, 20 * args.steps
-        )
-    result |= about()
-    if args.json:
-        print(json.dumps(result))
-        return 0
-    for setting in ("official", "light"):
-        if setting in result:
-            _print(setting, result[setting])
-    return 0
-
-
-def _print(setting: str, one: dict[str, Any]) -> None:
-    print(
-        f"{setting}: {one['method']} on {one['benchmark']}, batch {one['batch']}, {one['threads']} threads, "
-        f"{one['workers']} workers: {one['steps_per_second']} environment steps/s"
-        + (
-            f", {one['share_of_bound']} of what environment and floor would allow"
-            if one["share_of_bound"]
-            else ""
-        )
-    )
-    for part, spent in one["ms_per_vector_step"].items():
-        print(f"  {part:12s} {spent:10.3f} ms a vector step   {one['share'][part]:7.2%}")

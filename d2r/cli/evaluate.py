@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate; 1 if the success differs by more than chance allows."""
-    from d2r.evaluation.again import evaluate_again
+    from d2r.verify.policy import evaluate_again
 
     comparison = evaluate_again(args.folder, args.workers)
     if args.json:

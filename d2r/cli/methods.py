@@ -7,10 +7,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from d2r.cli.text import table
 from d2r.config import load_method, method_ids, resolve_network
-from d2r.planning.text import table
+from d2r.config.benchmarks import SUITES
 
-TASKS = {"mt10": 10, "mt50": 50}
 HEADER = ["method", "kind", "MT10 actor", "MT10 critic", "MT50 actor", "MT50 critic"]
 
 
@@ -46,7 +46,7 @@ def markdown_table(methods: Sequence[dict[str, Any]]) -> str:
 
 
 def _counts(method: dict[str, Any]) -> list[int]:
-    return [method["parameters"][suite][network] for suite in TASKS for network in ("actor", "critic")]
+    return [method["parameters"][suite][network] for suite in SUITES for network in ("actor", "critic")]
 
 
 def describe_methods() -> list[dict[str, Any]]:
@@ -58,10 +58,10 @@ def describe_methods() -> list[dict[str, Any]]:
         (load_method(name) for name in method_ids()), key=lambda m: (m.kind != "variant", m.id)
     ):
         parameters = {}
-        for suite, tasks in TASKS.items():
+        for suite, tasks in SUITES.items():
             network = resolve_network(method.id, suite)
-            check_size(network, tasks, method.id)
-            parameters[suite] = count_parameters(network, tasks)._asdict()
+            check_size(network, len(tasks), method.id)
+            parameters[suite] = count_parameters(network, len(tasks))._asdict()
         described.append(
             {
                 "id": method.id,

@@ -10,12 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from d2r.cli.text import duration, size, table
 from d2r.config import RunConfig, Scale, load_scale, project_root
 from d2r.cores import available_cores
 from d2r.errors import UserError
 from d2r.planning.blocks import Block, wall_seconds
 from d2r.planning.rates import Rates
-from d2r.planning.text import duration, size, table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

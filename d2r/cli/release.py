@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from d2r.cli.text import size
 from d2r.config import load_scale, project_root
 from d2r.errors import UserError
-from d2r.planning.text import size
-from d2r.release.manifest import check_manifest
 from d2r.release.publish import Release, release_scale
 from d2r.release.remote import store_policies
+from d2r.runs.manifest import check_manifest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

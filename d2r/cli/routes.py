@@ -53,12 +53,12 @@ def read_policy(folder: Path) -> RunRoutes:
 
     from d2r.analysis.routes import RunRoutes, read_record
     from d2r.envs.vector import MetaWorldVectorEnv
-    from d2r.evaluation.again import load_actor, read_run
     from d2r.evaluation.success import evaluate
     from d2r.networks.base import ModularNetwork
-    from d2r.training.metrics import COLUMNS
+    from d2r.runs.tidy import COLUMNS
     from d2r.training.routing_instruments import survey_routes
     from d2r.training.seeding import Stream, seed_sequence
+    from d2r.verify.policy import load_actor, read_run
 
     read_record(folder)
     record, config = read_run(folder)

@@ -7,10 +7,11 @@ import json
 import time
 from pathlib import Path
 
+from d2r.cli.text import duration, table
 from d2r.config import Scale, load_scale, plan_runs, project_root, scale_ids
 from d2r.cores import available_cores
 from d2r.errors import UserError
-from d2r.planning.progress import (
+from d2r.runs.progress import (
     RunProgress,
     as_json,
     remaining_seconds,
@@ -18,7 +19,6 @@ from d2r.planning.progress import (
     scales_in,
     unplanned_runs,
 )
-from d2r.planning.text import duration, table
 
 LONGEST_PAUSE = 86_400
 """Seconds."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from d2r.algorithms import execution
-from d2r.config import check_seed, load_scale, project_root, resolve_run
+from d2r.cli import execution
+from d2r.config import benchmark_ids, check_seed, load_scale, project_root, resolve_run
 from d2r.errors import UserError
 
 
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scale", default="smoke", help="how much is run: a file of config/scales (default smoke)"
     )
-    parser.add_argument("--benchmark", required=True, help="mt10-fixed, mt10-rand, mt50-fixed or mt50-rand")
+    parser.add_argument("--benchmark", required=True, help=", ".join(benchmark_ids()))
     parser.add_argument("--method", required=True, help="a file of config/methods")
     parser.add_argument(
         "--seed", type=check_seed, required=True, help="the one source of the run's randomness"

@@ -6,8 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from d2r.algorithms import execution
-from d2r.config.schema import BENCHMARKS
+from d2r.cli import execution
+from d2r.config import benchmark_ids
+from d2r.errors import UserError
 from d2r.text import printable
 
 
@@ -88,7 +89,7 @@ def _golden(args: argparse.Namespace) -> int:
 def _env_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``d2r verify env``."""
     parser.add_argument(
-        "--benchmark", default="mt50-rand", help=f"{', '.join(BENCHMARKS)} (default: %(default)s)"
+        "--benchmark", default="mt50-rand", help=f"{', '.join(benchmark_ids())} (default: %(default)s)"
     )
     parser.add_argument(
         "--protocol", default="d2r-official", help="horizon, goals and reward (default: %(default)s)"
@@ -102,9 +103,36 @@ def _env_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _env(args: argparse.Namespace) -> int:
-    from d2r.verify import environment
+    from d2r.config import load_protocol
+    from d2r.verify.environment import verify_environment
 
-    return environment.run(args)
+    if args.seed < 0:
+        raise UserError(f"seed is {args.seed}: must not be negative")
+    protocol = load_protocol(args.protocol)
+    compared, difference = verify_environment(args.benchmark, protocol, args.seed, args.steps, args.workers)
+    if args.json:
+        facts = {
+            "benchmark": args.benchmark,
+            "protocol": args.protocol,
+            "seed": args.seed,
+            "steps": args.steps,
+            "workers": args.workers,
+            "values_compared": compared.total(),
+            "compared": dict(compared),
+            "equal": difference is None,
+            "difference": None if difference is None else difference._asdict(),
+        }
+        print(json.dumps(facts))
+    elif difference is None:
+        for field, count in compared.items():
+            print(f"  {field:28s} {count:14,d} equal")
+        print(
+            f"{args.benchmark}, protocol {args.protocol}, seed {args.seed}: {args.steps} steps of every task, "
+            f"{compared.total():,} values compared with stock Meta-World, all equal to the last bit"
+        )
+    else:
+        print(f"{args.benchmark}: {difference} (after {compared.total():,} equal values)")
+    return 0 if difference is None else 1
 
 
 def _artifact(args: argparse.Namespace) -> int:

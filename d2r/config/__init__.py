@@ -1,9 +1,9 @@
 """Configuration: typed, frozen, validated, and the only part that reads YAML."""
 
+from d2r.config.benchmarks import Benchmark, benchmark_ids, load_benchmark
 from d2r.config.identity import choices, config_hash, identity, is_run, stated
 from d2r.config.load import (
     RunKey,
-    check_benchmark,
     check_seed,
     load_method,
     load_protocol,
@@ -15,11 +15,11 @@ from d2r.config.load import (
     scale_ids,
 )
 from d2r.config.paths import project_root
-from d2r.config.schema import BENCHMARKS, SEED, Budget, Method, Protocol, RunConfig, SacConfig, Scale
+from d2r.config.schema import SEED, Budget, Method, Protocol, RunConfig, SacConfig, Scale
 
 __all__ = [
-    "BENCHMARKS",
     "SEED",
+    "Benchmark",
     "Budget",
     "Method",
     "Protocol",
@@ -27,12 +27,13 @@ __all__ = [
     "RunKey",
     "SacConfig",
     "Scale",
-    "check_benchmark",
+    "benchmark_ids",
     "check_seed",
     "choices",
     "config_hash",
     "identity",
     "is_run",
+    "load_benchmark",
     "load_method",
     "load_protocol",
     "load_scale",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from d2r.config.benchmarks import SUITES
 from d2r.errors import UserError, nearest
 
 FLOAT32_MAX = (2 - 2**-23) * 2.0**127
@@ -20,9 +21,6 @@ def read_task_embeddings(path: Path, suite: str) -> tuple[tuple[float, ...], ...
         UserError: if the file is not such an object, lacks a task or names one twice, or its vectors are empty,
             differ in length or hold anything but numbers within the range of float32, in which networks compute.
     """
-    # Imported here because it loads Meta-World, which only this option needs.
-    from d2r.envs.tasks import parse_benchmark  # noqa: PLC0415
-
     try:
         if path.is_dir():
             raise UserError(f"{path}: is a folder; 'embeddings_file' must name a JSON file")
@@ -36,7 +34,7 @@ def read_task_embeddings(path: Path, suite: str) -> tuple[tuple[float, ...], ...
     if not data:
         raise UserError(f"{path}: the object is empty; give each task's name a list of numbers")
     vectors: list[tuple[float, ...]] = []
-    for task in parse_benchmark(f"{suite}-rand").task_names:
+    for task in SUITES[suite]:
         name = task.rsplit("-v", 1)[0]
         if task in data and name in data:
             raise UserError(

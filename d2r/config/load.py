@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from d2r.config.benchmarks import benchmark_ids, load_benchmark
 from d2r.config.embeddings import read_task_embeddings
 from d2r.config.networks import NetworkConfig, network_class, network_classes, size_names
 from d2r.config.paths import project_root
 from d2r.config.reader import read_yaml
 from d2r.config.schema import (
-    BENCHMARKS,
     MAX_SEED,
     SEED,
     Budget,
@@ -169,17 +169,6 @@ def _read_named(kind: str, name: str, named_in: Path | None = None) -> tuple[Pat
     return path, data
 
 
-def check_benchmark(name: str) -> str:
-    """Return ``name`` if it is a benchmark.
-
-    Raises:
-        UserError: naming the nearest valid one.
-    """
-    if name not in BENCHMARKS:
-        raise UserError(f"unknown benchmark '{name}'; {nearest(name, BENCHMARKS)}")
-    return name
-
-
 def check_seed(text: str) -> int:
     """Return the seed that is written so.
 
@@ -264,10 +253,9 @@ def load_scale(name: str) -> Scale:
                 if method not in method_ids():
                     raise UserError(f"{path}: unknown method '{method}'; {nearest(method, method_ids())}")
         for benchmark in group.benchmarks:
-            if benchmark.split("-")[0] not in scale.budget:
-                raise UserError(
-                    f"{path}: '{benchmark}' is to be run but 'budget' has no '{benchmark.split('-')[0]}'"
-                )
+            suite = load_benchmark(benchmark).suite
+            if suite not in scale.budget:
+                raise UserError(f"{path}: '{benchmark}' is to be run but 'budget' has no '{suite}'")
     valid = size_names(*network_classes(in_their_own_files=False).values())
     if not set(scale.network) <= set(valid):
         valid = size_names(*network_classes().values())
@@ -278,6 +266,7 @@ def load_scale(name: str) -> Scale:
 
 def plan_runs(scale: Scale) -> list[RunKey]:
     """Every run of a scale, once, seed by seed so that an interrupted scale has whole rounds of seeds."""
+    order_of_benchmarks = benchmark_ids()
     keys = {
         RunKey(scale.id, benchmark, method, seed): (order, position)
         for group in reversed(scale.runs)
@@ -285,7 +274,9 @@ def plan_runs(scale: Scale) -> list[RunKey]:
         for benchmark in group.benchmarks
         for order, seed in enumerate(group.seeds or scale.seeds)
     }
-    return sorted(keys, key=lambda key: (keys[key][0], BENCHMARKS.index(key.benchmark), keys[key][1]))
+    return sorted(
+        keys, key=lambda key: (keys[key][0], order_of_benchmarks.index(key.benchmark), keys[key][1])
+    )
 
 
 def resolve_run(
@@ -299,10 +290,9 @@ def resolve_run(
     Raises:
         UserError: for an unknown benchmark or method, or a value out of range.
     """
-    check_benchmark(benchmark)
+    suite = load_benchmark(benchmark).suite
     check_seed(str(seed))
     path, data = _method_data(method)
-    suite = benchmark.split("-", maxsplit=1)[0]
     if suite not in scale.budget:
         raise UserError(f"scale '{scale.id}' has no budget for '{suite}'; add one to its file")
     network = resolve_network(method, suite, scale.width, scale.network)

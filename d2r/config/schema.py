@@ -10,9 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from d2r.config.benchmarks import Benchmark, BenchmarkId, Suite, load_benchmark
 from d2r.config.networks import NetworkConfig, Size
-
-BENCHMARKS = ("mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand")
 
 LATE_EVALUATIONS = 8
 """The last so many evaluations of a run, whose mean is the primary measure (docs/registered.md)."""
@@ -60,6 +59,10 @@ class Protocol(Frozen):
     """Episodes per task on a ``rand`` benchmark; a ``fixed`` benchmark needs one, its episodes are all alike."""
     policy_lag: Annotated[int, Field(ge=0, le=1)] = 0
     """Updates by which the acting policy trails the learner; 0 alternates acting and learning."""
+
+    def goals_on(self, benchmark: Benchmark) -> Literal["fixed", "continuous", "seeded-50"]:
+        """Where the goals of a benchmark come from."""
+        return "fixed" if benchmark.goals == "fixed" else self.rand_goals
 
 
 class SacConfig(Frozen):
@@ -143,9 +146,7 @@ class Method(Frozen):
 class RunGroup(Frozen):
     """A block of the experiment: each benchmark with each method."""
 
-    benchmarks: tuple[Literal["mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand"], ...] = Field(
-        min_length=1, strict=False
-    )
+    benchmarks: tuple[BenchmarkId, ...] = Field(min_length=1, strict=False)
     methods: Annotated[
         Annotated[Literal["all"], Tag("word")]
         | Annotated[tuple[str, ...], Field(min_length=1, strict=False), Tag("list")],
@@ -169,7 +170,7 @@ class Scale(Frozen):
     """Other network sizes (such as ``num_modules``) for the methods that do not set them themselves."""
     sac: dict[str, float | int] = {}
     """Rates and batch size, the same for every method; a method's own value wins."""
-    budget: dict[Literal["mt10", "mt50"], Budget]
+    budget: dict[Suite, Budget]
 
     @model_validator(mode="after")
     def _seeds_once(self) -> Scale:
@@ -188,7 +189,7 @@ class RunConfig(Frozen):
     """One run, fully resolved: the only configuration that training reads."""
 
     scale: str
-    benchmark: Literal["mt10-fixed", "mt10-rand", "mt50-fixed", "mt50-rand"]
+    benchmark: BenchmarkId
     method: str
     seed: Seed
     protocol: Protocol
@@ -197,14 +198,14 @@ class RunConfig(Frozen):
     budget: Budget
 
     @property
-    def suite(self) -> Literal["mt10", "mt50"]:
+    def suite(self) -> str:
         """The set of tasks, without the goal distribution."""
-        return "mt10" if self.benchmark.startswith("mt10") else "mt50"
+        return load_benchmark(self.benchmark).suite
 
     @property
     def num_tasks(self) -> int:
         """Number of tasks trained together."""
-        return 10 if self.suite == "mt10" else 50
+        return len(load_benchmark(self.benchmark).tasks)
 
     @property
     def evaluation_episodes(self) -> int:
@@ -213,7 +214,7 @@ class RunConfig(Frozen):
 
     def evaluation_episodes_at(self, step: int) -> int:
         """Episodes per task of the evaluation at ``step``; on ``fixed`` one: a deterministic policy repeats itself."""
-        if self.benchmark.endswith("fixed"):
+        if load_benchmark(self.benchmark).goals == "fixed":
             return 1
         budget = self.budget
         usual = budget.evaluation_episodes or self.protocol.evaluation_episodes

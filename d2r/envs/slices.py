@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM, load_benchmark
 from d2r.config.schema import Protocol
 from d2r.envs.goals import goal_source
 from d2r.envs.models import named_or_colliding
-from d2r.envs.tasks import ACTION_DIM, INFO_KEYS, OBSERVATION_DIM, make_fast, parse_benchmark
+from d2r.envs.tasks import INFO_KEYS, make_fast
 
 Floats = npt.NDArray[np.float64]
 
@@ -79,8 +80,8 @@ class TaskSlice:
         tasks: Sequence[int],
         buffers: Buffers | None = None,
     ) -> None:
-        names, goals = parse_benchmark(benchmark)
-        kind = "fixed" if goals == "fixed" else protocol.rand_goals
+        trained = load_benchmark(benchmark)
+        names, kind = trained.tasks, protocol.goals_on(trained)
         self._tasks = list(tasks)
         self.buffers = Buffers.zeros(len(names)) if buffers is None else buffers
         self._reward_scale = protocol.reward_scale

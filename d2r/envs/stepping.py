@@ -26,6 +26,7 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 from metaworld.utils import reward_utils
 from scipy.spatial.transform import Rotation
 
+from d2r.config.benchmarks import OBSERVATION_DIM
 from d2r.envs.models import make_model
 from d2r.envs.simulator import MUJOCO, NamedData
 
@@ -303,7 +304,7 @@ class FastSawyer(SawyerXYZEnv):
         """Equals stock: this frame, the one before it, and the goal."""
         if self._first_pass:
             return self._prev_obs
-        observation = np.empty(39)
+        observation = np.empty(OBSERVATION_DIM)
         observation[18:36] = self._prev_obs
         observation[36:] = self._get_pos_goal()
         observation[:18] = self._prev_obs = self._get_curr_obs_combined_no_goal()

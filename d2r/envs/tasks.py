@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from metaworld.env_dict import MT10_V3, MT50_V3
+from metaworld.env_dict import MT50_V3
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from d2r.envs.stepping import FastSawyer, fast_class
 from d2r.errors import UserError, nearest
 
-OBSERVATION_DIM = 39
-"""Current frame (18), previous frame (18) and goal position (3)."""
-ACTION_DIM = 4
 INFO_KEYS = (
     "success",
     "near_object",
@@ -34,29 +31,6 @@ _STEP_COSTS = (
     110, 110, 105, 80, 80, 105, 120, 100, 85, 85,
 )
 # fmt: on
-_SUITES = {"mt10": MT10_V3, "mt50": MT50_V3}
-
-
-class Benchmark(NamedTuple):
-    """A benchmark's tasks, in Meta-World's order, and its kind of goals."""
-
-    task_names: tuple[str, ...]
-    goals: Literal["fixed", "rand"]
-
-
-def parse_benchmark(benchmark: str) -> Benchmark:
-    """Resolve a benchmark id such as ``mt10-rand``.
-
-    Raises:
-        UserError: if there is no such benchmark.
-    """
-    suite, _, goals = benchmark.partition("-")
-    if suite in _SUITES and goals == "fixed":
-        return Benchmark(tuple(_SUITES[suite]), "fixed")
-    if suite in _SUITES and goals == "rand":
-        return Benchmark(tuple(_SUITES[suite]), "rand")
-    valid = [f"{suite}-{goals}" for suite in _SUITES for goals in ("fixed", "rand")]
-    raise UserError(f"no benchmark '{benchmark}': {nearest(benchmark, valid)}")
 
 
 def share_out(task_names: Sequence[str], workers: int) -> list[list[int]]:

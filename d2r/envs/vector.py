@@ -10,9 +10,10 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM, load_benchmark
 from d2r.config.schema import Protocol
 from d2r.envs.slices import TaskSlice
-from d2r.envs.tasks import ACTION_DIM, INFO_KEYS, OBSERVATION_DIM, parse_benchmark
+from d2r.envs.tasks import INFO_KEYS
 from d2r.envs.workers import WorkerPool
 from d2r.errors import Unfit, UserError
 
@@ -66,7 +67,7 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         evaluation: bool = False,
         workers: int = 0,
     ) -> None:
-        self.task_names = parse_benchmark(benchmark).task_names
+        self.task_names = load_benchmark(benchmark).tasks
         if workers < 0 or workers > len(self.task_names):
             raise UserError(
                 f"workers is {workers}: must be from 0 to the number of tasks, {len(self.task_names)}"

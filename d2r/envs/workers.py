@@ -29,9 +29,10 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from d2r.config.benchmarks import load_benchmark
 from d2r.config.schema import Protocol
 from d2r.envs.slices import Buffers, TaskSlice
-from d2r.envs.tasks import parse_benchmark, share_out
+from d2r.envs.tasks import share_out
 from d2r.errors import RunFailure, Unfit, UserError
 
 _STEP, _LAST_STEP, _CALL = b"s", b"l", b"c"
@@ -190,7 +191,7 @@ class WorkerPool:
         evaluation: bool,
         workers: int,
     ) -> None:
-        names = parse_benchmark(benchmark).task_names
+        names = load_benchmark(benchmark).tasks
         size = _shared_size(len(names))
         descriptor = _anonymous_file(size)
         self._memory = mmap.mmap(descriptor, size)
@@ -286,7 +287,7 @@ def serve(orders: int, replies: int, memory: mmap.mmap) -> None:
                     method, arguments = connection.recv()
                 if tasks is None:
                     benchmark = arguments[0]
-                    buffers = share(memory, len(parse_benchmark(benchmark).task_names))
+                    buffers = share(memory, len(load_benchmark(benchmark).tasks))
                     tasks, result = TaskSlice(*(*arguments, buffers)), None
                 else:
                     result = getattr(tasks, method)(*arguments)

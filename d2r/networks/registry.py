@@ -10,13 +10,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
 from d2r.config.networks import MatchableConfig, NetworkConfig, network_module
 from d2r.errors import UserError
 from d2r.networks.base import ARCHITECTURES, Network
 from d2r.networks.matching import TOLERANCE, widest
-
-OBSERVATION_DIM = 39
-ACTION_DIM = 4
 
 MOST_PARAMETERS = 250_000_000
 """Of one network. Training keeps eleven numbers for each, 11 GB: weights and two moments of the actor and of both

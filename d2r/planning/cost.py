@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from d2r.config import RunConfig
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
 
-OBSERVATION_DIM = 39
-ACTION_DIM = 4
 FLOAT_BYTES = 4
 
 PROCESS_MB, TASK_MB, SAMPLE_MB = 340, 11, 0.3

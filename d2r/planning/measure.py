@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 
 from d2r.config import RunConfig
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
 from d2r.networks.compute import dense_multiply_adds
-from d2r.networks.registry import ACTION_DIM, OBSERVATION_DIM, build_actor, build_critics, check_size
+from d2r.networks.registry import build_actor, build_critics, check_size
 from d2r.planning.rates import Rates
+from d2r.runs.folders import RunFolders
 from d2r.training.loop import Machine, Run
-from d2r.training.rundir import RunFolders
 from d2r.training.signals import StopRequest
 
 MEASURE_SECONDS = 0.5

@@ -12,8 +12,8 @@ from d2r.config.schema import Scale
 from d2r.planning.blocks import Block
 from d2r.planning.cost import memory_mb
 from d2r.planning.disk import output_bytes, state_bytes
-from d2r.planning.progress import has_ended
 from d2r.planning.rates import Estimate, Rates, seconds_of_finished, seconds_of_run
+from d2r.runs.progress import has_ended
 
 
 class Kind(NamedTuple):

@@ -11,8 +11,8 @@ from typing import Literal
 from d2r.config import RunConfig, RunKey, is_run
 from d2r.errors import UserError
 from d2r.files import open_regular
-from d2r.planning.layout import RUN_RECORD
-from d2r.planning.progress import read_record
+from d2r.runs.layout import RUN_RECORD
+from d2r.runs.progress import read_record
 
 START_SECONDS = 5.0
 """A process before its first step: imports, models of the tasks, networks."""

@@ -17,7 +17,7 @@ from d2r.config import RunConfig, RunKey, Scale, identity, load_scale, plan_runs
 from d2r.errors import UserError, nearest
 from d2r.files import is_visible_file
 from d2r.planning.cost import memory_mb
-from d2r.planning.layout import RELEASED, SEED_FOLDER
+from d2r.runs.layout import RELEASED, SEED_FOLDER
 
 CONFIG_KEYS = ("scale",)
 DEFAULT_SCALE = "smoke"

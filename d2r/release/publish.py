@@ -16,10 +16,8 @@ from d2r.config.reader import read_yaml
 from d2r.config.schema import Scale
 from d2r.errors import UserError
 from d2r.files import remove_temporaries, replacing
-from d2r.planning.layout import POLICIES, POLICY, RUN_RECORD, RUNS
-from d2r.planning.progress import read_record
-from d2r.records import made_from_changed_sources
-from d2r.release.manifest import (
+from d2r.runs.layout import POLICIES, POLICY, RUN_RECORD, RUNS
+from d2r.runs.manifest import (
     MANIFEST,
     Entry,
     check_outputs,
@@ -31,6 +29,8 @@ from d2r.release.manifest import (
     write_atomically,
     write_manifest,
 )
+from d2r.runs.progress import read_record
+from d2r.runs.record import made_from_changed_sources
 
 SCALES_FILE = "scales.yaml"
 

@@ -23,7 +23,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from d2r.algorithms.replay import Replay
 from d2r.files import read_bytes, sha256, write_bytes
-from d2r.records import Count, Written, json_object
+from d2r.runs.record import Count, Written, json_object
 from d2r.tensors import forms, read_state, read_tensors
 
 KEEP = 2

@@ -12,13 +12,13 @@ from torch import Tensor
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import MultiTaskSAC, UpdateInfo
 from d2r.config import RunConfig
+from d2r.config.benchmarks import OBSERVATION_DIM
 from d2r.config.networks import RoutedConfig
 from d2r.evaluation.success import Evaluation
 from d2r.networks.base import ModularNetwork
 from d2r.networks.compute import dense_multiply_adds
-from d2r.networks.registry import OBSERVATION_DIM
+from d2r.runs.tidy import Row
 from d2r.training.growth import Growth
-from d2r.training.metrics import Row
 from d2r.training.routing_instruments import of_tasks, survey_replay, survey_routes
 from d2r.training.seeding import Stream, seed_sequence
 

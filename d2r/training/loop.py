@@ -13,25 +13,25 @@ import numpy.typing as npt
 import safetensors.torch
 import torch
 
-from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.policy import sample_action
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import Diverged, MultiTaskSAC
 from d2r.config import RunConfig, config_hash, project_root, stated
+from d2r.config.execution import PLAIN, Execution
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import Unfit, UserError
 from d2r.evaluation.success import Evaluation, evaluate
 from d2r.files import read_bytes
 from d2r.kernel.library import implementation
 from d2r.networks.registry import build_actor, build_critics, count_parameters
-from d2r.records import SCHEMA
+from d2r.runs.folders import RunFolders
+from d2r.runs.record import SCHEMA
+from d2r.runs.tidy import COLUMNS, Row, TidyFile, csv_bytes
 from d2r.text import printable
 from d2r.training import provenance
 from d2r.training.checkpoint import CheckpointStore
 from d2r.training.instruments import Instruments
-from d2r.training.metrics import COLUMNS, Row, TidyFile, csv_bytes
 from d2r.training.progress import Reporter
-from d2r.training.rundir import RunFolders
 from d2r.training.seeding import Stream, seed_sequence, torch_generator
 from d2r.training.signals import StopRequest
 from d2r.training.source import source_state

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from d2r.runs.folders import write_progress
 from d2r.training import provenance
-from d2r.training.rundir import write_progress
 
 TERMINAL_SECONDS = 0.5
 LOG_SECONDS = 30.0

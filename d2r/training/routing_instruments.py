@@ -16,11 +16,11 @@ from torch import Tensor
 
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import MultiTaskSAC
+from d2r.config.benchmarks import OBSERVATION_DIM
 from d2r.networks import route_graph
 from d2r.networks.base import ModularNetwork, Replayed, Route
 from d2r.networks.compute import dense_multiply_adds
-from d2r.networks.registry import OBSERVATION_DIM
-from d2r.training.metrics import Row
+from d2r.runs.tidy import Row
 
 
 class RouteSurvey(NamedTuple):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.errors import Unfit
-from d2r.records import Count, Execution, Written, json_object
+from d2r.runs.record import Count, Execution, Written, json_object
 from d2r.tensors import forms
 from d2r.training.instruments import Instruments
 

@@ -14,9 +14,9 @@ from d2r.config import RunConfig, project_root
 from d2r.envs.workers import WorkerDied
 from d2r.errors import RunFailure, UserError
 from d2r.networks.registry import check_size
+from d2r.runs.folders import Lock, NotThisRun, RunFolders
 from d2r.training.loop import Machine, NumbersWentWrong, Run, name_of
 from d2r.training.memory import keep_freed_memory
-from d2r.training.rundir import Lock, NotThisRun, RunFolders
 from d2r.training.signals import StopRequest
 from d2r.training.source import remarks
 

@@ -15,22 +15,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from d2r.algorithms.execution import PLAIN, Execution
 from d2r.analysis.collect import FILE_COLUMNS, collect, read_csv
 from d2r.analysis.figures import write_figures
 from d2r.analysis.report import write_report
 from d2r.analysis.results import Results, load_results
 from d2r.analysis.tables import write_tables
 from d2r.config import RunConfig, RunKey, is_run, load_scale, plan_runs, resolve_run, scale_ids
-from d2r.envs.tasks import parse_benchmark
+from d2r.config.benchmarks import load_benchmark
+from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
-from d2r.evaluation.again import check_output, load_actor, read_run
-from d2r.planning.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
-from d2r.records import made_from_changed_sources, processes
-from d2r.release.manifest import MANIFEST, check_manifest
+from d2r.runs.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
+from d2r.runs.manifest import MANIFEST, check_manifest
+from d2r.runs.record import made_from_changed_sources, processes
 from d2r.text import printable
 from d2r.training.source import UNKNOWN
 from d2r.verify.golden import TOLERANCE, verify_file
+from d2r.verify.policy import check_output, load_actor, read_run
 
 LOCKS = ("requirements-cpu.lock", "requirements-cuda.lock")
 DECISIVE = {"metaworld", "mujoco", "torch"}
@@ -308,7 +308,7 @@ def _numbers(artifact: Artifact) -> Line:
             return _fail(
                 f"{path}: not {run.config.evaluation_episodes} episodes of each of {run.config.num_tasks} tasks"
             )
-        if set(per_task.index) != set(parse_benchmark(run.config.benchmark).task_names):
+        if set(per_task.index) != set(load_benchmark(run.config.benchmark).tasks):
             return _fail(f"{path}: does not hold the tasks of {run.config.benchmark}")
         if not set(episodes["success"]) <= {0, 1}:
             return _fail(f"{path}: a success that is neither 0 nor 1")

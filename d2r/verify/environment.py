@@ -8,8 +8,6 @@ go through the same resets.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections import Counter
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -18,11 +16,11 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from d2r.config.load import load_protocol
+from d2r.config.benchmarks import OBSERVATION_DIM, Benchmark, load_benchmark
 from d2r.config.schema import Protocol
 from d2r.envs.goals import goal_source
 from d2r.envs.slices import simulator_state
-from d2r.envs.tasks import INFO_KEYS, make_stock, parse_benchmark
+from d2r.envs.tasks import INFO_KEYS, make_stock
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import UserError
 
@@ -58,13 +56,13 @@ class StockTask:
     """One task of stock Meta-World, with same-step autoreset and our goals."""
 
     def __init__(
-        self, name: str, task: int, goals: str, protocol: Protocol, seed: np.random.SeedSequence
+        self, benchmark: Benchmark, task: int, protocol: Protocol, seed: np.random.SeedSequence
     ) -> None:
         from metaworld.policies import ENV_POLICY_MAP  # noqa: PLC0415 - only needed here, and slow to import
 
+        name = benchmark.tasks[task]
         self._env = make_stock(name, protocol.reward_version)
-        kind = "fixed" if goals == "fixed" else protocol.rand_goals
-        self._source = goal_source(self._env, task, kind, seed, evaluation=False)
+        self._source = goal_source(self._env, task, protocol.goals_on(benchmark), seed, evaluation=False)
         self._limited = gym.wrappers.TimeLimit(self._env, protocol.horizon)
         self._scale = protocol.reward_scale
         self._expert: Any = ENV_POLICY_MAP[name]()  # type: ignore[abstract]
@@ -119,10 +117,11 @@ def verify_environment(
     """
     if steps <= 0:
         raise UserError(f"steps is {steps}: must be positive")
-    names, goals = parse_benchmark(benchmark)
+    compared_with = load_benchmark(benchmark)
+    names = compared_with.tasks
     sequence = np.random.SeedSequence(seed)
     chance = np.random.default_rng(sequence.spawn(1)[0])
-    stock = [StockTask(name, task, goals, protocol, sequence) for task, name in enumerate(names)]
+    stock = [StockTask(compared_with, task, protocol, sequence) for task in range(len(names))]
     compared: Counter[str] = Counter()
     with closing(MetaWorldVectorEnv(benchmark, protocol, sequence, workers=workers)) as env:
         ours = [{"observation": row} for row in env.reset_arrays()]
@@ -158,10 +157,10 @@ def _our_step(env: MetaWorldVectorEnv, actions: npt.NDArray[np.float32]) -> list
             "reward": rewards[task : task + 1],
             "truncated": truncated[task : task + 1].astype(np.float64),
             **{f"info[{key!r}]": infos[key][task : task + 1].astype(np.float64) for key in INFO_KEYS},
-            "observation": observations[task, :39],
+            "observation": observations[task, :OBSERVATION_DIM],
         }
         if truncated[task]:
-            fields["final observation"] = infos["final_obs"][task, :39]
+            fields["final observation"] = infos["final_obs"][task, :OBSERVATION_DIM]
         rows.append(fields)
     return rows
 
@@ -187,34 +186,3 @@ def _compare(
                 return Difference(name, step, f"{field}[{at}]", float(values[at]), float(found[field][at]))
             compared[field] += values.size
     return None
-
-
-def run(args: argparse.Namespace) -> int:
-    """Compare; prints how many numbers were equal, or the first that was not."""
-    if args.seed < 0:
-        raise UserError(f"seed is {args.seed}: must not be negative")
-    protocol = load_protocol(args.protocol)
-    compared, difference = verify_environment(args.benchmark, protocol, args.seed, args.steps, args.workers)
-    if args.json:
-        facts: dict[str, Any] = {
-            "benchmark": args.benchmark,
-            "protocol": args.protocol,
-            "seed": args.seed,
-            "steps": args.steps,
-            "workers": args.workers,
-            "values_compared": compared.total(),
-            "compared": dict(compared),
-            "equal": difference is None,
-            "difference": None if difference is None else difference._asdict(),
-        }
-        print(json.dumps(facts))
-    elif difference is None:
-        for field, count in compared.items():
-            print(f"  {field:28s} {count:14,d} equal")
-        print(
-            f"{args.benchmark}, protocol {args.protocol}, seed {args.seed}: {args.steps} steps of every task, "
-            f"{compared.total():,} values compared with stock Meta-World, all equal to the last bit"
-        )
-    else:
-        print(f"{args.benchmark}: {difference} (after {compared.total():,} equal values)")
-    return 0 if difference is None else 1

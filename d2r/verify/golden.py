@@ -21,16 +21,16 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.members import side_by_side
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import SacConfig
+from d2r.config.execution import PLAIN, Execution
 from d2r.config.load import parse
 from d2r.config.networks import RoutedConfig
 from d2r.errors import UserError
 from d2r.networks.base import Network
 from d2r.networks.routing import RoutedNetwork
-from d2r.records import json_object
+from d2r.runs.record import json_object
 from d2r.verify.reproduce import Reproduction
 
 TOLERANCE = 1e-9

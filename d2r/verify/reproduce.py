@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from d2r.algorithms.draws import Draws
-from d2r.algorithms.execution import Execution
 from d2r.algorithms.execution.recorded import WARM_UPS
 from d2r.algorithms.execution.update import Updates
 from d2r.algorithms.members import for_members
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import MultiTaskSAC, task_weights
+from d2r.config.execution import Execution
 from d2r.networks.base import DETERMINISTIC, Output, Replayed
 from d2r.networks.routing import RoutedNetwork
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from d2r.algorithms.execution import PLAIN, Execution
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import Draws, MultiTaskSAC
 from d2r.cli.main import main
 from d2r.config import load_method, method_ids
+from d2r.config.execution import PLAIN, Execution
 from d2r.config.load import resolve_network
 from d2r.networks.registry import build_actor, build_critics
 from d2r.verify.golden import TOLERANCE, verify_file

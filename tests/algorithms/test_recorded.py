@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from d2r.algorithms import sac as sac_module
-from d2r.algorithms.execution import Execution
 from d2r.algorithms.execution.recorded import WARM_UPS, CudaGraphs
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import Diverged, MultiTaskSAC, UpdateInfo
 from d2r.config import SacConfig
+from d2r.config.execution import Execution
 from d2r.config.networks import MlpConfig, NetworkConfig, PacoConfig, RoutedConfig
 from d2r.errors import UserError
 from d2r.kernel import library

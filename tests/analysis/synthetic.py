@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from d2r.config import load_scale, resolve_run, stated
-from d2r.records import record_bytes
+from d2r.runs.record import record_bytes
 
 MT10 = (
     "reach-v3", "push-v3", "pick-place-v3", "door-open-v3", "drawer-open-v3", "drawer-close-v3",

@@ -14,7 +14,7 @@ from d2r.analysis.figures import FIGURES, write_figures
 from d2r.analysis.report import write_report
 from d2r.analysis.results import load_results
 from d2r.analysis.tables import BUILDERS, write_tables
-from tests.projects import working_in
+from tests.support.projects import working_in
 
 from .chromium import Browser, find_chromium
 from .synthetic import Plan, write_project, write_runs

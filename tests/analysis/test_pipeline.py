@@ -18,8 +18,8 @@ from d2r.analysis.report import write_report
 from d2r.analysis.results import load_results
 from d2r.analysis.tables import write_tables
 from d2r.errors import UserError
-from d2r.records import record_bytes
-from tests.projects import forget_configuration
+from d2r.runs.record import record_bytes
+from tests.support.projects import forget_configuration
 
 from .synthetic import Plan, write_project, write_runs
 

@@ -27,7 +27,7 @@ from d2r.analysis.routing import SIGNATURES, used_modules
 from d2r.cli import routes as routes_command
 from d2r.config import config_hash
 from d2r.errors import UserError
-from d2r.records import record_bytes
+from d2r.runs.record import record_bytes
 
 from .synthetic import Plan
 

@@ -13,7 +13,7 @@ from d2r.config import RunConfig, config_hash, identity, is_run, load_scale, met
 from d2r.config.identity import CONFIG_SCHEMA
 from d2r.config.networks import network_classes
 from d2r.config.schema import Descriptive, Protocol, SacConfig
-from tests.faults.tiny import PROJECT
+from tests.support.tiny import PROJECT
 
 DEFAULTS = Path(__file__).with_name("defaults.json")
 RELEASED = sorted((PROJECT / "results/released/lite/runs").glob("*/*/*/run.json"))

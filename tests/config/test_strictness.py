@@ -18,7 +18,7 @@ from d2r.cli.main import main
 from d2r.config import RunConfig, check_seed, load_method, load_scale, method_ids, resolve_run
 from d2r.config.reader import read_yaml
 from d2r.errors import UserError
-from d2r.release.manifest import is_place
+from d2r.runs.manifest import is_place
 
 TRAIN = ["train", "--benchmark", "mt10-rand", "--method", "d2r", "--seed", "1"]
 

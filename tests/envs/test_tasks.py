@@ -3,25 +3,27 @@ from __future__ import annotations
 import pytest
 from metaworld.env_dict import MT10_V3, MT50_V3
 
-from d2r.envs.tasks import make_fast, make_stock, parse_benchmark, share_out
+from d2r.config import load_benchmark
+from d2r.envs.tasks import make_fast, make_stock, share_out
 from d2r.errors import UserError
 
 
 @pytest.mark.parametrize("goals", ["fixed", "rand"])
 def test_tasks_come_in_metaworlds_order(goals: str) -> None:
-    assert parse_benchmark(f"mt10-{goals}") == (tuple(MT10_V3), goals)
-    assert parse_benchmark(f"mt50-{goals}") == (tuple(MT50_V3), goals)
+    for suite, tasks in (("mt10", MT10_V3), ("mt50", MT50_V3)):
+        benchmark = load_benchmark(f"{suite}-{goals}")
+        assert (benchmark.suite, benchmark.goals, benchmark.tasks) == (suite, goals, tuple(tasks))
 
 
 @pytest.mark.parametrize("name", ["mt10", "mt10-random", "mt5-rand", "", "MT10-rand"])
 def test_an_unknown_benchmark_is_named(name: str) -> None:
-    with pytest.raises(UserError, match=f"no benchmark '{name}'"):
-        parse_benchmark(name)
+    with pytest.raises(UserError, match=f"unknown benchmark '{name}'"):
+        load_benchmark(name)
 
 
 def test_a_misspelt_benchmark_gets_the_nearest_name() -> None:
     with pytest.raises(UserError, match="did you mean 'mt10-rand'"):
-        parse_benchmark("mt10-ran")
+        load_benchmark("mt10-ran")
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 10])

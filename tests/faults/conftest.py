@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.tiny import make_project
+from tests.support.tiny import make_project
 
 COUNTS: Counter[str] = Counter()
 KINDS = ("kills survived", "stops obeyed", "corruptions detected", "inputs fuzzed")

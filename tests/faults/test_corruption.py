@@ -18,19 +18,19 @@ from d2r.algorithms.replay import Replay
 from d2r.analysis.collect import collect
 from d2r.config import RunConfig, load_scale, resolve_run
 from d2r.errors import UserError
-from d2r.evaluation.again import check_output, read_run
 from d2r.networks.registry import build_actor
-from d2r.release.manifest import MANIFEST, check_manifest
 from d2r.release.publish import release_scale
+from d2r.runs.folders import OUTPUTS, NotThisRun, RunFolders
+from d2r.runs.manifest import MANIFEST, check_manifest
+from d2r.runs.tidy import TidyFile
 from d2r.training.checkpoint import COPY, CheckpointStore
 from d2r.training.loop import TIDY, Machine, Run
-from d2r.training.metrics import TidyFile
-from d2r.training.rundir import OUTPUTS, NotThisRun, RunFolders
 from d2r.training.train import train
 from d2r.verify import artifact
-from tests.faults.damage import damage_one
-from tests.faults.tiny import BENCHMARK, PATIENCE, Training, assert_equal, make_project, wait_until
-from tests.projects import working_in
+from d2r.verify.policy import check_output, read_run
+from tests.support.damage import damage_one
+from tests.support.projects import working_in
+from tests.support.tiny import BENCHMARK, PATIENCE, Training, assert_equal, make_project, wait_until
 
 pytestmark = pytest.mark.slow
 CHECKPOINTS, PUBLISHED, RELEASED = 500, 250, 250

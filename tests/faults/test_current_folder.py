@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.targets import World, make_world
-from tests.faults.tiny import PROJECT
+from tests.support.targets import World, make_world
+from tests.support.tiny import PROJECT
 
 D2R = Path(sys.executable).with_name("d2r")
 MODULES = (

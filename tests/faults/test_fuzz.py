@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.faults.mutations import contents
-from tests.faults.targets import TARGETS, World, feed, make_world
+from tests.support.mutations import contents
+from tests.support.targets import TARGETS, World, feed, make_world
 
 pytestmark = pytest.mark.slow
 SECONDS = float(os.environ.get("D2R_FUZZ_SECONDS", "660"))

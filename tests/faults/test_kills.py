@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.tiny import (
+from tests.support.tiny import (
     PATIENCE,
     PROJECT,
     Training,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.tiny import PATIENCE, PROJECT, Training, environment, make_project, wait_until
+from tests.support.tiny import PATIENCE, PROJECT, Training, environment, make_project, wait_until
 
 pytestmark = pytest.mark.slow
 METHOD = "mtsac"

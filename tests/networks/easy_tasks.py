@@ -22,9 +22,9 @@ from d2r.algorithms.policy import mean_action, sample_action
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import load_method, resolve_network
+from d2r.config.benchmarks import load_benchmark
 from d2r.config.schema import Protocol
 from d2r.envs.slices import TaskSlice
-from d2r.envs.tasks import parse_benchmark
 from d2r.networks.registry import build_actor, build_critics
 
 BENCHMARK = "mt10-fixed"
@@ -71,7 +71,7 @@ class EasyTasks:
     """Both tasks stepped together; observations, rewards and success are [task, ...] tensors."""
 
     def __init__(self) -> None:
-        names = parse_benchmark(BENCHMARK).task_names
+        names = load_benchmark(BENCHMARK).tasks
         self.rows = [names.index(name) for name in TASK_NAMES]
         self.tasks = TaskSlice(BENCHMARK, PROTOCOL, np.random.SeedSequence(0), False, self.rows)
 

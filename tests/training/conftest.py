@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from d2r.config import RunConfig, load_scale, resolve_run
-from tests.faults.tiny import BENCHMARK, make_project
+from tests.support.tiny import BENCHMARK, make_project
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ import torch
 
 from d2r.algorithms.replay import Replay
 from d2r.training.checkpoint import COPY, CheckpointStore, Damaged, Manifest
-from tests.faults.damage import damage_one
-from tests.faults.tiny import assert_equal
+from tests.support.damage import damage_one
+from tests.support.tiny import assert_equal
 
 HORIZON, TASKS = 4, 2
 SYSTEM_CALLS = {"open", "os.rename", "os.remove", "os.chmod"}

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from d2r.analysis.collect import collect
 from d2r.config import RunConfig, load_scale
 from d2r.errors import UserError
-from d2r.planning.progress import last_success, read_record, run_progress
-from d2r.records import record_bytes
+from d2r.runs.folders import Lock, NotThisRun, RunFolders, write_progress
+from d2r.runs.progress import last_success, read_record, run_progress
+from d2r.runs.record import record_bytes
+from d2r.runs.tidy import TidyFile
 from d2r.training.checkpoint import CheckpointStore
-from d2r.training.metrics import TidyFile
-from d2r.training.rundir import Lock, NotThisRun, RunFolders, write_progress
-from tests.faults.mutations import contents
-from tests.faults.targets import TARGETS, World, feed, make_world, small_replay
+from tests.support.mutations import contents
+from tests.support.targets import TARGETS, World, feed, make_world, small_replay
 
 SLOW = {"tables", "artifact", "golden"}
 """Targets that take a good part of a second each; only their regressions are asked here."""

@@ -15,9 +15,9 @@ from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import load_method, load_scale, resolve_run
 from d2r.config.networks import RoutedConfig
 from d2r.networks.registry import build_actor, build_critics
+from d2r.runs.folders import OUTPUTS, RunFolders
 from d2r.training.growth import Growth
 from d2r.training.loop import Machine, Run
-from d2r.training.rundir import OUTPUTS, RunFolders
 from d2r.training.seeding import Stream, seed_sequence
 from d2r.training.signals import StopRequest
 from d2r.training.train import train

@@ -9,7 +9,7 @@ import pytest
 from d2r.config import RunConfig
 from d2r.training.loop import Machine, Run
 from d2r.training.train import train
-from tests.faults.tiny import BENCHMARK
+from tests.support.tiny import BENCHMARK
 from tests.training.test_resume import Interrupted, interrupt_at
 
 OUTPUTS = ("metrics.csv", "routes.csv", "evaluation.csv", "policy.safetensors")

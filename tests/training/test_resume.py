@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from d2r.algorithms.execution import Execution
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import RunConfig, config_hash, load_scale, resolve_run
+from d2r.config.execution import Execution
 from d2r.envs.slices import TaskSlice
 from d2r.errors import UserError
 from d2r.files import sha256
+from d2r.runs.folders import CONFIG
 from d2r.training.checkpoint import Manifest
 from d2r.training.instruments import Instruments
 from d2r.training.loop import TIDY, Machine, Run
-from d2r.training.rundir import CONFIG
 from d2r.training.train import train
-from tests.faults.tiny import BENCHMARK, assert_equal
+from tests.support.tiny import BENCHMARK, assert_equal
 
 
 class Interrupted(BaseException):

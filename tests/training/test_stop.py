@@ -16,9 +16,9 @@ from d2r import files
 from d2r.config import RunConfig
 from d2r.envs.workers import WorkerDied
 from d2r.errors import RunFailure, UserError
-from d2r.records import record_bytes
+from d2r.runs.folders import OUTPUTS, Lock, NotThisRun, RunFolders
+from d2r.runs.record import record_bytes
 from d2r.training.loop import Machine, Run
-from d2r.training.rundir import OUTPUTS, Lock, NotThisRun, RunFolders
 from d2r.training.signals import ECHO_SECONDS, StopRequest
 from d2r.training.train import train
 

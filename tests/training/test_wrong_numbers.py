@@ -21,7 +21,7 @@ from d2r.errors import RunFailure
 from d2r.training.checkpoint import CheckpointStore
 from d2r.training.loop import Machine, Run
 from d2r.training.train import train
-from tests.faults.tiny import BENCHMARK
+from tests.support.tiny import BENCHMARK
 
 STEP, TASK = 33, 3
 

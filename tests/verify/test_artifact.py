@@ -18,11 +18,11 @@ from d2r.analysis.results import load_results
 from d2r.analysis.tables import write_tables
 from d2r.cli.main import main
 from d2r.config import config_hash
-from d2r.records import record_bytes
+from d2r.runs.record import record_bytes
 from d2r.verify.artifact import LOCKS
-from tests.faults.targets import World, make_world
-from tests.faults.tiny import PROJECT
-from tests.projects import forget_configuration
+from tests.support.projects import forget_configuration
+from tests.support.targets import World, make_world
+from tests.support.tiny import PROJECT
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from d2r.analysis.results import load_results
 from d2r.analysis.tables import write_tables
 from d2r.cli.main import main
 from d2r.errors import UserError
-from d2r.records import record_bytes
-from tests.faults.targets import World, make_world
-from tests.faults.tiny import PROJECT
+from d2r.runs.record import record_bytes
+from tests.support.targets import World, make_world
+from tests.support.tiny import PROJECT
 
 FORGED = "x\n  ok    runs           all is well\r\x1b[2K\x1b]0;title\x07\u202e\u2028"
 NAMES = ["$x^2$", "a\0b", "\ud800", "a\nb", "\x1b[31m", "a/b", "..", "", "x" * 5000]

@@ -70,7 +70,7 @@ def train(arguments: list[str]) -> int:
 
 def publish(key, config, folder: Path, started: str, steps: int) -> None:
     from d2r.config import stated
-    from d2r.records import record_bytes
+    from d2r.runs.record import record_bytes
 
     texts = {
         "metrics.csv": f"step,task,quantity,value\n{steps},reach-v3,success,0.5\n",

@@ -162,7 +162,7 @@ def test_released_runs_are_the_planned_ones_still(grown: Grown) -> None:
 import json
 from pathlib import Path
 from d2r.config import load_scale, plan_runs
-from d2r.planning.progress import run_progress
+from d2r.runs.progress import run_progress
 scale = load_scale("lite")
 print(json.dumps([run_progress(key, Path("{LITE}"), scale).status for key in plan_runs(scale)]))
 """,

@@ -21,13 +21,13 @@ from d2r.networks.compute import dense_multiply_adds
 from d2r.networks.registry import build_actor, build_critics
 from d2r.planning.blocks import Block, wall_seconds
 from d2r.planning.cost import replay_bytes
-from d2r.planning.layout import policy_path
 from d2r.planning.measure import update_work
 from d2r.planning.plan import plan_blocks
-from d2r.planning.progress import has_ended, remaining_seconds, run_progress
 from d2r.planning.rates import Estimate, Rates, seconds_of_run
 from d2r.planning.workflow import choose_scale
-from d2r.records import record_bytes
+from d2r.runs.layout import policy_path
+from d2r.runs.progress import has_ended, remaining_seconds, run_progress
+from d2r.runs.record import record_bytes
 
 from .stand_in import publish
 

@@ -10,10 +10,10 @@ import pytest
 
 from d2r.config import load_scale, plan_runs, resolve_run
 from d2r.errors import UserError
-from d2r.records import record_bytes
-from d2r.release.manifest import check_manifest, read_manifest, write_manifest
 from d2r.release.publish import release_scale, released_scales
-from tests.projects import forget_configuration
+from d2r.runs.manifest import check_manifest, read_manifest, write_manifest
+from d2r.runs.record import record_bytes
+from tests.support.projects import forget_configuration
 
 from .conftest import RUNS, SCALE, SOURCE, Project
 from .stand_in import publish

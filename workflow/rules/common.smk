@@ -4,7 +4,7 @@ from pathlib import Path
 
 from d2r.config import SEED, RunKey, load_scale, plan_runs
 from d2r.errors import UserError
-from d2r.planning.layout import RUN_FILES, files_of_runs
+from d2r.runs.layout import RUN_FILES, files_of_runs
 from d2r.planning.workflow import (
     check_report,
     check_targets,

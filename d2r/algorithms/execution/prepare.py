@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from d2r.algorithms.execution import Execution
+from d2r.config.execution import Execution
 from d2r.errors import UserError
 
 Arguments = ParamSpec("Arguments")

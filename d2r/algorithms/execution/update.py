@@ -7,11 +7,11 @@ from collections.abc import Callable
 from torch import Tensor
 
 from d2r.algorithms.draws import Draws, Streams
-from d2r.algorithms.execution import Execution
 from d2r.algorithms.execution.prepare import compiled
 from d2r.algorithms.execution.recorded import CudaGraphs, Recorded
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import MultiTaskSAC, UpdateInfo
+from d2r.config.execution import Execution
 
 Inputs = Callable[[], tuple[Batch, Draws]]
 

@@ -30,7 +30,7 @@ from d2r.analysis.figures.routes import method_routes, task_routes
 from d2r.analysis.figures.style import house_style, save, svg_text
 from d2r.analysis.results import Results
 from d2r.analysis.statistics import FEWEST_RUNS
-from d2r.config import BENCHMARKS
+from d2r.config import benchmark_ids
 from d2r.cores import available_cores
 from d2r.files import write_bytes
 
@@ -105,7 +105,7 @@ FIGURES: tuple[FigureSpec, ...] = (
             f"D2R's final route for each task of {benchmark}; arcs as wide as their weight, unused modules faded.",
             partial(task_routes, benchmark=benchmark),
         )
-        for benchmark in BENCHMARKS
+        for benchmark in benchmark_ids()
     ),
     *(
         FigureSpec(
@@ -113,7 +113,7 @@ FIGURES: tuple[FigureSpec, ...] = (
             f"Success over training on each task of {benchmark}, easiest first.",
             partial(task_curves, benchmark=benchmark),
         )
-        for benchmark in BENCHMARKS
+        for benchmark in benchmark_ids()
     ),
 )
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 from d2r.config import RunConfig, RunKey, Scale, is_run, plan_runs, resolve_run
 from d2r.errors import UserError
 from d2r.files import read_bytes, read_start
-from d2r.planning.layout import PROGRESS, RUN_RECORD, SEED_FOLDER
-from d2r.records import is_unchanged, json_object
+from d2r.runs.layout import PROGRESS, RUN_RECORD, SEED_FOLDER
+from d2r.runs.record import is_unchanged, json_object
 
 Status = Literal["finished", "failed", "outdated", "running", "stopped", "waiting"]
 

@@ -24,20 +24,20 @@ from d2r.analysis.tables import write_tables
 from d2r.config import RunKey, config_hash, load_scale, plan_runs, resolve_run
 from d2r.config.embeddings import read_task_embeddings
 from d2r.errors import UserError
-from d2r.evaluation.again import _published as read_evaluation
-from d2r.evaluation.again import load_actor, read_run
-from d2r.planning.progress import run_progress
-from d2r.records import record_bytes
-from d2r.release.manifest import MANIFEST, check_manifest
 from d2r.release.publish import SCALES_FILE, release_scale, released_scales
+from d2r.runs.folders import CONFIG, NotThisRun, RunFolders
+from d2r.runs.manifest import MANIFEST, check_manifest
+from d2r.runs.progress import run_progress
+from d2r.runs.record import record_bytes
 from d2r.training.checkpoint import CheckpointStore, Manifest, Segment
 from d2r.training.loop import Machine
-from d2r.training.rundir import CONFIG, NotThisRun, RunFolders
 from d2r.training.train import train
 from d2r.verify.artifact import verify_artifact
 from d2r.verify.golden import verify_file
-from tests.faults.tiny import BENCHMARK, PROJECT, make_project
-from tests.projects import forget_configuration, working_in
+from d2r.verify.policy import _published as read_evaluation
+from d2r.verify.policy import load_actor, read_run
+from tests.support.projects import forget_configuration, working_in
+from tests.support.tiny import BENCHMARK, PROJECT, make_project
 
 METHOD = "mtsac"
 
@@ -121,9 +121,9 @@ def config_file(kind: str, name: str) -> tuple[Callable[[World], bytes], Callabl
 
 
 def whole_embeddings(world: World) -> bytes:
-    from d2r.envs.tasks import parse_benchmark
+    from d2r.config.benchmarks import load_benchmark
 
-    names = parse_benchmark(BENCHMARK).task_names
+    names = load_benchmark(BENCHMARK).tasks
     return json.dumps({name.removesuffix("-v3"): [0.5, -1.0] for name in names}).encode()
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from d2r.errors import UserError
 from d2r.files import remove_temporaries, write_bytes
-from d2r.planning.layout import POLICIES, POLICY, RUN_FILES, RUN_RECORD, RUNS, SEED_FOLDER
-from d2r.planning.progress import read_record
+from d2r.runs.layout import POLICIES, POLICY, RUN_FILES, RUN_RECORD, RUNS, SEED_FOLDER
+from d2r.runs.progress import read_record
 
 MANIFEST = "MANIFEST.json"
 SCHEMA = 1

@@ -20,10 +20,10 @@ from d2r.evaluation.success import evaluate
 from d2r.files import read_bytes, sha256
 from d2r.networks.base import Network
 from d2r.networks.registry import build_actor
-from d2r.planning.layout import POLICY, policy_path
-from d2r.records import is_unchanged, json_object, malformed
+from d2r.runs.layout import POLICY, policy_path
+from d2r.runs.record import is_unchanged, json_object, malformed
+from d2r.runs.tidy import COLUMNS, number
 from d2r.tensors import forms, read_tensors
-from d2r.training.metrics import COLUMNS, number
 from d2r.training.seeding import Stream, seed_sequence
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from d2r.cli.main import main
-from d2r.evaluation.again import _rates
-from d2r.records import record_bytes
-from tests.faults.targets import World, make_world
+from d2r.runs.record import record_bytes
+from d2r.verify.policy import _rates
+from tests.support.targets import World, make_world
 
 LEVEL = 0.05 / 11
 """Of each test on MT10: its tasks, and all of them together."""

@@ -1,0 +1,1 @@
+"""What tests of several rooms share: small projects and runs, ways to damage them, hostile input."""
