@@ -75,6 +75,13 @@ class Adam:
         }
         return self.state[parameter]
 
+    def shapes(self) -> list[torch.Size]:
+        """Of each parameter, that of one seed's part."""
+        return [
+            _part(parameter, 0, rows).shape
+            for parameter, rows in zip(self._parameters, self._rows, strict=True)
+        ]
+
     def state_dict(self, place: int = 0) -> dict[str, Any]:
         """A copy of a seed's state, by the parameter's number."""
         numbers = {parameter: number for number, parameter in enumerate(self._parameters)}
@@ -82,7 +89,10 @@ class Adam:
             "state": {
                 numbers[parameter]: {
                     "step": state["step"].clone(),
-                    **{key: _part(state[key], place, self._rows[numbers[parameter]]).clone() for key in MOMENTS},
+                    **{
+                        key: _part(state[key], place, self._rows[numbers[parameter]]).clone()
+                        for key in MOMENTS
+                    },
                 }
                 for parameter, state in self.state.items()
             }

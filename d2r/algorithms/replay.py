@@ -124,14 +124,15 @@ class Replay:
 
     def note_filling(self) -> None:
         """Write where a recorded update reads it how far the rings are filled."""
-        self._known.fill_(len(self))
-        self._oldest.fill_(0 if self.total < self.capacity else self.total % self.capacity + 1)
+        known, oldest = self._drawable()
+        self._known.fill_(known)
+        self._oldest.fill_(oldest)
 
     def sample(self, size: int, streams: Streams) -> Batch:
         """Draw ``size`` time indices with replacement from each seed's stream, and return every task's transitions."""
         if streams[0].device.type != "cpu":
             return self.at(self.drawn_where_it_lies(size, streams))
-        known, oldest = len(self), 0 if self.total < self.capacity else self.total % self.capacity + 1
+        known, oldest = self._drawable()
         time = per_seed(streams, lambda stream: torch.randint(known, (size,), generator=stream))
         return self.at(((oldest + time) % self.capacity).to(self.action.device))
 
@@ -143,22 +144,32 @@ class Replay:
         time = torch.minimum((share * self._known).floor(), self._known - 1).long()
         return (self._oldest + time) % self.capacity
 
-    def at(self, time: Tensor) -> Batch:
-        """Return every task's transitions at the given time indices [seed, batch]."""
+    def sample_of(self, place: int, size: int, stream: torch.Generator) -> Batch:
+        """A batch of one seed's transitions, as if it were alone, from any stream on the CPU."""
+        known, oldest = self._drawable()
+        time = (oldest + torch.randint(known, (1, size), generator=stream)) % self.capacity
+        return self.at(time.to(self.action.device), slice(place, place + 1))
+
+    def _drawable(self) -> tuple[int, int]:
+        """How many transitions can be drawn, and where in the ring they begin."""
+        return len(self), 0 if self.total < self.capacity else self.total % self.capacity + 1
+
+    def at(self, time: Tensor, seeds: slice = slice(None)) -> Batch:
+        """Return every task's transitions at the given time indices [seed, batch], of all seeds or some."""
         row = time + time // self.horizon
-        reward = _at(self.reward, time)
+        reward = _at(self.reward[seeds], time)
         if self.time_limit_terminal:
             last = (time % self.horizon == self.horizon - 1).to(reward.dtype)
             terminal = last.unsqueeze(2).expand_as(reward)
         else:
             terminal = torch.zeros_like(reward)
         return Batch(
-            _at(self.obs, row),
-            _at(self.action, time),
+            _at(self.obs[seeds], row),
+            _at(self.action[seeds], time),
             reward,
-            _at(self.obs, row + 1),
+            _at(self.obs[seeds], row + 1),
             terminal,
-            None if self.sources is None else _at(self.sources, time),
+            None if self.sources is None else _at(self.sources[seeds], time),
         )
 
     def row(self, time: int) -> int:
@@ -243,4 +254,5 @@ def _at(rings: Tensor, index: Tensor) -> Tensor:
     seeds, length = rings.shape[:2]
     if seeds > 1:
         index = index + length * torch.arange(seeds, device=index.device).unsqueeze(1)
-    return rings.flatten(0, 1).index_select(0, index.flatten()).unflatten(0, (seeds, -1))
+    found = rings.flatten(0, 1).index_select(0, index.flatten())
+    return found.view(seeds, -1, *found.shape[1:])

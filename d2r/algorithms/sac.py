@@ -216,7 +216,7 @@ class MultiTaskSAC:
     def twins(self, critics: Network, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Tensor:
         """What the critics of each seed answer to its [seed, batch, task, 43]: [seed, 2, batch, task]."""
         value = self.value(critics, for_members(x, critics.ensemble), rule)
-        return value.squeeze(-1).unflatten(0, (self.seeds, -1))
+        return value.view(self.seeds, -1, *value.shape[1:-1])
 
     def value(self, network: Network, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Tensor:
         """What ``network`` answers, computed in bf16 if that was chosen, returned in the precision of ``x``."""
@@ -297,9 +297,10 @@ class MultiTaskSAC:
     def clip(self) -> tuple[Tensor, Tensor, Tensor]:
         """Clip gradients of each seed's actor, each critic and log-alphas; return the norms before."""
         bound, axes = self.config.grad_clip, 2 if self.config.clip_per == "task" else 1
+        norms = clip_members(self._of_critics, bound, axes)
         return (
             clip_members(self._of_actor, bound, axes),
-            clip_members(self._of_critics, bound, axes).unflatten(0, (self.seeds, -1)),
+            norms.view(self.seeds, -1, *norms.shape[1:]),
             clip_members([self.log_alpha], bound, axes),
         )
 
@@ -352,7 +353,9 @@ class MultiTaskSAC:
 def not_finite(info: UpdateInfo, place: int) -> NotFinite | None:
     """What of a seed's losses and gradient norms is not finite; none if only their sum was too large."""
     per_task = info.losses.of_task.detach()[place]
-    norms = torch.cat([norm[place].flatten() for norm in (info.actor_norm, info.critic_norm, info.alpha_norm)])
+    norms = torch.cat(
+        [norm[place].flatten() for norm in (info.actor_norm, info.critic_norm, info.alpha_norm)]
+    )
     if bool(norms.isfinite().all() & per_task.isfinite().all()):
         return None
     bad = (~torch.isfinite(per_task)).nonzero()

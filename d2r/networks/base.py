@@ -92,8 +92,8 @@ class Output(NamedTuple):
 class Network(nn.Module):
     """E independent copies of one architecture; every parameter has the ensemble as its first axis.
 
-    The actor of a seed is an ensemble of one, its twin critics an ensemble of two; seeds that learn side by side make it
-    larger. In training mode ResRouting is active.
+    The actor of a seed is an ensemble of one, its twin critics an ensemble of two, and seeds that learn side by side
+    lie one after the other. In training mode ResRouting is active.
     """
 
     ensemble: int

@@ -94,7 +94,7 @@ class PacoNetwork(Network):
         """Reset the columns of w of ``masked`` tasks ([seed, task] boolean) to random mixtures of the others'."""
         if not self.config.reset_masked:
             return
-        of_seeds = self.composition.unflatten(0, (len(streams), -1))
+        of_seeds = self.composition.view(len(streams), -1, *self.composition.shape[1:])
         for composition, out, stream in zip(of_seeds, masked, streams, strict=True):
             if not bool(out.any()) or bool(out.all()):
                 continue

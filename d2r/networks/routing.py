@@ -169,8 +169,14 @@ class RoutedNetwork(ModularNetwork):
         self._use_modules(int(self.active))
         return result
 
-    def grow(self) -> bool:
+    def modules_of(self, member: int) -> int:
+        """Modules in use."""
+        del member
+        return self.in_use
+
+    def grow(self, members: Iterable[int] = ()) -> bool:
         """Let routes use one module more; false if all are in use."""
+        del members
         if self.in_use == self.config.num_modules:
             return False
         self.active += 1

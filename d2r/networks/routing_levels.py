@@ -133,7 +133,9 @@ class LevelRoutedNetwork(ModularNetwork):
                 replayed = sources[..., -self.choices :, :].to(torch.long) - self.first_candidate
                 return (replayed // self.stride).expand(logits.shape[0], -1, -1, -1, -1)
             case Sampled(temperature, gumbel):
-                return self.top(logits / temperature.view(-1, 1, logits.shape[2], 1, 1) + gumbel.reshape_as(logits))
+                return self.top(
+                    logits / temperature.view(-1, 1, logits.shape[2], 1, 1) + gumbel.reshape_as(logits)
+                )
             case Deterministic():
                 return self.top(logits)
 

@@ -15,7 +15,8 @@ from d2r.networks.compute import dense_multiply_adds
 from d2r.networks.registry import build_actor, build_critics, check_size
 from d2r.planning.rates import Rates
 from d2r.runs.folders import RunFolders
-from d2r.training.loop import Machine, Run
+from d2r.training.loop import Cohort
+from d2r.training.run import Machine
 from d2r.training.signals import StopRequest
 
 MEASURE_SECONDS = 0.5
@@ -37,7 +38,7 @@ def measure(config: RunConfig) -> Rates:
     with tempfile.TemporaryDirectory() as folder:
         folders = RunFolders(Path(folder), config)
         folders.create()
-        run = Run(config, folders, Machine(), StopRequest())
+        run = Cohort([config], [folders], Machine(), StopRequest())
         try:
             return Rates(_seconds_per_call(run.take_step), _seconds_per_call(run.update))
         finally:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from d2r.runs.folders import write_progress
 from d2r.training import provenance
+from d2r.training.run import Progress, Run
 
 TERMINAL_SECONDS = 0.5
 LOG_SECONDS = 30.0
@@ -17,40 +18,47 @@ FILE_SECONDS = 2.0
 
 
 class Reporter:
-    """Reports how far a run is, how fast it goes and when it will end."""
+    """Reports how far the runs of a process are, how fast they go and when they will end.
 
-    def __init__(self, name: str, steps: int, folder: Path, started: str, first_step: int):
-        self.name, self.steps, self.folder, self.started = name, steps, folder, started
+    Args:
+        name: what they are called together.
+        steps: of each; ``first_step``: where they go on.
+    """
+
+    def __init__(self, name: str, steps: int, runs: Sequence[Run], first_step: int):
+        self.name, self.steps, self.runs = name, steps, runs
         self._first_step = first_step
         self._began = self._printed = self._written = time.monotonic()
         self._terminal = sys.stdout.isatty()
 
-    def update(self, step: int, updates: int, success: float | None) -> None:
+    def update(self, progress: Progress) -> None:
         """Report if it is time to."""
         now = time.monotonic()
         if now - self._written >= FILE_SECONDS:
             self._written = now
-            self._write(step, updates, success)
+            for run in self.runs:
+                self._write(run, progress)
         if now - self._printed >= (TERMINAL_SECONDS if self._terminal else LOG_SECONDS):
             self._printed = now
-            line = self._line(step, success)
+            line = self._line(progress.step)
             print(
                 f"\r\033[K{line}" if self._terminal else line, end="" if self._terminal else "\n", flush=True
             )
 
-    def say(self, message: str) -> None:
-        """Print one line about the run."""
-        print(f"\r\033[K{self.name}: {message}" if self._terminal else f"{self.name}: {message}", flush=True)
+    def say(self, name: str, message: str) -> None:
+        """Print one line about a run."""
+        print(f"\r\033[K{name}: {message}" if self._terminal else f"{name}: {message}", flush=True)
 
-    def done(self, step: int, updates: int, success: float | None, failure: dict[str, Any] | None) -> None:
-        """Report the end."""
-        self._write(step, updates, success)
-        self.say(f"finished, success {success:.3f}" if failure is None and success is not None else "failed")
+    def done(self, run: Run, progress: Progress, failure: dict[str, Any] | None) -> None:
+        """Report a run's end."""
+        self._write(run, progress)
+        finished = failure is None and run.success is not None
+        self.say(run.name, f"finished, success {run.success:.3f}" if finished else "failed")
 
     def _rate(self, step: int) -> float:
         return (step - self._first_step) / max(time.monotonic() - self._began, 1e-9)
 
-    def _line(self, step: int, success: float | None) -> str:
+    def _line(self, step: int) -> str:
         rate = self._rate(step)
         left = (self.steps - step) / rate if rate > 0 else float("inf")
         eta = (
@@ -58,21 +66,23 @@ class Reporter:
             if left == float("inf")
             else f"{int(left // 3600)}:{int(left // 60) % 60:02d}:{int(left) % 60:02d}"
         )
-        known = "" if success is None else f", success {success:.3f}"
-        return f"{self.name}: step {step}/{self.steps} ({step / self.steps:.0%}), {rate:.1f} steps/s, left {eta}{known}"
+        known = [run.success for run in self.runs if run.success is not None]
+        success = f", success {' '.join(f'{value:.3f}' for value in known)}" if known else ""
+        done = f"step {step}/{self.steps} ({step / self.steps:.0%})"
+        return f"{self.name}: {done}, {rate:.1f} steps/s, left {eta}{success}"
 
-    def _write(self, step: int, updates: int, success: float | None) -> None:
+    def _write(self, run: Run, progress: Progress) -> None:
         write_progress(
-            self.folder,
+            run.folders.state,
             {
-                "run": self.name,
-                "step": step,
+                "run": run.name,
+                "step": progress.step,
                 "steps": self.steps,
-                "updates": updates,
-                "success": success,
-                "started": self.started,
+                "updates": progress.updates,
+                "success": run.success,
+                "started": run.started,
                 "updated": provenance.now(),
-                "steps_per_second": self._rate(step),
+                "steps_per_second": self._rate(progress.step),
                 "pid": os.getpid(),
                 "host": os.uname().nodename,
             },

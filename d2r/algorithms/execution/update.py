@@ -38,7 +38,7 @@ class Updates:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """To be called when a tensor has been replaced that updates work on: a recording of the old one is of no use."""
+        """To be called when a tensor was replaced that updates work on: a recording of the old one is of no use."""
         self._compute: Callable[[], tuple[UpdateInfo, Tensor]] = self._first_half
         self._apply: Callable[[], bool] = self._second_half
         if self._graph:
