@@ -41,7 +41,8 @@ def pcgrad(gradients: Tensor, streams: Streams) -> Tensor:
     # products member by member: batched ones round differently at some sizes, and results would change with them
     gram = torch.stack([member @ member.T for member in gradients])
     weights = pcgrad_weights(gram, streams).to(gradients)
-    return torch.stack([weight @ member for weight, member in zip(weights, gradients, strict=True)])
+    pairs = zip(weights.unsqueeze(1), gradients, strict=True)
+    return torch.cat([weight @ member for weight, member in pairs])
 
 
 def pcgrad_weights(gram: Tensor, streams: Streams) -> Tensor:

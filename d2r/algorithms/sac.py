@@ -215,7 +215,7 @@ class MultiTaskSAC:
 
     def twins(self, critics: Network, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Tensor:
         """What the critics of each seed answer to its [seed, batch, task, 43]: [seed, 2, batch, task]."""
-        value = self.value(critics, for_members(x, critics.ensemble), rule)
+        value = self.value(critics, for_members(x, 2 * self.seeds), rule)
         return value.view(self.seeds, -1, *value.shape[1:-1])
 
     def value(self, network: Network, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Tensor:
