@@ -43,13 +43,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from d2r.config.networks import NetworkBase, Size
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
-from d2r.networks.blocks import normal
-from d2r.networks.layers import StackedLinear
+from d2r.networks.base import Network, Output, architecture
+from d2r.networks.maker import Maker
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 class TaskScaleConfig(NetworkBase):
@@ -63,20 +62,11 @@ class TaskScaleConfig(NetworkBase):
 class TaskScaleNetwork(Network):
     """E copies of a layer, a scale of its features for each task, and the output layer."""
 
-    def __init__(
-        self,
-        config: TaskScaleConfig,
-        inputs: int,
-        outputs: int,
-        num_tasks: int,
-        ensemble: int,
-        generator: torch.Generator,
-    ):
-        super().__init__()
-        self.num_tasks, self.ensemble = num_tasks, ensemble
-        self.hidden = StackedLinear(ensemble, inputs, config.hidden_dim, generator)
-        self.scale = normal((ensemble, num_tasks, config.hidden_dim), generator)
-        self.head = StackedLinear(ensemble, config.hidden_dim, outputs, generator, head=True)
+    def __init__(self, config: TaskScaleConfig, make: Maker):
+        super().__init__(make)
+        self.hidden = make.linear(make.inputs, config.hidden_dim)
+        self.scale = make.normal(make.num_tasks, config.hidden_dim)
+        self.head = make.head(config.hidden_dim)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from d2r.networks.base import RouteRule
+from d2r.networks.routing import RouteRule
 
 Streams = Sequence[torch.Generator]
 """Of each seed, in order."""

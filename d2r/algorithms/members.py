@@ -1,8 +1,7 @@
 """Seeds side by side: whose the members of a cohort's stacked networks are, and how they are put together and apart.
 
 The actor of S seeds is an ensemble of S, their twin critics one of 2S, the twins of a seed next to each other. So every
-tensor that a network learns or keeps has S equal parts along its first axis, one a seed; numbers without an axis are of
-all.
+tensor that a network learns or keeps has S equal parts along its first axis, one a seed.
 """
 
 from __future__ import annotations
@@ -24,31 +23,26 @@ def side_by_side(networks: Sequence[Network]) -> Network:
     stacked.ensemble = sum(network.ensemble for network in networks)
     parts = [network.state_dict() for network in networks]
     for name, tensor in stacked.state_dict(keep_vars=True).items():
-        if tensor.dim():
-            tensor.data = torch.cat([part[name] for part in parts])
+        join = torch.stack if name in stacked.numbers else torch.cat
+        tensor.data = join([part[name] for part in parts])
+    stacked.load_state_dict(stacked.state_dict())
     return stacked
 
 
-def part_of(tensor: Tensor, place: int, seeds: int) -> Tensor:
-    """The rows of the seed at ``place`` among ``seeds``; a view."""
-    each = len(tensor) // seeds
-    return tensor[place * each : (place + 1) * each]
-
-
 def alone(network: Network, place: int, seeds: int) -> Network:
-    """A copy of one seed's network; of a network of one seed, of that."""
+    """A copy of one seed's network."""
     copied = copy.deepcopy(network)
     copied.ensemble = network.ensemble // seeds
-    for tensor in copied.state_dict(keep_vars=True).values():
-        if tensor.dim():
-            tensor.data = part_of(tensor.data, place, seeds).clone()
+    for name, tensor in copied.state_dict(keep_vars=True).items():
+        tensor.data = _part(copied, name, tensor.data, place, seeds).clone()
+    copied.load_state_dict(copied.state_dict())
     return copied
 
 
 def state_of(network: Network, place: int, seeds: int) -> dict[str, Tensor]:
     """A copy of what the members of one seed hold: the state of its network alone."""
     return {
-        name: (part_of(tensor, place, seeds) if tensor.dim() else tensor).detach().clone()
+        name: _part(network, name, tensor, place, seeds).detach().clone()
         for name, tensor in network.state_dict().items()
     }
 
@@ -58,8 +52,16 @@ def load_state_of(network: Network, state: Mapping[str, Tensor], place: int, see
     whole = network.state_dict()
     with torch.no_grad():
         for name, tensor in state.items():
-            (part_of(whole[name], place, seeds) if tensor.dim() else whole[name]).copy_(tensor)
+            _part(network, name, whole[name], place, seeds).copy_(tensor)
     network.load_state_dict(whole)
+
+
+def _part(network: Network, name: str, tensor: Tensor, place: int, seeds: int) -> Tensor:
+    """What of a tensor is one seed's; a view."""
+    if name in network.numbers:
+        return tensor if seeds == 1 else tensor[place]
+    each = len(tensor) // seeds
+    return tensor[place * each : (place + 1) * each]
 
 
 def for_members(x: Tensor, ensemble: int) -> Tensor:

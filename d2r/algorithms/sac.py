@@ -34,7 +34,8 @@ from d2r.algorithms.policy import sample_action
 from d2r.algorithms.replay import Batch
 from d2r.config import SacConfig
 from d2r.errors import UserError
-from d2r.networks.base import DETERMINISTIC, Network, Replayed, RouteRule, Sampled
+from d2r.networks.base import Network
+from d2r.networks.routing import DETERMINISTIC, Replayed, RouteRule, Sampled
 
 
 class NotFinite(NamedTuple):

@@ -18,11 +18,12 @@ from torch import Tensor
 from d2r.config import load_scale, resolve_run
 from d2r.config.benchmarks import OBSERVATION_DIM
 from d2r.errors import UserError
-from d2r.networks import route_graph
-from d2r.networks.base import DETERMINISTIC, Network
+from d2r.networks.base import Network
 from d2r.networks.compute import dense_multiply_adds
+from d2r.networks.d2r import route_graph
+from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.registry import build_actor
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.routing import DETERMINISTIC
 
 METHODS = ("d2r", "d2r-fixed-depth", "mtsac-matched", "softmod-deep")
 TASKS = 10
@@ -31,7 +32,7 @@ ACTORS = 8
 REPEATS = 3
 
 
-def decide_with_used_modules(network: RoutedNetwork, x: Tensor) -> Tensor:
+def decide_with_used_modules(network: D2RNetwork, x: Tensor) -> Tensor:
     """The output for one state of each task, [1, 1, task, inputs], with no module computed that no task reads.
 
     Args:
@@ -39,8 +40,8 @@ def decide_with_used_modules(network: RoutedNetwork, x: Tensor) -> Tensor:
     """
     state = network.state_encoder[1](network.state_encoder[0](x).relu_())
     logits = network.routing_logits(state)
-    sources = network.choose(logits, DETERMINISTIC, 1)
-    weights = network.weigh(logits, sources)[0].unsqueeze(3)
+    sources = network.choice.choose(logits, network.without_router(DETERMINISTIC, 1), 1)
+    weights = network.choice.weigh(logits, sources)[0].unsqueeze(3)
     index, count = sources[0].tolist(), network.config.num_modules
     used = {source for chosen in index[-1] for source in chosen}
     for target in range(count - 1, 0, -1):
@@ -74,7 +75,7 @@ class Decision(NamedTuple):
 
     def skipping(self) -> None:
         """Decide with unused modules skipped."""
-        assert isinstance(self.actor, RoutedNetwork)
+        assert isinstance(self.actor, D2RNetwork)
         decide_with_used_modules(self.actor, self.states)
 
 
@@ -93,7 +94,7 @@ def work(made: Sequence[Decision]) -> dict[str, Any]:
     """Multiply-adds of these decisions: of matrix products and, for routed networks, of mixing too."""
     network = made[0].actor
     result: dict[str, Any] = {"multiply_adds": dense_multiply_adds(network, OBSERVATION_DIM)}
-    if not isinstance(network, RoutedNetwork):
+    if not isinstance(network, D2RNetwork):
         return result
     used, adds = [], []
     for decision in made:
@@ -135,7 +136,7 @@ def measure(rounds: int) -> dict[str, Any]:
         one, ten = decisions(method, 1), decisions(method, TASKS)
         costs[method] = work(one)
         sides[method, "one_task_ms"] = [decision.dense for decision in one]
-        if isinstance(one[0].actor, RoutedNetwork):
+        if isinstance(one[0].actor, D2RNetwork):
             sides[method, "one_task_skipping_ms"] = [decision.skipping for decision in one]
         sides[method, "ten_tasks_ms"] = [decision.dense for decision in ten]
     best = dict.fromkeys(sides, float("inf"))

@@ -54,7 +54,7 @@ def read_policy(folder: Path) -> RunRoutes:
     from d2r.analysis.routes import RunRoutes, read_record
     from d2r.envs.vector import MetaWorldVectorEnv
     from d2r.evaluation.success import evaluate
-    from d2r.networks.base import ModularNetwork
+    from d2r.networks.d2r.network import RoutedNetwork
     from d2r.runs.tidy import COLUMNS
     from d2r.training.routing_instruments import survey_routes
     from d2r.training.seeding import Stream, seed_sequence
@@ -67,7 +67,7 @@ def read_policy(folder: Path) -> RunRoutes:
             f"{folder}: this run is '{record['status']}'; only a finished run's policy can be drawn"
         )
     actor = load_actor(folder, record, config)
-    if not isinstance(actor, ModularNetwork):
+    if not isinstance(actor, RoutedNetwork):
         raise UserError(f"{folder}: '{config.method}' does not route; give a run of a routed method")
     torch.set_num_threads(1)
     seed = seed_sequence(config.seed, Stream.ENVIRONMENT)

@@ -128,9 +128,9 @@ NetworkConfig = Annotated[NetworkBase, _ByType()]
 
 
 class RoutedConfig(NetworkBase):
-    """Dynamic depth routing: N modules in topological order, wired per task and state (``networks/routing.py``)."""
+    """Dynamic depth routing: N modules in topological order, wired per task and state (``networks/d2r/``)."""
 
-    module: ClassVar[str | None] = "routing"
+    module: ClassVar[str | None] = "d2r.levels"
     routed: ClassVar[bool] = True
 
     type: Literal["routed"] = "routed"
@@ -186,8 +186,12 @@ class RoutedConfig(NetworkBase):
 class RoutedLevelConfig(NetworkBase):
     """What routing at layer and at model level have in common with dynamic depth routing."""
 
-    module: ClassVar[str | None] = "routing_levels"
+    module: ClassVar[str | None] = "d2r.levels"
     routed: ClassVar[bool] = True
+    router: ClassVar[Literal["learned", "random", "none"]] = "learned"
+    router_input: ClassVar[Literal["product", "relu-product", "concat", "task", "state"]] = "product"
+    renormalise: ClassVar[bool] = True
+    """As in D2R; these are switches of ``type: routed`` only."""
 
     num_modules: Count = 16
     module_dim: Size = 128

@@ -2,14 +2,14 @@
 //
 //   chain, chain_backward       linear layers with ReLUs between them, and their gradients
 //   decide, decide_backward     routing logits -> chosen sources, their weights, which ResRouting lets be optimised
-//   stack, stack_backward       D2R's modules 2..N and the output's mix (networks/module_stack.py holds the formulas)
+//   stack, stack_backward       D2R's modules 2..N and the output's mix (networks/d2r/stack.py holds the formulas)
 //
-// PyTorch's operators compute the same (networks/layers.py, routing.py, module_stack.py) and are the reference: they
+// PyTorch's operators compute the same (networks/layers.py, d2r/choice.py, d2r/stack.py) and are the reference: they
 // serve wherever this was not compiled. Arrays are row-major; their sizes and distances count elements. Sums are taken
 // in a fixed order, which depends on the sizes, the vector width and the number of threads and on nothing else.
 //
 // The vector types are the compiler's own (GCC, Clang), so that one source serves every processor; the build compiles
-// it once for each width (build.py). networks/compiled.py calls it.
+// it once for each width (build.py). networks/compiled.py and networks/d2r/compiled.py call it.
 
 #include "chain.h"
 #include "decision.h"
@@ -17,7 +17,7 @@
 
 namespace {
 
-// Sizes of the larger calls, and the distances in their arrays, come as one array (networks/compiled.py).
+// Sizes of the larger calls, and the distances in their arrays, come as one array (the two compiled.py).
 template <class T>
 Chain<T> chain_of(const long *n, const T *scale, const T *const *weight, const T *const *bias) {
   return {n[0], n[1], n[2], n[3], n[4], n[5] != 0, n[6] != 0, n + 7, weight, bias, scale};

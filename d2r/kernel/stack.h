@@ -1,4 +1,4 @@
-// D2R's modules 2..N and the output's mix, forwards and back; networks/module_stack.py holds the formulas and names.
+// D2R's modules 2..N and the output's mix, forwards and back; networks/d2r/stack.py holds the formulas and names.
 #pragma once
 
 #include "products.h"

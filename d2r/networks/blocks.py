@@ -125,22 +125,6 @@ def he_normal(shape: tuple[int, ...], generator: torch.Generator) -> nn.Paramete
     return nn.Parameter(weight.mul_(math.sqrt(2.0 / shape[-1])).div_(DEVIATION_WITHIN_TWO))
 
 
-def linear_chain(ensemble: int, sizes: tuple[int, ...], generator: torch.Generator) -> nn.ModuleList:
-    """Linear layers from ``sizes[0]`` to ``sizes[1]`` to ..., with nothing between them yet."""
-    return nn.ModuleList(
-        StackedLinear(ensemble, a, b, generator) for a, b in zip(sizes, sizes[1:], strict=False)
-    )
-
-
-def group_chain(
-    ensemble: int, groups: int, sizes: tuple[int, ...], generator: torch.Generator, init: Init = "hidden"
-) -> nn.ModuleList:
-    """Group layers from ``sizes[0]`` to ``sizes[1]`` to ..., with nothing between them yet."""
-    return nn.ModuleList(
-        GroupLinear(ensemble, groups, a, b, generator, init) for a, b in zip(sizes, sizes[1:], strict=False)
-    )
-
-
 def relu_after_each(layers: nn.ModuleList, h: Tensor) -> Tensor:
     """Apply ``layers``, each followed by ReLU."""
     if len(layers) > 0 and isinstance(layers[0], StackedLinear):

@@ -27,47 +27,35 @@ Deviations:
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from d2r.config.networks import CareConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
-from d2r.networks.blocks import as_rows, group_chain, linear_chain, mix, normal, relu_after_each, relu_between
-from d2r.networks.layers import StackedLinear
+from d2r.networks.base import Network, Output, architecture
+from d2r.networks.blocks import as_rows, mix, relu_after_each, relu_between
+from d2r.networks.maker import Maker
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(CareConfig)
 class CareNetwork(Network):
     """E copies of a mixture of encoders, its context network and the trunk behind it."""
 
-    def __init__(
-        self,
-        config: CareConfig,
-        inputs: int,
-        outputs: int,
-        num_tasks: int,
-        ensemble: int,
-        generator: torch.Generator,
-    ):
-        super().__init__()
-        self.num_tasks, self.ensemble = num_tasks, ensemble
+    def __init__(self, config: CareConfig, make: Maker):
+        super().__init__(make)
         dim, trunk = config.context_dim, config.hidden_dim
-
-        def chain(*sizes: int) -> nn.ModuleList:
-            return linear_chain(ensemble, sizes, generator)
-
         self.embedding: Tensor
         if config.task_embeddings is None:
-            self.embedding = normal((ensemble, num_tasks, dim), generator)
-            self.project = chain()
+            self.embedding = make.normal(make.num_tasks, dim)
+            self.project = make.chain()
         else:
             given = torch.tensor(config.task_embeddings, dtype=torch.get_default_dtype())
-            self.register_buffer("embedding", given.expand(ensemble, -1, -1).contiguous())
-            self.project = chain(given.shape[-1], 2 * dim, dim)
-        self.context_network = chain(dim, dim, dim, dim)
-        self.attention_network = chain(dim, dim, dim, config.num_experts)
-        self.encoders = group_chain(ensemble, config.num_experts, (inputs, dim, dim), generator)
-        self.trunk = chain(2 * dim, *[trunk] * config.num_layers)
-        self.head = StackedLinear(ensemble, trunk, outputs, generator, head=True)
+            self.register_buffer("embedding", given.expand(make.ensemble, -1, -1).contiguous())
+            self.project = make.chain(given.shape[-1], 2 * dim, dim)
+        self.context_network = make.chain(dim, dim, dim, dim)
+        self.attention_network = make.chain(dim, dim, dim, config.num_experts)
+        self.encoders = make.groups(config.num_experts, make.inputs, dim, dim)
+        self.trunk = make.chain(2 * dim, *[trunk] * config.num_layers)
+        self.head = make.head(trunk)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""

@@ -22,39 +22,27 @@ Deviations:
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from d2r.config.networks import FilmConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
-from d2r.networks.blocks import linear_chain, normal, relu_after_each, relu_between
-from d2r.networks.layers import StackedLinear
+from d2r.networks.base import Network, Output, architecture
+from d2r.networks.blocks import relu_after_each, relu_between
+from d2r.networks.maker import Maker
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(FilmConfig)
 class FilmNetwork(Network):
     """E copies of a state encoder that the task scales and shifts, and the trunk behind it."""
 
-    def __init__(
-        self,
-        config: FilmConfig,
-        inputs: int,
-        outputs: int,
-        num_tasks: int,
-        ensemble: int,
-        generator: torch.Generator,
-    ):
-        super().__init__()
-        self.num_tasks, self.ensemble = num_tasks, ensemble
+    def __init__(self, config: FilmConfig, make: Maker):
+        super().__init__(make)
         dim, width = config.context_dim, config.hidden_dim
-
-        def chain(*sizes: int) -> nn.ModuleList:
-            return linear_chain(ensemble, sizes, generator)
-
-        self.embedding = normal((ensemble, num_tasks, dim), generator)
-        self.encoder = chain(inputs, dim, dim, dim)
-        self.modulation = chain(dim, dim, dim, 2 * len(self.encoder))
-        self.trunk = chain(2 * dim, *[width] * config.num_layers)
-        self.head = StackedLinear(ensemble, width, outputs, generator, head=True)
+        self.embedding = make.normal(make.num_tasks, dim)
+        self.encoder = make.chain(make.inputs, dim, dim, dim)
+        self.modulation = make.chain(dim, dim, dim, 2 * len(self.encoder))
+        self.trunk = make.chain(2 * dim, *[width] * config.num_layers)
+        self.head = make.head(width)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""

@@ -16,12 +16,13 @@ Deviations:
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from d2r.config.networks import IndependentConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
-from d2r.networks.blocks import GroupLinear, group_chain, relu_after_each
+from d2r.networks.base import Network, Output, architecture
+from d2r.networks.blocks import relu_after_each
+from d2r.networks.maker import Maker
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(IndependentConfig)
@@ -30,20 +31,11 @@ class IndependentNetwork(Network):
 
     task_axis = 1
 
-    def __init__(
-        self,
-        config: IndependentConfig,
-        inputs: int,
-        outputs: int,
-        num_tasks: int,
-        ensemble: int,
-        generator: torch.Generator,
-    ):
-        super().__init__()
-        self.num_tasks, self.ensemble = num_tasks, ensemble
-        sizes = (inputs, *[config.hidden_dim] * config.num_layers)
-        self.hidden = group_chain(ensemble, num_tasks, sizes, generator)
-        self.head = GroupLinear(ensemble, num_tasks, config.hidden_dim, outputs, generator, init="head")
+    def __init__(self, config: IndependentConfig, make: Maker):
+        super().__init__(make)
+        widths = [config.hidden_dim] * config.num_layers
+        self.hidden = make.groups(make.num_tasks, make.inputs, *widths)
+        self.head = make.group(make.num_tasks, config.hidden_dim, make.outputs, init="head")
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""

@@ -24,6 +24,11 @@ HIDDEN_BIAS = 0.1
 HEAD_BOUND = 3e-3
 
 
+def at_least_float32(t: Tensor) -> Tensor:
+    """``t`` in float32 if it is in fewer bits, as what is computed under autocast is."""
+    return t.to(torch.promote_types(t.dtype, torch.float32))
+
+
 def uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> nn.Parameter:
     """Return a parameter drawn uniformly from [-bound, bound] in float32."""
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))

@@ -10,33 +10,24 @@ Deviations:
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from d2r.config.networks import MlpConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
-from d2r.networks.blocks import linear_chain
-from d2r.networks.layers import StackedLinear, StateTaskLinear, run_chain
+from d2r.networks.base import Network, Output, architecture
+from d2r.networks.layers import run_chain
+from d2r.networks.maker import Maker
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(MlpConfig)
 class MlpNetwork(Network):
     """E copies of a plain multi-layer network on [state, one-hot task]."""
 
-    def __init__(
-        self,
-        config: MlpConfig,
-        inputs: int,
-        outputs: int,
-        num_tasks: int,
-        ensemble: int,
-        generator: torch.Generator,
-    ):
-        super().__init__()
-        self.num_tasks, self.ensemble = num_tasks, ensemble
-        self.first = StateTaskLinear(ensemble, inputs, num_tasks, config.hidden_dim, generator)
-        self.hidden = linear_chain(ensemble, config.widths, generator)
-        self.head = StackedLinear(ensemble, config.hidden_dim, outputs, generator, head=True)
+    def __init__(self, config: MlpConfig, make: Maker):
+        super().__init__(make)
+        self.first = make.state_and_task(config.hidden_dim)
+        self.hidden = make.chain(*config.widths)
+        self.head = make.head(config.hidden_dim)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""

@@ -15,34 +15,25 @@ Deviations:
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from d2r.config.networks import MmoeConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
-from d2r.networks.blocks import TaskHeads, as_rows, group_chain, mix, relu_after_each
+from d2r.networks.base import Network, Output, architecture
+from d2r.networks.blocks import as_rows, mix, relu_after_each
+from d2r.networks.maker import Maker
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(MmoeConfig)
 class MmoeNetwork(Network):
     """E copies of k experts with a gate and a head for each task."""
 
-    def __init__(
-        self,
-        config: MmoeConfig,
-        inputs: int,
-        outputs: int,
-        num_tasks: int,
-        ensemble: int,
-        generator: torch.Generator,
-    ):
-        super().__init__()
-        self.num_tasks, self.ensemble = num_tasks, ensemble
+    def __init__(self, config: MmoeConfig, make: Maker):
+        super().__init__(make)
         count, width = config.num_experts, config.hidden_dim
-        sizes = (inputs, *[width] * config.num_layers)
-        self.experts = group_chain(ensemble, count, sizes, generator)
-        self.gates = TaskHeads(ensemble, num_tasks, inputs, count, generator)
-        self.heads = TaskHeads(ensemble, num_tasks, width, outputs, generator)
+        self.experts = make.groups(count, make.inputs, *[width] * config.num_layers)
+        self.gates = make.task_heads(make.inputs, count)
+        self.heads = make.task_heads(width)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; gates are soft, so no route is sampled."""

@@ -38,9 +38,10 @@ import torch
 from torch import Tensor
 
 from d2r.config.networks import MooreConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
-from d2r.networks.blocks import TaskHeads, as_rows, group_chain, relu_between
-from d2r.networks.layers import uniform
+from d2r.networks.base import Network, Output, architecture
+from d2r.networks.blocks import as_rows, relu_between
+from d2r.networks.maker import Maker
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 SHIFT = 1e-12
 
@@ -53,23 +54,13 @@ class MooreNetwork(Network):
         composition: [E, task, k], weights w of the orthonormal experts.
     """
 
-    def __init__(
-        self,
-        config: MooreConfig,
-        inputs: int,
-        outputs: int,
-        num_tasks: int,
-        ensemble: int,
-        generator: torch.Generator,
-    ):
-        super().__init__()
-        self.num_tasks, self.ensemble = num_tasks, ensemble
+    def __init__(self, config: MooreConfig, make: Maker):
+        super().__init__(make)
         count, width = config.num_experts, config.hidden_dim
-        xavier = math.sqrt(6.0 / (num_tasks + count))
-        self.composition = uniform((ensemble, num_tasks, count), xavier, generator)
-        sizes = (inputs, *[width] * config.num_layers)
-        self.experts = group_chain(ensemble, count, sizes, generator, init="fan-in")
-        self.heads = TaskHeads(ensemble, num_tasks, width, outputs, generator)
+        xavier = math.sqrt(6.0 / (make.num_tasks + count))
+        self.composition = make.uniform(xavier, make.num_tasks, count)
+        self.experts = make.groups(count, make.inputs, *[width] * config.num_layers, init="fan-in")
+        self.heads = make.task_heads(width)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""

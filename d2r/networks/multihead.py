@@ -13,38 +13,27 @@ Deviations:
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import MultiHeadConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
-from d2r.networks.blocks import TaskHeads, linear_chain, relu_after_each
-from d2r.networks.layers import StackedLinear, StateTaskLinear
+from d2r.networks.base import Network, Output, architecture
+from d2r.networks.blocks import relu_after_each
+from d2r.networks.maker import Maker
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(MultiHeadConfig)
 class MultiHeadNetwork(Network):
     """E copies of a shared trunk with a head for each task."""
 
-    def __init__(
-        self,
-        config: MultiHeadConfig,
-        inputs: int,
-        outputs: int,
-        num_tasks: int,
-        ensemble: int,
-        generator: torch.Generator,
-    ):
-        super().__init__()
-        self.num_tasks, self.ensemble = num_tasks, ensemble
+    def __init__(self, config: MultiHeadConfig, make: Maker):
+        super().__init__(make)
         width = config.hidden_dim
         self.first: nn.Module = (
-            StateTaskLinear(ensemble, inputs, num_tasks, width, generator)
-            if config.task_input
-            else StackedLinear(ensemble, inputs, width, generator)
+            make.state_and_task(width) if config.task_input else make.linear(make.inputs, width)
         )
-        self.hidden = linear_chain(ensemble, config.widths, generator)
-        self.heads = TaskHeads(ensemble, num_tasks, width, outputs, generator)
+        self.hidden = make.chain(*config.widths)
+        self.heads = make.task_heads(width)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""

@@ -34,8 +34,10 @@ import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import PacoConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
-from d2r.networks.blocks import GroupLinear, grouped_linear, normal
+from d2r.networks.base import Network, Output, architecture
+from d2r.networks.blocks import GroupLinear, grouped_linear
+from d2r.networks.maker import Maker
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(PacoConfig)
@@ -46,26 +48,16 @@ class PacoNetwork(Network):
         composition: [E, task, K], the combination weights w.
     """
 
-    def __init__(
-        self,
-        config: PacoConfig,
-        inputs: int,
-        outputs: int,
-        num_tasks: int,
-        ensemble: int,
-        generator: torch.Generator,
-    ):
-        super().__init__()
-        self.config, self.num_tasks, self.ensemble = config, num_tasks, ensemble
-        self.composition = normal((ensemble, num_tasks, config.num_sets), generator)
-        sizes = (inputs, *[config.hidden_dim] * config.num_layers)
+    def __init__(self, config: PacoConfig, make: Maker):
+        super().__init__(make)
+        self.config = config
+        self.composition = make.normal(make.num_tasks, config.num_sets)
+        sizes = (make.inputs, *[config.hidden_dim] * config.num_layers)
         self.hidden = nn.ModuleList(
-            self._parameter_sets(GroupLinear(ensemble, 1, a, b, generator, init="he"))
+            self._parameter_sets(make.group(1, a, b, init="he"))
             for a, b in zip(sizes, sizes[1:], strict=False)
         )
-        self.head = self._parameter_sets(
-            GroupLinear(ensemble, 1, config.hidden_dim, outputs, generator, init="head")
-        )
+        self.head = self._parameter_sets(make.group(1, config.hidden_dim, make.outputs, init="head"))
 
     def _parameter_sets(self, layer: GroupLinear) -> GroupLinear:
         """Turn a single linear map into K identical ones."""

@@ -14,6 +14,7 @@ from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
 from d2r.config.networks import MatchableConfig, NetworkConfig, network_module
 from d2r.errors import UserError
 from d2r.networks.base import ARCHITECTURES, Network
+from d2r.networks.maker import Maker
 from d2r.networks.matching import TOLERANCE, widest
 
 MOST_PARAMETERS = 250_000_000
@@ -55,7 +56,7 @@ def _build(
     if isinstance(config, MatchableConfig) and config.matched is not None:
         config = _with_matching_width(config, config.matched, ends, num_tasks)
     build: Callable[..., Network] = architecture_of(config)
-    return build(config, *ends, num_tasks, ensemble, generator)
+    return build(config, Maker(*ends, num_tasks, ensemble, generator))
 
 
 def architecture_of(config: NetworkConfig) -> type[Network]:

@@ -27,26 +27,18 @@ import torch
 from torch import Tensor, nn
 
 from d2r.config.networks import SoftModularizationConfig
-from d2r.networks.base import DETERMINISTIC, Network, Output, RouteRule, architecture
-from d2r.networks.blocks import as_rows, group_chain, linear_chain, mix, relu_between
-from d2r.networks.layers import StackedLinear, TaskLinear
+from d2r.networks.base import Network, Output, architecture
+from d2r.networks.blocks import as_rows, mix, relu_between
+from d2r.networks.maker import Maker
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
 @architecture(SoftModularizationConfig)
 class SoftModularizationNetwork(Network):
     """E copies of L layers of M softly mixed modules."""
 
-    def __init__(
-        self,
-        config: SoftModularizationConfig,
-        inputs: int,
-        outputs: int,
-        num_tasks: int,
-        ensemble: int,
-        generator: torch.Generator,
-    ):
-        super().__init__()
-        self.num_tasks, self.ensemble = num_tasks, ensemble
+    def __init__(self, config: SoftModularizationConfig, make: Maker):
+        super().__init__(make)
         self.modules_per_layer = config.modules_per_layer
         layers, count, width, gate = (
             config.num_layers,
@@ -54,20 +46,15 @@ class SoftModularizationNetwork(Network):
             config.encoder_dim,
             config.gating_dim,
         )
-
-        def linear(a: int, b: int, head: bool = False) -> StackedLinear:
-            return StackedLinear(ensemble, a, b, generator, head)
-
-        self.state_encoder = linear_chain(ensemble, (inputs, width, width), generator)
-        self.task_encoder = TaskLinear(ensemble, num_tasks, width, generator)
-        self.gating = linear_chain(ensemble, (width, gate, gate), generator)
-        self.conditions = nn.ModuleList(linear(done * count**2, gate) for done in range(1, layers))
+        self.state_encoder = make.chain(make.inputs, width, width)
+        self.task_encoder = make.task_encoder(width)
+        self.gating = make.chain(width, gate, gate)
+        self.conditions = nn.ModuleList(make.linear(done * count**2, gate) for done in range(1, layers))
         self.logits = nn.ModuleList(
-            [*(linear(gate, count**2, head=True) for _ in range(layers - 1)), linear(gate, count, head=True)]
+            make.linear(gate, choices, head=True) for choices in (*[count**2] * (layers - 1), count)
         )
-        sizes = (width, *[config.module_dim] * layers)
-        self.layers = group_chain(ensemble, count, sizes, generator)
-        self.head = linear(config.module_dim, outputs, head=True)
+        self.layers = make.groups(count, width, *[config.module_dim] * layers)
+        self.head = make.head(config.module_dim)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; soft routing has no sampled route."""

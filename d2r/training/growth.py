@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from d2r.algorithms.sac import MultiTaskSAC
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.d2r.levels import D2RNetwork
 
 
 class Growth:
@@ -40,7 +40,7 @@ class Growth:
 
 def modules_in_use(learner: MultiTaskSAC, place: int) -> int:
     """Modules that the networks of a seed use."""
-    assert isinstance(learner.actor, RoutedNetwork)
+    assert isinstance(learner.actor, D2RNetwork)
     return learner.actor.modules_of(place)
 
 
@@ -48,7 +48,6 @@ def grow(learner: MultiTaskSAC, place: int) -> bool:
     """Let all networks of a seed use one module more; false if they use all."""
     grown = False
     for network in (learner.actor, learner.critics, learner.targets):
-        assert isinstance(network, RoutedNetwork)
-        each = network.ensemble // learner.seeds
-        grown = network.grow(range(place * each, (place + 1) * each))
+        assert isinstance(network, D2RNetwork)
+        grown = network.grow(place)
     return grown

@@ -16,8 +16,8 @@ from d2r.config import RunConfig
 from d2r.config.benchmarks import OBSERVATION_DIM
 from d2r.config.networks import RoutedConfig
 from d2r.evaluation.success import Evaluation
-from d2r.networks.base import ModularNetwork
 from d2r.networks.compute import dense_multiply_adds
+from d2r.networks.d2r.network import RoutedNetwork
 from d2r.runs.tidy import Row
 from d2r.training.growth import Growth, grow, modules_in_use
 from d2r.training.routing_instruments import of_tasks, survey_replay, survey_routes
@@ -147,7 +147,7 @@ class Instruments:
         rows += alpha_against_success(learner.alpha[0], success, step)
         routes: list[Row] = []
         actor = learner.actor
-        if isinstance(actor, ModularNetwork):
+        if isinstance(actor, RoutedNetwork):
             survey = survey_routes(actor, evaluation.states, self._frequency, step)
             self._frequency = survey.frequency
             rows += survey.metrics

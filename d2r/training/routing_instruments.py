@@ -17,9 +17,10 @@ from torch import Tensor
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config.benchmarks import OBSERVATION_DIM
-from d2r.networks import route_graph
-from d2r.networks.base import ModularNetwork, Replayed, Route
 from d2r.networks.compute import dense_multiply_adds
+from d2r.networks.d2r import route_graph
+from d2r.networks.d2r.network import RoutedNetwork
+from d2r.networks.routing import Replayed, Route
 from d2r.runs.tidy import Row
 
 
@@ -32,7 +33,7 @@ class RouteSurvey(NamedTuple):
 
 
 def survey_routes(
-    actor: ModularNetwork, states: npt.NDArray[np.float64], previous: Tensor | None, step: int
+    actor: RoutedNetwork, states: npt.NDArray[np.float64], previous: Tensor | None, step: int
 ) -> RouteSurvey:
     """Look at the deterministic routes of the evaluation's states.
 
@@ -89,8 +90,8 @@ def survey_replay(learner: MultiTaskSAC, batch: Batch, step: int, generator: tor
     ResRouting as configured and without it.
     """
     actor, critics = learner.actor, learner.critics
-    assert isinstance(actor, ModularNetwork)
-    assert isinstance(critics, ModularNetwork)
+    assert isinstance(actor, RoutedNetwork)
+    assert isinstance(critics, RoutedNetwork)
     rows: list[Row] = []
     if batch.sources is not None:
         with torch.no_grad():
@@ -121,7 +122,7 @@ def survey_replay(learner: MultiTaskSAC, batch: Batch, step: int, generator: tor
     return rows
 
 
-def module_gradients(task_losses: Tensor, network: ModularNetwork) -> Tensor:
+def module_gradients(task_losses: Tensor, network: RoutedNetwork) -> Tensor:
     """Gradient of each task's loss on each module's parameters, [task, module, parameter]."""
     parameters = network.module_parameters()
     return torch.stack(

@@ -29,7 +29,8 @@ from d2r.config.load import parse
 from d2r.config.networks import RoutedConfig
 from d2r.errors import UserError
 from d2r.networks.base import Network
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.d2r.levels import D2RNetwork
+from d2r.networks.maker import Maker
 from d2r.runs.record import json_object
 from d2r.verify.reproduce import Reproduction
 
@@ -245,10 +246,8 @@ def _build(path: Path, meta: Meta, execution: Execution, device: str, cohort: in
     generator = torch.Generator()
 
     def stacked(inputs: int, outputs: int, ensemble: int) -> Network:
-        each = [
-            RoutedNetwork(config, inputs, outputs, meta.num_tasks, ensemble, generator) for _ in range(cohort)
-        ]
-        return side_by_side(each).double().to(device)
+        make = Maker(inputs, outputs, meta.num_tasks, ensemble, generator)
+        return side_by_side([D2RNetwork(config, make) for _ in range(cohort)]).double().to(device)
 
     actor = stacked(meta.obs_dim, 2 * meta.action_dim, 1)
     critics = stacked(meta.obs_dim + meta.action_dim, 1, 2)

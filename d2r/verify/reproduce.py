@@ -19,8 +19,9 @@ from d2r.algorithms.members import for_members
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import MultiTaskSAC, task_weights
 from d2r.config.execution import Execution
-from d2r.networks.base import DETERMINISTIC, Output, Replayed
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.base import Output
+from d2r.networks.d2r.levels import D2RNetwork
+from d2r.networks.routing import DETERMINISTIC, Replayed
 
 
 class Reproduction:
@@ -71,7 +72,7 @@ class Reproduction:
                 for value in moments.values():
                     value.zero_()
 
-    def _networks(self) -> Iterator[tuple[str, RoutedNetwork, int]]:
+    def _networks(self) -> Iterator[tuple[str, D2RNetwork, int]]:
         """Names of a golden file, and the ensemble member that each one is here."""
         learner, place = self.learner, self.place
         for net, network, member in (
@@ -81,7 +82,7 @@ class Reproduction:
             ("target_q1", learner.targets, 2 * place),
             ("target_q2", learner.targets, 2 * place + 1),
         ):
-            assert isinstance(network, RoutedNetwork)
+            assert isinstance(network, D2RNetwork)
             yield net, network, member
 
     def _forward_arrays(self) -> dict[str, Tensor]:
@@ -116,8 +117,8 @@ class Reproduction:
 
     def _update_inputs(self) -> tuple[Batch, Draws]:
         inputs, actor, critics = self.inputs, self.learner.actor, self.learner.critics
-        assert isinstance(actor, RoutedNetwork)
-        assert isinstance(critics, RoutedNetwork)
+        assert isinstance(actor, D2RNetwork)
+        assert isinstance(critics, D2RNetwork)
         drawn = [self._given(f"update/sampled_route_q{twin}") for twin in (1, 2)]
         of_twins = torch.stack([self._beside(sources_of(critics, k_hot)) for k_hot in drawn], 1)
         stored = self._beside(sources_of(actor, inputs["stored_route"]))
@@ -176,7 +177,7 @@ class Reproduction:
         return computed | {f"after/{name}": value for name, value in self.parameters()}
 
 
-def named(network: RoutedNetwork, member: int, grad: bool = False) -> Iterator[tuple[str, Tensor]]:
+def named(network: D2RNetwork, member: int, grad: bool = False) -> Iterator[tuple[str, Tensor]]:
     """Parameters (or gradients) of one ensemble member under a golden file's names."""
 
     def of(parameter: Tensor) -> Tensor:
@@ -196,23 +197,28 @@ def named(network: RoutedNetwork, member: int, grad: bool = False) -> Iterator[t
         yield f"module.{index + 2}.bias", of(network.module_bias)[index]
 
 
-def sources_of(network: RoutedNetwork, k_hot: Tensor) -> Tensor:
-    """Turn k-hot routes [..., N(N+1)/2] into indices [..., group, K]."""
-    count = network.config.num_modules
-    padded = k_hot.index_select(-1, network.logit_index).view(*k_hot.shape[:-1], count, count)
-    taken = padded.masked_fill(~network.exists, -1.0).topk(network.top_k).indices
-    return torch.minimum(taken, network.last_candidate)
+def sources_of(network: D2RNetwork, k_hot: Tensor) -> Tensor:
+    """Turn k-hot routes [..., N(N+1)/2] into indices [..., group, K]; a small group repeats its last candidate."""
+    groups, width = [], network.top_k
+    for of_group in torch.split(k_hot, list(range(1, network.config.num_modules + 1)), -1):
+        size = of_group.shape[-1]
+        chosen = of_group.topk(min(width, size)).indices
+        groups.append(torch.nn.functional.pad(chosen, (0, max(0, width - size)), value=size - 1))
+    return torch.stack(groups, -2)
 
 
-def forward_arrays(network: RoutedNetwork, output: Output, member: int) -> Iterator[tuple[str, Tensor]]:
+def forward_arrays(network: D2RNetwork, output: Output, member: int) -> Iterator[tuple[str, Tensor]]:
     """What one member answered, under a golden file's names."""
     route = output.route
     assert route is not None
 
-    def flat(per_candidate: Tensor) -> Tensor:
-        return per_candidate[member][..., network.exists]
+    group = torch.arange(network.config.num_modules, device=route.weights.device).unsqueeze(1)
+    place = torch.arange(network.top_k, device=route.weights.device)
 
-    taken = network.in_group.expand_as(route.weights).to(route.weights)
+    def flat(per_candidate: Tensor) -> Tensor:
+        return per_candidate[member][..., group >= group.T]
+
+    taken = (place <= group).expand_as(route.weights).to(route.weights)
     spread = torch.zeros_like(route.logits)
     yield "output", output.value[member]
     yield "weights", flat(spread.scatter_add(-1, route.sources, route.weights))

@@ -28,8 +28,8 @@ from d2r.config import SacConfig
 from d2r.config.execution import Execution
 from d2r.config.networks import MlpConfig, MultiHeadConfig, NetworkConfig, PacoConfig, RoutedConfig
 from d2r.kernel import library
-from d2r.networks import module_stack
-from d2r.networks.readers import DenseReaders
+from d2r.networks.d2r import stack
+from d2r.networks.d2r.readers import DenseReaders
 from d2r.networks.registry import build_actor, build_critics
 from d2r.verify.golden import TOLERANCE, verify_file
 from tests.algorithms.tape import Tape
@@ -54,7 +54,7 @@ def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
     for module in (update_module, acting_module):
         monkeypatch.setattr(module, "CudaGraphs", begin)
     monkeypatch.setattr(library, "functions", lambda _: None)
-    monkeypatch.setattr(module_stack, "readers_of", DenseReaders)
+    monkeypatch.setattr(stack, "readers_of", DenseReaders)
     monkeypatch.setattr(
         Replay, "sample", lambda replay, size, streams: replay.at(replay.drawn_where_it_lies(size, streams))
     )
@@ -176,7 +176,7 @@ def test_what_has_grown_is_recorded_anew(tapes: list[Tape]) -> None:
         assert_same(plain, recorded)
         for one in (plain, recorded):
             for network in (one.sac.actor, one.sac.critics, one.sac.targets):
-                network.grow(range(network.ensemble))
+                network.grow()
             one.updates.begin_anew()
     assert sum(tape.recordings for tape in tapes) == 2 * 3
 

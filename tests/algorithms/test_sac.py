@@ -24,8 +24,9 @@ from d2r.config.networks import (
     PacoConfig,
     RoutedConfig,
 )
-from d2r.networks.base import DETERMINISTIC, Output, RouteRule
+from d2r.networks.base import Output
 from d2r.networks.registry import build_actor, build_critics
+from d2r.networks.routing import DETERMINISTIC, RouteRule
 from tests.support.one_seed import one_seed
 
 TASKS, SIZE = 3, 16

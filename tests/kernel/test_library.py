@@ -16,9 +16,10 @@ from d2r.config.networks import RoutedConfig
 from d2r.errors import UserError
 from d2r.kernel import library
 from d2r.kernel.build import PROCESSORS
-from d2r.networks.base import DETERMINISTIC, Replayed, RouteRule, Sampled
+from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.layers import StackedLinear, run_chain
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.maker import Maker
+from d2r.networks.routing import DETERMINISTIC, Replayed, RouteRule, Sampled
 
 LEVELS = list(PROCESSORS)
 CAPABILITY = torch.backends.cpu.get_cpu_capability()
@@ -97,13 +98,13 @@ def test_a_chain_of_layers_is_that_of_pytorch(served: Callable[[bool], None], da
         torch.testing.assert_close(ours, plain, **EXACT)
 
 
-def network(**config: object) -> RoutedNetwork:
+def network(**config: object) -> D2RNetwork:
     sizes = {"num_modules": 5, "module_dim": 8, "encoder_dim": 12, "router_dim": 10} | config
     generator = torch.Generator().manual_seed(0)
-    return RoutedNetwork(RoutedConfig(**sizes), 6, 3, 4, 2, generator).double()  # type: ignore[arg-type]
+    return D2RNetwork(RoutedConfig(**sizes), Maker(6, 3, 4, 2, generator)).double()  # type: ignore[arg-type]
 
 
-def rules(of: RoutedNetwork, batch: int) -> Iterator[RouteRule]:
+def rules(of: D2RNetwork, batch: int) -> Iterator[RouteRule]:
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(2, batch, 4, of.num_logits, generator=generator, dtype=torch.float64)
     yield DETERMINISTIC
@@ -158,7 +159,7 @@ def test_of_equal_logits_the_first_and_of_none_that_is_a_number_the_last_is_chos
     served(True)
     logits = torch.zeros(2, built.num_logits, 3, dtype=torch.float64)
     logits[0, 6:10, 1] = math.nan
-    sources, weights, _ = built.decide(logits, DETERMINISTIC, 1, restrict=False)
+    sources, weights, _ = built.choice.decide(logits, DETERMINISTIC, 1, restrict=False)
     assert sources[:, :, :, 0].tolist() == [[[0, 0], [0, 1], [0, 1], [0, 1], [0, 1]]] * 2
     assert sources[0, 3, 0, 1] == 3
     assert weights[0, 3, :, 1].isnan().all()

@@ -15,7 +15,7 @@ def dense_modules(
     suitable: Tensor | None,
     residual: bool,
 ) -> Tensor:
-    """The same arguments and result as ``d2r.networks.module_stack.run_modules``."""
+    """The same arguments and result as ``d2r.networks.d2r.stack.run_modules``."""
     ensemble, batch, dim = first.shape
     groups = sources.shape[0]
     shape = (groups, ensemble, batch, groups)

@@ -9,9 +9,9 @@ import torch
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import SacConfig
 from d2r.config.networks import RoutedConfig
-from d2r.networks.base import Deterministic, Sampled
+from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.registry import build_actor, build_critics
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.routing import Deterministic, Sampled
 from tests.networks.test_variants import batch, network, states
 
 SMALL = RoutedConfig(num_modules=16, module_dim=8, encoder_dim=12, router_dim=10)
@@ -38,7 +38,7 @@ def test_initialisation_is_bounded_by_outputs_or_by_inputs() -> None:
         built = build_actor(
             SMALL.model_copy(update={"initialisation": name}), 3, torch.Generator().manual_seed(0)
         )
-        assert isinstance(built, RoutedNetwork)
+        assert isinstance(built, D2RNetwork)
         weight = built.state_encoder[0].weight
         bound = 1 / math.sqrt(12 if name == "fan-out" else 39)
         assert bound * 0.95 < weight.abs().max() <= bound

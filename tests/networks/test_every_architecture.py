@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from d2r.config.networks import network_classes
+from d2r.networks.maker import Maker
 from d2r.networks.registry import CRITIC, architecture_of
 
 from .references import FORMS, SMALL, find_references, module_of_test
@@ -73,7 +74,7 @@ def test_each_critic_equals_the_slow_form_with_its_own_parameters(config):
     critics, x = spread(small_critics(config)), observations(43)
     value = critics(x).value
     for member in range(2):
-        alone = architecture_of(config)(config, *CRITIC, TASKS, 1, generator()).double()
+        alone = architecture_of(config)(config, Maker(*CRITIC, TASKS, 1, generator())).double()
         alone.load_state_dict({name: v[member : member + 1] for name, v in critics.state_dict().items()})
         torch.testing.assert_close(value[member], slow_form(config, alone, x), rtol=1e-9, atol=1e-9)
 

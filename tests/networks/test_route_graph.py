@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2r.config.networks import RoutedConfig
-from d2r.networks import route_graph
-from d2r.networks.base import Route
+from d2r.networks.d2r import route_graph
+from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.registry import build_actor
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.routing import Route
 
 
 def paths(reads: np.ndarray, module: int) -> list[list[int]]:
@@ -54,7 +54,7 @@ def test_modules_that_are_not_used_do_not_matter(count: int, seed: int) -> None:
     """Scrambling an unused module's weights changes nothing; so skipping it is exact."""
     config = RoutedConfig(num_modules=count, module_dim=6, encoder_dim=8, router_dim=8, top_k=1)
     network = build_actor(config, 2, torch.Generator().manual_seed(seed))
-    assert isinstance(network, RoutedNetwork)
+    assert isinstance(network, D2RNetwork)
     with torch.no_grad():
         assert network.router is not None
         network.router[-1].bias.copy_(torch.randn(network.router[-1].bias.shape) * 3)
@@ -113,7 +113,7 @@ def test_blocked_share() -> None:
 def test_multiply_adds_of_the_whole_network_are_those_of_its_matrices() -> None:
     config = RoutedConfig(num_modules=4, module_dim=6, encoder_dim=8, router_dim=5, top_k=None)
     network = build_actor(config, 2, torch.Generator().manual_seed(0))
-    assert isinstance(network, RoutedNetwork)
+    assert isinstance(network, D2RNetwork)
     out = network(torch.randn(1, 1, 2, 39))
     assert out.route is not None
     counted = network.multiply_adds(route_graph.edges(out.route))

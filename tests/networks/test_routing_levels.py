@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from d2r.config import resolve_network
 from d2r.config.networks import RoutedLayerConfig, RoutedModelConfig
-from d2r.networks import route_graph
-from d2r.networks.base import DETERMINISTIC, Replayed, Sampled
+from d2r.networks.d2r import route_graph
 from d2r.networks.registry import build_actor, build_critics
+from d2r.networks.routing import DETERMINISTIC, Replayed, Sampled
 
 from .level_references import parameters_of, routed_value
 
@@ -124,15 +124,24 @@ def test_an_evaluation_during_training_is_the_one_of_the_published_policy(config
 
 @BOTH
 def test_a_source_is_suitable_by_the_official_threshold_or_by_the_current_top_k(config):
-    candidates = actor_of(config).candidates
+    choice = actor_of(config).choice
+    of_output = choice.exists[-1].nonzero().flatten()
+    candidates = len(of_output)
     uneven = {3: [0.5, 0.3, 0.2], 4: [0.5, 0.3, 0.19, 0.01]}[candidates]  # below a fourth, below a fifth
-    shares = torch.tensor([uneven, [1 / candidates] * candidates])
-    chosen = torch.tensor([[0, 2], [0, 2]])
-    official = actor_of(config.model_copy(update={"resrouting": "threshold"}))
-    assert official.suitable(shares.log(), chosen).tolist() == [[True, False], [True, True]]
-    target = actor_of(config.model_copy(update={"resrouting": "target"}))
-    assert target.suitable(shares[:1].log(), chosen[:1]).tolist() == [[True, False]]
-    assert target.suitable(shares[:1].log(), torch.tensor([[1, 0]])).tolist() == [[True, True]]
+
+    def suitable(resrouting, shares, places):
+        """Which sources of the output, by their places among its candidates, are suitable; one row."""
+        choice = actor_of(config.model_copy(update={"resrouting": resrouting})).choice
+        logits = torch.zeros(1, choice.num_logits, 1)
+        logits[0, -candidates:, 0] = torch.tensor(shares).log()
+        sources = choice.choose(logits, DETERMINISTIC, 1)
+        sources[0, -1, :, 0] = of_output[places]
+        return choice.suitable(logits, sources)[0, -1, :, 0].tolist()
+
+    assert suitable("threshold", uneven, [0, 2]) == [True, False]
+    assert suitable("threshold", [1 / candidates] * candidates, [0, 2]) == [True, True]
+    assert suitable("target", uneven, [0, 2]) == [True, False]
+    assert suitable("target", uneven, [1, 0]) == [True, True]
 
 
 def test_an_unsuitable_chain_gets_exactly_no_gradient():

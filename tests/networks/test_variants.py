@@ -15,9 +15,9 @@ from d2r.config import Method, load_method, method_ids
 from d2r.config.load import config_folder
 from d2r.config.networks import RoutedConfig
 from d2r.config.reader import read_yaml
-from d2r.networks.base import DETERMINISTIC, Replayed, Sampled
+from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.registry import build_actor, build_critics
-from d2r.networks.routing import RoutedNetwork
+from d2r.networks.routing import DETERMINISTIC, Replayed, Sampled
 from tests.support.one_seed import one_seed
 
 TASKS, BATCH = 3, 8
@@ -56,10 +56,10 @@ def flat(method: Method) -> dict[str, Any]:
     }
 
 
-def network(method: str, seed: int = 0, **changes: Any) -> RoutedNetwork:
+def network(method: str, seed: int = 0, **changes: Any) -> D2RNetwork:
     config = load_method(method).network.model_copy(update=SMALL | changes)
     built = build_actor(config, TASKS, torch.Generator().manual_seed(seed))
-    assert isinstance(built, RoutedNetwork)
+    assert isinstance(built, D2RNetwork)
     spread(built)
     return built
 
@@ -76,7 +76,7 @@ def states(seed: int = 1) -> Tensor:
     return torch.randn(1, BATCH, TASKS, 39, generator=torch.Generator().manual_seed(seed))
 
 
-def sampled(built: RoutedNetwork, seed: int = 2) -> Sampled:
+def sampled(built: D2RNetwork, seed: int = 2) -> Sampled:
     gumbel = (
         -torch.empty(1, BATCH, TASKS, built.num_logits)
         .exponential_(generator=torch.Generator().manual_seed(seed))
@@ -107,7 +107,7 @@ def test_resrouting_changes_gradients_and_no_value(method: str) -> None:
     assert torch.equal(training, evaluating)
 
 
-def module_gradients(built: RoutedNetwork, rule: Any, train: bool) -> Tensor:
+def module_gradients(built: D2RNetwork, rule: Any, train: bool) -> Tensor:
     built.train(train).zero_grad()
     built(states(), rule).value.square().sum().backward()
     assert built.module_weight.grad is not None
@@ -332,13 +332,13 @@ def test_sampling_has_the_exact_distribution_without_replacement(temperature: fl
     """Chi-square over all ordered pairs of one group, against successive draws from the tempered softmax."""
     config = RoutedConfig(num_modules=4, **SMALL)
     built = build_actor(config, 1, torch.Generator().manual_seed(0))
-    assert isinstance(built, RoutedNetwork)
+    assert isinstance(built, D2RNetwork)
     values = torch.tensor([0.7, -0.4, 0.1, 1.1])
     logits = torch.cat([torch.zeros(6), values]).view(1, 10, 1)
     draws = 40_000
     gumbel = -torch.empty(1, draws, 1, 10).exponential_(generator=torch.Generator().manual_seed(5)).log()
     rule = Sampled(torch.tensor([[temperature]]), gumbel)
-    pairs = built.choose(logits.expand(1, 10, draws), rule, draws)[0, 3].T
+    pairs = built.choice.choose(logits.expand(1, 10, draws), rule, draws)[0, 3].T
     p = (values / temperature).softmax(0)
     expected, observed = [], []
     for first in range(4):

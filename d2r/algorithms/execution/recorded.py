@@ -8,7 +8,7 @@ addresses, with no decision of the host between them. So
 - what goes in is read from memory that never moves, the rings of the replay and how far they are filled;
 - the update is cut in two where the host decides: draws, losses, mask, gradients and clipping, then the
   check that all is finite, then optimiser, bound on log alpha and targets;
-- sizes must not depend on routes, which the readers on a GPU see to (``networks/readers.py``).
+- sizes must not depend on routes, which the readers on a GPU see to (``networks/d2r/readers.py``).
 
 The first times work runs as always, on the stream that will record: it chooses kernels and allocates the
 optimiser's state. How to record is a parameter, so that all but the capture itself runs, and is tested,

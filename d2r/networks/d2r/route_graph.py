@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from d2r.networks.base import Route
+from d2r.networks.routing import Route
 
 
 def edges(route: Route) -> Tensor:

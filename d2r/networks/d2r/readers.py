@@ -1,9 +1,9 @@
-"""Routes turned round: which targets read each module, so that gradients are gathered as values are.
+"""Routes turned round: which modules (or the output) read each module, so that gradients are gathered as values are.
 
-Forwards, target i of a row reads K modules. Backwards, module j of a row receives from all targets that read it: any
+Forwards, reader i of a row reads K modules. Backwards, module j of a row receives from all that read it: any
 number of them. On a CPU these are found by one sort of the routes and summed as bags of varying size. On a GPU, where
 varying sizes would need a round trip to the host and could not be captured in a graph, the sum runs over all later
-targets with weight 0 for those that do not read.
+readers with weight 0 for those that do not read.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Readers(Protocol):
     """Gradients of modules from gradients of the inputs that they were mixed into."""
 
     def gradient(self, source: int, suitable_only: bool) -> Tensor:
-        """Gradient [rows, D] of one module's output, G (``suitable_only``) or A, once all later targets are known."""
+        """Gradient [rows, D] of one module's output, G (``suitable_only``) or A, once all later readers are known."""
 
 
 def readers_of(into: Tensor, sources: Tensor, weights: Tensor, suitable: Tensor | None) -> Readers:
     """Prepare the routes of one pass for the way back.
 
     Args:
-        into: [2*N*rows, D], filled in as the backward pass goes: T of each target, then what unsuitable sources get.
+        into: [2*N*rows, D], filled in as the backward pass goes: T of each reader, then what unsuitable sources get.
         sources, weights, suitable: [N, rows, K], as in ``run_modules``.
     """
     if into.device.type == "cpu":
@@ -75,9 +75,9 @@ class SortedReaders:
         by_row = sources.to(torch.uint8).transpose(0, 1).reshape(-1)
         # a radix sort: torch.sort compares, and takes up to ten times as long
         order = torch.from_numpy(np.argsort(by_row.numpy(), kind="stable"))
-        target = torch.arange(count).mul_(rows) + torch.arange(rows).unsqueeze(1)
+        reader = torch.arange(count).mul_(rows) + torch.arange(rows).unsqueeze(1)
         self.weights = weights.transpose(0, 1).reshape(-1).index_select(0, order)
-        self.whole = target.unsqueeze(2).expand(rows, count, top_k).reshape(-1).index_select(0, order)
+        self.whole = reader.unsqueeze(2).expand(rows, count, top_k).reshape(-1).index_select(0, order)
         self.own = self.whole
         if suitable is not None:
             blocked = (~suitable).transpose(0, 1).reshape(-1).index_select(0, order)
@@ -95,7 +95,7 @@ class SortedReaders:
 
 
 class DenseReaders:
-    """Every later target as a possible reader: sizes are the same for all routes."""
+    """Every later module as a possible reader: sizes are the same for all routes."""
 
     def __init__(self, into: Tensor, sources: Tensor, weights: Tensor, suitable: Tensor | None):
         count, rows, _ = sources.shape

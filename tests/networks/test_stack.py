@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from d2r.kernel import library
-from d2r.networks import module_stack
-from d2r.networks.module_stack import run_modules
-from d2r.networks.readers import DenseReaders
-from d2r.networks.routing import largest
+from d2r.networks.d2r import stack
+from d2r.networks.d2r.choice import largest
+from d2r.networks.d2r.readers import DenseReaders
+from d2r.networks.d2r.stack import run_modules
 from tests.networks.reference import dense_modules
 
 
@@ -56,7 +56,7 @@ def way(request):
         if request.param != "compiled":
             patch.setattr(library, "functions", lambda _: None)
         if request.param == "dense":
-            patch.setattr(module_stack, "readers_of", DenseReaders)
+            patch.setattr(stack, "readers_of", DenseReaders)
         yield
 
 

@@ -10,7 +10,7 @@ With sg the stop-gradient and y_i = ReLU(W_i x_i + b_i), each module has two out
 
     m_i = y_i + x_i    and    mbar_i = sg(y_i) + x_i        (mbar_1 = sg(m_1)),
 
-and where source j is unsuitable for target i, the *branch* of i reads mbar_j in place of m_j: module j's own
+and where source j is unsuitable for reader i, the *branch* of i reads mbar_j in place of m_j: module j's own
 computation gets no gradient from there, while the gradient through its shortcut is kept. The shortcut of i always
 reads m_j.
 
@@ -21,7 +21,7 @@ the part that came through m_i, and T_i the gradient of module i's input. Going 
     T_i = W_i^T (G_i * ReLU') + A_i          (without the shortcut, A_i is 0 here)
     A_j = sum_i p_ij T_i,     G_j = sum_i p_ij (T_i where j is suitable for i, else A_i),     dp_ij = <m_j, T_i>.
 
-``tests/networks/reference.py`` says the same with two tensors a module and ``detach``.
+``plain.py`` says the same with two tensors a module and ``detach``.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ import torch
 from torch import Tensor
 
 from d2r.kernel.library import serving
-from d2r.networks import compiled
-from d2r.networks.readers import inner_products, readers_of, weighted_sum
+from d2r.networks.d2r import compiled
+from d2r.networks.d2r.readers import inner_products, readers_of, weighted_sum
 
 
 def run_modules(
@@ -114,11 +114,11 @@ def _forward(
         weight.detach().transpose(2, 3).unbind(1), bias.detach().unsqueeze(2).unbind(1), strict=True
     )
     mixes = []
-    for target, (matrix, offset) in enumerate(parameters):
-        x = weighted_sum(table, index_of[target], bags, share_of[target]).view(ensemble, batch, dim)
-        y = torch.baddbmm(offset, x, matrix, out=own_of[target]).relu_()
+    for reader, (matrix, offset) in enumerate(parameters):
+        x = weighted_sum(table, index_of[reader], bags, share_of[reader]).view(ensemble, batch, dim)
+        y = torch.baddbmm(offset, x, matrix, out=own_of[reader]).relu_()
         if residual:
-            torch.add(y, x, out=module_of[target])
+            torch.add(y, x, out=module_of[reader])
         if keep:
             mixes.append(x)
     out = weighted_sum(table, index_of[-1], bags, share_of[-1]).view(ensemble, batch, dim)
@@ -149,7 +149,7 @@ class _ModuleStack(torch.autograd.Function):
         modules, own, weight, weights, sources, suitable, index, *mixes = ctx.saved_tensors
         count, ensemble, batch, dim = modules.shape
         rows, top_k = ensemble * batch, weights.shape[-1]
-        # T of each target's input, and below it what an unsuitable source gets instead: A, or 0 without a shortcut.
+        # T of each reader's input, and below it what an unsuitable source gets instead: A, or 0 without a shortcut.
         into = modules.new_empty(2, count, ensemble, batch, dim)
         into[0, -1] = grad_out
         into[1, -1] = 0
@@ -165,20 +165,20 @@ class _ModuleStack(torch.autograd.Function):
             into[0].unbind(0),
             into[1].unbind(0),
         )
-        for target in range(count - 1, 0, -1):
-            through_own = readers.gradient(target, suitable_only=True).view(ensemble, batch, dim)
-            pre_activation = torch.ops.aten.threshold_backward(through_own, own_of[target - 1], 0)
+        for reader in range(count - 1, 0, -1):
+            through_own = readers.gradient(reader, suitable_only=True).view(ensemble, batch, dim)
+            pre_activation = torch.ops.aten.threshold_backward(through_own, own_of[reader - 1], 0)
             if grad_weight is not None and grad_bias is not None:
-                torch.bmm(pre_activation.transpose(1, 2), mixes[target - 1], out=grad_weight[:, target - 1])
-                torch.sum(pre_activation, 1, out=grad_bias[:, target - 1])
+                torch.bmm(pre_activation.transpose(1, 2), mixes[reader - 1], out=grad_weight[:, reader - 1])
+                torch.sum(pre_activation, 1, out=grad_bias[:, reader - 1])
             if ctx.residual:
                 whole = through_own
                 if suitable is not None:
-                    whole = readers.gradient(target, suitable_only=False).view(ensemble, batch, dim)
-                    instead_of[target - 1].copy_(whole)
-                torch.baddbmm(whole, pre_activation, matrix_of[target - 1], out=into_of[target - 1])
+                    whole = readers.gradient(reader, suitable_only=False).view(ensemble, batch, dim)
+                    instead_of[reader - 1].copy_(whole)
+                torch.baddbmm(whole, pre_activation, matrix_of[reader - 1], out=into_of[reader - 1])
             else:
-                torch.bmm(pre_activation, matrix_of[target - 1], out=into_of[target - 1])
+                torch.bmm(pre_activation, matrix_of[reader - 1], out=into_of[reader - 1])
         grad_first = readers.gradient(0, suitable_only=True).view(ensemble, batch, dim)
         table, sent = modules.view(count * rows, dim), into[0].view(count * rows, dim)
         grad_weights = inner_products(sent, table, index.view(-1), top_k)
