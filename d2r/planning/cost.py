@@ -22,8 +22,12 @@ def replay_bytes(config: RunConfig) -> int:
     return capacity * config.num_tasks * transition
 
 
-def memory_mb(config: RunConfig) -> int:
-    """Memory to ask a scheduler for, in MB, with a margin of a tenth."""
+def memory_mb(config: RunConfig, seeds: int = 1) -> int:
+    """Memory to ask a scheduler for, in MB, with a margin of a tenth.
+
+    Args:
+        seeds: that one process trains side by side; all of it is each seed's own but the process itself.
+    """
     samples = config.num_tasks * config.sac.batch_per_task
-    process = PROCESS_MB + TASK_MB * config.num_tasks + SAMPLE_MB * samples
-    return round(1.1 * (process + replay_bytes(config) / 1e6))
+    of_seed = TASK_MB * config.num_tasks + SAMPLE_MB * samples + replay_bytes(config) / 1e6
+    return round(1.1 * (PROCESS_MB + seeds * of_seed))

@@ -25,8 +25,11 @@ PATIENCE_SECONDS = 10.0
 """The first call allocates and is not counted, unless it takes longer than this."""
 
 
-def measure(config: RunConfig) -> Rates:
+def measure(config: RunConfig, cohort: int = 1) -> Rates:
     """Take a few steps and updates of this very run in a temporary folder, with one thread.
+
+    Args:
+        cohort: seeds side by side; the times are those of all together.
 
     Raises:
         UserError: if its networks are too large to build.
@@ -36,9 +39,11 @@ def measure(config: RunConfig) -> Rates:
     acting_only = config.budget.model_copy(update={"warmup_steps": config.budget.steps})
     config = config.model_copy(update={"budget": acting_only})
     with tempfile.TemporaryDirectory() as folder:
-        folders = RunFolders(Path(folder), config)
-        folders.create()
-        run = Cohort([config], [folders], Machine(), StopRequest())
+        configs = [config.model_copy(update={"seed": config.seed + place}) for place in range(cohort)]
+        folders = [RunFolders(Path(folder), one) for one in configs]
+        for own in folders:
+            own.create()
+        run = Cohort(configs, folders, Machine(), StopRequest())
         try:
             return Rates(_seconds_per_call(run.take_step), _seconds_per_call(run.update))
         finally:

@@ -50,12 +50,18 @@ def seconds_of_run(config: RunConfig, rates: Rates) -> float:
     )
 
 
-def seconds_of_finished(key: RunKey, results: Path, config: RunConfig) -> float | None:
-    """Wall-clock time of a run that finished without interruption with this very configuration, or none."""
+def seconds_of_finished(key: RunKey, results: Path, config: RunConfig, cohort: int = 1) -> float | None:
+    """Wall-clock time of a run that finished without interruption with this very configuration, or none.
+
+    Args:
+        cohort: that it was trained in, since others take another time.
+    """
     folder = key.folder(results)
     try:
         record = read_record(folder / RUN_RECORD)
         if not is_run(record, config) or record.get("resumes") or record.get("status") != "finished":
+            return None
+        if record.get("cohort", 1) != cohort:
             return None
         with os.fdopen(open_regular(folder / "timing.csv"), encoding="utf-8", newline="") as stream:
             totals = [float(row["value"]) for row in csv.DictReader(stream) if row["quantity"] == "total"]

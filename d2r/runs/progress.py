@@ -40,6 +40,8 @@ class RunProgress:
     """Mean success over tasks at the last evaluation, 0..1."""
     eta_seconds: float | None
     """Seconds until this run's training ends, while it runs."""
+    cohort: int = 1
+    """Seeds that the process which trains, or trained, it has side by side."""
 
 
 def run_progress(key: RunKey, results: Path, scale: Scale) -> RunProgress:
@@ -59,7 +61,7 @@ def run_progress(key: RunKey, results: Path, scale: Scale) -> RunProgress:
         done = _count(record.get("steps"), 0)
         return RunProgress(
             key.benchmark, key.method, key.seed, status, done, steps,
-            _rate_of_record(record), last_success(key.folder(results)), None,
+            _rate_of_record(record), last_success(key.folder(results)), None, _count(record.get("cohort"), 1),
         )  # fmt: skip
     state = key.state_folder(results)
     if not (state / PROGRESS).is_file():
@@ -73,7 +75,7 @@ def run_progress(key: RunKey, results: Path, scale: Scale) -> RunProgress:
     eta = (steps - step) / rate if alive and rate else None
     return RunProgress(
         key.benchmark, key.method, key.seed, "running" if alive else "stopped", step, steps,
-        rate if alive else None, _number(progress.get("success")), eta,
+        rate if alive else None, _number(progress.get("success")), eta, max(1, _count(progress.get("cohort"), 1)),
     )  # fmt: skip
 
 
@@ -153,16 +155,16 @@ def last_success(run_folder: Path) -> float | None:
 
 
 def remaining_seconds(runs: Iterable[RunProgress], cores: int) -> float | None:
-    """Time until every run has ended, if ``cores`` of them train at a time.
+    """Time until every run has ended, if ``cores`` processes train at a time.
 
-    A waiting run is taken to be as fast as the mean of the benchmark's runs with a known rate; ``None`` where
-    a benchmark has none.
+    Runs side by side share a core. A waiting run is taken to need as much of one as the mean of the benchmark's runs
+    with a known rate; ``None`` where a benchmark has none.
     """
     runs = list(runs)
     rates: dict[str, list[float]] = {}
     for run in runs:
         if run.rate:
-            rates.setdefault(run.benchmark, []).append(run.rate)
+            rates.setdefault(run.benchmark, []).append(run.rate * run.cohort)
     total = longest = 0.0
     for run in runs:
         if run.status in ("finished", "failed"):
@@ -171,9 +173,9 @@ def remaining_seconds(runs: Iterable[RunProgress], cores: int) -> float | None:
         if not known:
             return None
         done = 0 if run.status == "outdated" else run.step
-        left = (run.steps - done) / (run.rate or sum(known) / len(known))
-        total += left
-        longest = max(longest, left)
+        mean = sum(known) / len(known)
+        total += (run.steps - done) / (run.rate * run.cohort if run.rate else mean)
+        longest = max(longest, (run.steps - done) / (run.rate or mean))
     return max(total / max(1, cores), longest)
 
 

@@ -139,12 +139,14 @@ class Cohort:
         for place in set(range(len(self.runs))) - set(places):
             self.envs[place].close()
             self.evaluation_envs[place].close()
-        self.learner = self.learner.of_seeds(places)
-        self.replay.keep(places)
-        self.averages = self.averages.of_seeds(places)
         self.runs = [self.runs[place] for place in places]
         self.envs = [self.envs[place] for place in places]
         self.evaluation_envs = [self.evaluation_envs[place] for place in places]
+        if not places:
+            return
+        self.learner = self.learner.of_seeds(places)
+        self.replay.keep(places)
+        self.averages = self.averages.of_seeds(places)
 
     def _stack(self) -> None:
         """Set up what works on the learner of the runs that are left."""

@@ -83,6 +83,7 @@ class Reporter:
                 "started": run.started,
                 "updated": provenance.now(),
                 "steps_per_second": self._rate(progress.step),
+                "cohort": len(self.runs),
                 "pid": os.getpid(),
                 "host": os.uname().nodename,
             },
