@@ -69,7 +69,7 @@ def assign(runs: Sequence[RunKey], results: Path, size: int, known: Mapping[RunK
         for first in range(0, len(keys), size):
             together = keys[first : first + size]
             if len(together) > 1:
-                assigned |= dict.fromkeys(together, [key.seed for key in together])
+                assigned |= {key: [other.seed for other in together] for key in together}
     return assigned
 
 
