@@ -44,20 +44,21 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """Make one step; parameters without a gradient stay as they are."""
-        for parameters, rate, _ in self._groups:
+        for parameters, rate, rows in self._groups:
             moved = [parameter for parameter in parameters if parameter.grad is not None]
             if not moved:
                 continue
             states = [self.state.get(parameter) or self._begin(parameter) for parameter in moved]
             steps = [state["step"] for state in states]
             torch._foreach_add_(steps, 1)
+            seeds = len(moved[0]) // max(1, rows)
             torch._fused_adam_(
-                moved,
-                [parameter.grad for parameter in moved if parameter.grad is not None],
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
+                by_seed(moved, seeds),
+                by_seed([parameter.grad for parameter in moved if parameter.grad is not None], seeds),
+                by_seed([state["exp_avg"] for state in states], seeds),
+                by_seed([state["exp_avg_sq"] for state in states], seeds),
                 [],
-                steps,
+                [step for step in steps for _ in range(seeds)] if moved[0].is_cpu else steps,
                 lr=rate,
                 beta1=BETA1,
                 beta2=BETA2,
@@ -106,6 +107,16 @@ class Adam:
             own["step"].copy_(values["step"])
             for key in MOMENTS:
                 _part(own[key], place, self._rows[number]).copy_(values[key])
+
+
+def by_seed(tensors: Sequence[Tensor], seeds: int) -> list[Tensor]:
+    """Tensors of several seeds, on a CPU each seed's part of them, as if it were alone.
+
+    A CPU rounds the numbers of a whole vector otherwise than those that are left over at a tensor's end.
+    """
+    if seeds == 1 or not tensors[0].is_cpu:
+        return list(tensors)
+    return [part for tensor in tensors for part in tensor.chunk(seeds)]
 
 
 def _part(moment: Tensor, place: int, rows: int) -> Tensor:

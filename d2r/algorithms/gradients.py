@@ -26,11 +26,12 @@ def frozen(parameters: Sequence[Tensor]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def clip_members(parameters: Sequence[Tensor], bound: float, axes: int = 1) -> Tensor:
+def clip_members(parameters: Sequence[Tensor], bound: float, axes: int = 1, seeds: int = 1) -> Tensor:
     """Scale gradients so that the global norm of each member is at most ``bound``.
 
     Args:
         axes: leading axes that tell members apart: 1 for [ensemble, ...], 2 for [ensemble, task, ...].
+        seeds: whose members lie side by side.
 
     Returns:
         The norms before clipping, [ensemble] or [ensemble, task].
@@ -38,7 +39,11 @@ def clip_members(parameters: Sequence[Tensor], bound: float, axes: int = 1) -> T
     moved = [p for p in parameters if p.grad is not None]
     gradients = [p.grad for p in moved if p.grad is not None]
     squares = torch._foreach_mul(gradients, gradients)  # noqa: SLF001 -- as PyTorch's optimisers do
-    norm = torch.stack([s.reshape(*s.shape[:axes], -1).sum(-1) for s in squares]).sum(0).sqrt()
+    if seeds > 1 and squares[0].is_cpu:  # which adds up in an order that depends on how many there are
+        of_seeds = zip(*(square.chunk(seeds) for square in squares), strict=True)
+        norm = torch.cat([_norms(of_seed, axes) for of_seed in of_seeds])
+    else:
+        norm = _norms(squares, axes)
     factor = (bound / (norm + CLIP_EPSILON)).clamp(max=1.0)
     factors = [factor.view(*factor.shape, *[1] * (g.dim() - axes)) for g in gradients]
     # not in place: autograd may hand two parameters views of one buffer, which would be scaled twice
@@ -46,6 +51,10 @@ def clip_members(parameters: Sequence[Tensor], bound: float, axes: int = 1) -> T
     for parameter, clipped in zip(moved, scaled, strict=True):
         parameter.grad = clipped
     return norm
+
+
+def _norms(squares: Sequence[Tensor], axes: int) -> Tensor:
+    return torch.stack([s.reshape(*s.shape[:axes], -1).sum(-1) for s in squares]).sum(0).sqrt()
 
 
 def operate(parameters: Sequence[Tensor], task_losses: Tensor, streams: Streams) -> None:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from d2r.algorithms.adam import Adam
+from d2r.algorithms.adam import Adam, by_seed
 from d2r.algorithms.draws import Draws, Streams, gumbel, normal
 from d2r.algorithms.gradients import clip_members, frozen, operate
 from d2r.algorithms.members import alone, for_members, load_state_of, side_by_side, state_of
@@ -173,7 +173,8 @@ class MultiTaskSAC:
         with torch.no_grad():
             if self.config.max_log_alpha is not None:
                 self.log_alpha.clamp_(max=self.config.max_log_alpha)
-            torch._foreach_lerp_(self._of_targets, self._of_critics, self.config.target_tau)
+            of_targets, of_critics = (by_seed(of, self.seeds) for of in (self._of_targets, self._of_critics))
+            torch._foreach_lerp_(of_targets, of_critics, self.config.target_tau)
 
     def after_update(self, info: UpdateInfo, streams: Streams) -> None:
         """Let networks do what they do about tasks whose loss was extreme."""
@@ -298,11 +299,11 @@ class MultiTaskSAC:
     def clip(self) -> tuple[Tensor, Tensor, Tensor]:
         """Clip gradients of each seed's actor, each critic and log-alphas; return the norms before."""
         bound, axes = self.config.grad_clip, 2 if self.config.clip_per == "task" else 1
-        norms = clip_members(self._of_critics, bound, axes)
+        norms = clip_members(self._of_critics, bound, axes, self.seeds)
         return (
-            clip_members(self._of_actor, bound, axes),
+            clip_members(self._of_actor, bound, axes, self.seeds),
             norms.view(self.seeds, -1, *norms.shape[1:]),
-            clip_members([self.log_alpha], bound, axes),
+            clip_members([self.log_alpha], bound, axes, self.seeds),
         )
 
     def check(self, info: UpdateInfo, flags: Tensor) -> bool:
