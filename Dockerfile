@@ -15,7 +15,7 @@ RUN python3 /kernel/build.py
 FROM ${BASE}
 
 RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3 python3-venv tini \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3 python3-venv tini libosmesa6 \
  && rm -rf /var/lib/apt/lists/*
 
 # Dependencies come before the source, so that a change of the source leaves this layer alone.

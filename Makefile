@@ -16,7 +16,7 @@ INSTALLED := $(VENV)/installed-$(TORCH)
 KERNEL := $(VENV)/kernel-built
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help all test test-faults lint docs lock image sbom clean clean-results $(VENV)
+.PHONY: help all test test-faults lint docs films lock image sbom clean clean-results $(VENV)
 
 help:  ## list the targets
 	@grep -E '^[a-zA-Z$$()-]+:.*##' Makefile | sed 's/\$$(VENV)/.venv/; s/:.*##/\t/' | expand -t 13
@@ -54,6 +54,9 @@ lint: $(VENV)  ## check style, types and the workflow
 
 docs: $(VENV)  ## write what the documentation takes from methods, claims and configuration
 	python -P -m d2r.cli.documents
+
+films: $(VENV)  ## make the films of the README from released policies (after `dvc pull`; needs libosmesa6)
+	sh workflow/films.sh
 
 lock:  ## write the lock files anew from pyproject.toml (UPGRADE=--upgrade for newer versions)
 	python3 -m venv build/lock

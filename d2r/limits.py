@@ -16,15 +16,19 @@ OUT_OF_MEMORY = (
 )  # fmt: skip
 
 
+class Shortage(UserError):
+    """A limit of this process was reached, which says nothing about what it was looking at."""
+
+
 def refuse_shortage(error: BaseException) -> None:
     """Return if ``error`` does not come from a limit of this process.
 
     Raises:
-        UserError: naming the limit, if it does.
+        Shortage: naming the limit, if it does.
     """
     shortage = _shortage(error)
     if shortage is not None:
-        raise UserError(f"{shortage} ({' '.join(str(error).split()) or type(error).__name__})") from None
+        raise Shortage(f"{shortage} ({' '.join(str(error).split()) or type(error).__name__})") from None
 
 
 def _shortage(error: BaseException) -> str | None:

@@ -11,18 +11,23 @@ from pathlib import Path
 import pytest
 
 from d2r import cores
+from d2r.config import load_scale, resolve_run
+from d2r.runs.folders import RunFolders
 
 
-def test_affinity_limits_every_count_of_cores() -> None:
+def test_affinity_limits_every_count_of_cores(tmp_path: Path) -> None:
+    RunFolders(tmp_path, resolve_run(load_scale("smoke"), "mt10-fixed", "mtsac", 1)).create()
     one = min(os.sched_getaffinity(0))
     program = (
-        f"import os; os.sched_setaffinity(0, {{{one}}})\n"
+        f"import os, sys; os.sched_setaffinity(0, {{{one}}})\n"
         "from d2r.cores import available_cores\nfrom d2r.cli.main import main\n"
-        "print(available_cores()); main(['status'])"
+        "print(available_cores()); main(['status', '--results', sys.argv[1]])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines()[0] == "1"
-    assert done.stdout.rstrip().endswith("on 1 cores")
+    assert done.stdout.splitlines()[1].endswith("left on 1 core")
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
-"""Answer a question: difficulty (do harder tasks use more modules?), claims, or coverage of the intervals."""
+"""Answer a question: difficulty (do harder tasks use more modules?), claims, or coverage of intervals and verdicts."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from d2r.config import project_root
+from d2r.cli.folders import add_results, results_folder
 from d2r.errors import UserError
 
 BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
@@ -17,20 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     difficulty = questions.add_parser(
         "difficulty", help="rank correlation of modules used with task difficulty"
     )
-    difficulty.add_argument(
-        "--results", type=Path, required=True, help="folder of one scale, after `d2r collect`"
-    )
+    add_results(difficulty, "the released `lite`")
     claims = questions.add_parser("claims", help="the claims map as Markdown (docs/claims.md)")
-    claims.add_argument(
-        "--results", type=Path, help="folder of one scale, after `d2r collect` (default: the released `lite`)"
-    )
+    add_results(claims, "the released `lite`")
     claims.add_argument("--output", type=Path, help="write it there instead of printing it")
     coverage = questions.add_parser(
-        "coverage", help="simulate how often the printed intervals hold the truth"
+        "coverage", help="simulate how often intervals hold the truth and verdicts are wrong"
     )
-    coverage.add_argument(
-        "--repeats", type=int, default=1000, help="simulated experiments behind each number"
-    )
+    coverage.add_argument("--repeats", type=int, default=500, help="simulated experiments behind each number")
     coverage.add_argument(
         "--update", type=Path, metavar="FILE", help=f"replace what stands between {BEGIN} and {END} in FILE"
     )
@@ -38,25 +33,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer one question."""
-    from d2r.analysis.results import load_results
+    from d2r.findings.results import load_results
 
     if args.question == "difficulty":
-        from d2r.analysis.tables.difficulty import difficulty_table
+        from d2r.report.tables.difficulty import difficulty_table
 
-        print(difficulty_table(load_results(args.results)).markdown(), end="")
+        print(difficulty_table(load_results(results_folder(args))).markdown(), end="")
     elif args.question == "claims":
-        from d2r.analysis.claims import claims_markdown
+        from d2r.report.claims_text import claims_markdown
 
-        folder = args.results or project_root() / "results" / "released" / "lite"
-        _give(claims_markdown(load_results(folder)), args.output)
+        _give(claims_markdown(load_results(results_folder(args))), args.output)
     else:
-        from d2r.analysis.statistics.coverage import coverage_markdown, coverage_table
+        import pandas as pd
+
+        from d2r.statistics.simulation import WORLDS, simulate, simulation_markdown
 
         if args.repeats < 4:
             raise UserError(f"--repeats {args.repeats}: must be at least 4")
         before, after = _around_marks(args.update) if args.update else ("", "")
-        text = coverage_markdown(coverage_table(args.repeats), args.repeats)
-        _give(before + text + after, args.update)
+        found = []
+        for place, world in enumerate(WORLDS, start=1):
+            print(f"d2r: simulating world {place} of {len(WORLDS)}: {world.name}", file=sys.stderr)
+            found.append(simulate(args.repeats, [world]))
+        _give(before + simulation_markdown(pd.concat(found), args.repeats) + after, args.update)
     return 0
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from d2r.cli.folders import add_results, results_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of ``d2r collect``."""
-    parser.add_argument(
-        "--results", type=Path, required=True, help="folder of one scale, such as results/smoke"
-    )
+    add_results(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write ``collected/`` and print where."""
-    from d2r.analysis.collect import collect
+    from d2r.findings.collect import collect
 
-    print(collect(args.results))
+    print(collect(results_folder(args)))
     return 0

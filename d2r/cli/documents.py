@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from d2r.analysis.claims import claims_markdown
-from d2r.analysis.results import load_results
 from d2r.cli.methods import describe_methods, markdown_table
-from d2r.config import project_root
+from d2r.config import Scale, project_root
 from d2r.errors import UserError
-from d2r.planning.schema import scale_schema
+from d2r.findings.results import load_results
+from d2r.report.claims_text import claims_markdown
 
 BEGIN, END = "<!-- make docs: begin -->", "<!-- make docs: end -->"
 
@@ -25,8 +24,14 @@ def documents(root: Path) -> dict[Path, str]:
     return {
         methods: _between_marks(methods, markdown_table(describe_methods())),
         root / "docs" / "claims.md": claims_markdown(load_results(root / "results" / "released" / "lite")),
-        root / "workflow" / "schemas" / "scale.schema.json": json.dumps(scale_schema(), indent=2) + "\n",
+        root / "workflow" / "schemas" / "scale.schema.json": scale_schema(),
     }
+
+
+def scale_schema() -> str:
+    """The JSON schema of ``config/scales/*.yaml``, for Snakemake and for editors, made from the typed configuration."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Scale.model_json_schema()}
+    return json.dumps(schema, indent=2) + "\n"
 
 
 def _between_marks(path: Path, text: str) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
+
+from d2r.cli.folders import add_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "folder", type=Path, metavar="RUN_FOLDER", help="a run's folder: run.json, policy.safetensors"
-    )
+    add_run(parser)
     parser.add_argument(
         "--workers", type=int, default=0, help="processes that step environments (default 0: none)"
     )
@@ -22,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate; 1 if the success differs by more than chance allows."""
     from d2r.verify.policy import evaluate_again
 
-    comparison = evaluate_again(args.folder, args.workers)
+    comparison = evaluate_again(args.run, args.workers)
     if args.json:
         print(json.dumps(comparison._asdict()))
     else:

@@ -27,6 +27,7 @@ COMMANDS = {
     "report": "d2r.cli.report",
     "compare": "d2r.cli.compare",
     "routes": "d2r.cli.routes",
+    "watch": "d2r.cli.watch",
     "analyze": "d2r.cli.analyze",
     "release": "d2r.cli.release",
     "verify": "d2r.cli.verify",

@@ -8,21 +8,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from d2r.cli.folders import add_results, scale_folder
 from d2r.cli.text import duration, size, table
-from d2r.config import RunConfig, Scale, load_scale, project_root
+from d2r.config import RunConfig, Scale, load_scale
 from d2r.cores import available_cores
 from d2r.errors import UserError
-from d2r.planning.blocks import Block, wall_seconds
-from d2r.planning.rates import Rates
+from d2r.planning.cost import Block, Rates, wall_seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--scale", default="smoke", help="scale to plan (default smoke)")
-    parser.add_argument("--results", type=Path, metavar="FOLDER", help="its folder (default results/SCALE)")
+    add_results(parser, "results/SCALE")
     parser.add_argument(
         "--cores",
         type=int,
@@ -40,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.cores < 1:
         raise UserError(f"--cores {args.cores}: must be at least 1")
     scale = load_scale(args.scale)
-    results = args.results or project_root() / "results" / scale.id
+    results = args.results or scale_folder(scale)
     if not args.json:
         print(
             f"{scale.id}: times from runs that finished in {results}, or from a few steps and updates now",

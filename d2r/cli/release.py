@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from d2r.cli.folders import add_results, scale_folder
 from d2r.cli.text import size
 from d2r.config import load_scale, project_root
 from d2r.errors import UserError
@@ -16,9 +17,7 @@ from d2r.runs.manifest import check_manifest
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("scale", help="scale to release")
-    parser.add_argument(
-        "--results", type=Path, metavar="FOLDER", help="where its runs are (default results/SCALE)"
-    )
+    add_results(parser, "results/SCALE")
     parser.add_argument(
         "--partial", action="store_true", help="release the finished runs although others are missing"
     )
@@ -45,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         note = f"; {absent} policies not here (dvc pull brings them)" if absent else ""
         print(f"{released.relative_to(root)}: {agree} files agree with MANIFEST.json{note}")
         return 0
-    results = (args.results or root / "results" / scale.id).resolve()
+    results = (args.results or scale_folder(scale)).resolve()
     if not (results / "runs").is_dir():
         raise UserError(f"{results}: no folder 'runs' there; train with snakemake first")
     outcome = release_scale(

@@ -7,17 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d2r.cli.folders import add_run
 from d2r.errors import UserError
 
 if TYPE_CHECKING:
-    from d2r.analysis.routes import RunRoutes
+    from d2r.report.draw_routes import RunRoutes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of ``d2r routes``."""
-    parser.add_argument(
-        "run", type=Path, metavar="RUN", help="a run's folder: .../runs/BENCHMARK/METHOD/seedK"
-    )
+    add_run(parser)
     parser.add_argument("--step", type=int, help="training step to draw (default: the last one recorded)")
     parser.add_argument(
         "--from-policy",
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw, and print the table."""
-    from d2r.analysis.routes import draw_routes, order_from_baselines, read_recorded, routes_table
+    from d2r.report.draw_routes import draw_routes, order_from_baselines, read_recorded, routes_table
 
     if args.from_policy and args.step is not None:
         raise UserError("--step: a policy is of the last step only; leave --step or --from-policy out")
@@ -51,10 +50,10 @@ def read_policy(folder: Path) -> RunRoutes:
     import pandas as pd
     import torch
 
-    from d2r.analysis.routes import RunRoutes, read_record
     from d2r.envs.vector import MetaWorldVectorEnv
     from d2r.evaluation.success import evaluate
     from d2r.networks.d2r.network import RoutedNetwork
+    from d2r.report.draw_routes import RunRoutes, read_record
     from d2r.runs.tidy import COLUMNS
     from d2r.training.routing_instruments import survey_routes
     from d2r.training.seeding import Stream, seed_sequence

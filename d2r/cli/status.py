@@ -1,18 +1,21 @@
-"""Show how far the runs of a scale have come: progress, rate, success so far and time left."""
+"""Show how far the runs of a scale have come: in short, then each that has begun."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import time
+from collections import Counter
 from pathlib import Path
 
+from d2r.cli.folders import add_results, scale_folder
 from d2r.cli.text import duration, table
-from d2r.config import Scale, load_scale, plan_runs, project_root, scale_ids
+from d2r.config import Scale, load_scale, plan_runs, scale_ids
 from d2r.cores import available_cores
 from d2r.errors import UserError
 from d2r.runs.progress import (
     RunProgress,
+    Status,
     as_json,
     remaining_seconds,
     run_progress,
@@ -22,17 +25,18 @@ from d2r.runs.progress import (
 
 LONGEST_PAUSE = 86_400
 """Seconds."""
+ORDER: tuple[Status, ...] = ("running", "stopped", "failed", "outdated", "finished", "waiting")
+"""What somebody may have to see to comes first."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--scale", help="scale to look at (default: that of the runs in FOLDER, or smoke)")
-    parser.add_argument(
-        "--results", type=Path, metavar="FOLDER", help="its folder, if it is not results/SCALE"
-    )
+    add_results(parser, "results/SCALE")
     parser.add_argument(
         "--cores", type=int, default=available_cores(), help="cores to assume for the time left"
     )
+    parser.add_argument("--all", action="store_true", help="list every run, those that wait included")
     parser.add_argument(
         "--watch", action="store_true", help="show it again every few seconds, until all runs have ended"
     )
@@ -65,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             if args.watch:
                 print("\033[H\033[2J", end="")
-            print(_describe(results, runs, others, left, args.cores))
+            print(_describe(results, runs, others, left, args.cores, everything=args.all))
         if not args.watch or all(r.status in ("finished", "failed") for r in runs):
             return 0
         try:
@@ -78,7 +82,7 @@ def _place(scale: str | None, results: Path | None) -> tuple[Scale, Path]:
     """The scale, and the folder of its results: each says which the other is, unless both are given."""
     if results is None:
         known = load_scale("smoke" if scale is None else scale)
-        return known, project_root() / "results" / known.id
+        return known, scale_folder(known)
     if not results.is_dir():
         raise UserError(f"{results}: no such folder; give one like results/smoke")
     if scale is not None:
@@ -97,8 +101,27 @@ def _place(scale: str | None, results: Path | None) -> tuple[Scale, Path]:
 
 
 def _describe(
-    results: Path, runs: list[RunProgress], others: list[RunProgress], left: float | None, cores: int
+    results: Path,
+    runs: list[RunProgress],
+    others: list[RunProgress],
+    left: float | None,
+    cores: int,
+    *,
+    everything: bool,
 ) -> str:
+    """A line on all runs, one on each that has begun (on ``everything``), and one on each benchmark's that wait."""
+    counts = Counter(run.status for run in runs)
+    summary = ", ".join(f"{counts[name]} {name}" for name in ORDER if counts[name])
+    finished = all(run.status in ("finished", "failed") for run in runs)
+    time_left = duration(left) if left is not None else "unknown time"
+    lines = [
+        f"{results}: {summary}"
+        + ("" if finished else f"; {time_left} left on {cores} core{'s' * (cores > 1)}")
+    ]
+    shown = sorted(
+        (run for run in [*runs, *others] if everything or run.status != "waiting"),
+        key=lambda run: ORDER.index(run.status),
+    )
     rows = [
         [
             f"{r.benchmark}/{r.method}/seed{r.seed}{'' if r in runs else ' (not in the plan)'}",
@@ -108,15 +131,13 @@ def _describe(
             "-" if r.success is None else f"{100 * r.success:.1f} %",
             duration(r.eta_seconds) if r.eta_seconds is not None else "-",
         ]
-        for r in [*runs, *others]
+        for r in shown
     ]
-    counts = {name: sum(r.status == name for r in runs) for name in dict.fromkeys(r.status for r in runs)}
-    summary = ", ".join(f"{count} {name}" for name, count in counts.items())
-    finished = all(r.status in ("finished", "failed") for r in runs)
-    ahead = (
-        ""
-        if finished
-        else f"; {duration(left) if left is not None else 'unknown time'} left on {cores} cores"
-    )
-    header = ["run", "status", "progress", "steps/s", "success", "left"]
-    return f"{table(header, rows, left=2)}\n{results}: {summary}{ahead}"
+    if rows:
+        header = ["run", "status", "progress", "steps/s", "success", "left"]
+        lines += ["", table(header, rows, left=2)]
+    waiting = Counter(run.benchmark for run in runs if run.status == "waiting")
+    if waiting and not everything:
+        each = ", ".join(f"{count} of {benchmark}" for benchmark, count in waiting.items())
+        lines += ["", f"waiting: {each} (--all lists them)"]
+    return "\n".join(lines)

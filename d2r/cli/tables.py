@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from d2r.cli.folders import add_results, results_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of ``d2r tables``."""
-    parser.add_argument(
-        "--results", type=Path, required=True, help="folder of one scale, after `d2r collect`"
-    )
+    add_results(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write ``tables/`` and print how many files it holds."""
-    from d2r.analysis.results import load_results
-    from d2r.analysis.tables import write_tables
+    from d2r.findings.results import load_results
+    from d2r.report.tables import write_tables
 
-    paths = write_tables(load_results(args.results))
+    paths = write_tables(load_results(results_folder(args)))
     print(f"{args.results / 'tables'}: {len(paths)} files")
     return 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from d2r.cli import execution
-from d2r.config import benchmark_ids, check_seed, load_scale, project_root, resolve_run
+from d2r.cli.folders import add_results, scale_folder
+from d2r.config import benchmark_ids, check_seed, load_scale, resolve_run
 from d2r.config.seeds import parse_seeds
 from d2r.cores import available_cores
 from d2r.errors import UserError
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     seeds.add_argument(
         "--seeds", type=parse_seeds, help="train several seeds side by side, such as 1-10 or 1-3,7"
     )
-    parser.add_argument("--results", type=Path, help="folder of the results (default results/<scale>)")
+    add_results(parser, "results/SCALE")
     parser.add_argument("--steps", type=int, help="environment steps per task, in place of the scale's")
     parser.add_argument(
         "--workers",
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     check_cohort(len(seeds))
     first = resolve_run(scale, args.benchmark, args.method, seeds[0], overrides)
     configs = [first.model_copy(update={"seed": seed}) for seed in seeds]
-    results = args.results if args.results is not None else project_root() / "results" / scale.id
+    results = args.results or scale_folder(scale)
     check_threads(args.threads)
     tasks = first.num_tasks * len(seeds)
     workers = args.workers

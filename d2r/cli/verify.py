@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from d2r.cli import execution
+from d2r.cli.folders import add_results
 from d2r.config import benchmark_ids
 from d2r.errors import UserError
 from d2r.text import printable
@@ -37,8 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "artifact", help="a reviewer's checklist of a folder of results", allow_abbrev=False
     )
     artifact.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="such as results/smoke or results/released/lite"
+        "folder", nargs="?", type=Path, metavar="FOLDER", help="the same as --results FOLDER, in a word less"
     )
+    add_results(artifact, "the released `lite`")
     artifact.add_argument("--json", action="store_true", help="one JSON object on one line")
     artifact.set_defaults(check=_artifact)
 
@@ -139,12 +141,15 @@ def _artifact(args: argparse.Namespace) -> int:
     from d2r.config import project_root
     from d2r.verify.artifact import as_json, verify_artifact
 
-    lines = verify_artifact(args.folder, project_root())
+    if args.folder is not None and args.results is not None:
+        raise UserError("FOLDER and --results: are the same; give one of them")
+    folder = args.folder or args.results or project_root() / "results" / "released" / "lite"
+    lines = verify_artifact(folder, project_root())
     failed = [line.check for line in lines if line.verdict == "FAIL"]
     if args.json:
-        print(as_json(args.folder, lines))
+        print(as_json(folder, lines))
         return 1 if failed else 0
-    print(f"{printable(str(args.folder))}:")
+    print(f"{printable(str(folder))}:")
     for line in lines:
         print(f"  {line.verdict:4s}  {line.check:13s}  {line.detail}")
     print(f"FAILED: {', '.join(failed)}" if failed else "passed: nothing is wrong with this folder")

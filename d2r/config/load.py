@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from d2r.config.benchmarks import benchmark_ids, load_benchmark
 from d2r.config.embeddings import read_task_embeddings
 from d2r.config.networks import NetworkConfig, network_class, network_classes, size_names
-from d2r.config.paths import project_root
+from d2r.config.paths import config_root, project_root
 from d2r.config.reader import read_yaml
 from d2r.config.schema import (
     MAX_SEED,
@@ -133,8 +133,8 @@ def _fields_at(model: type[BaseModel], location: Sequence[str], data: Any) -> li
 
 
 def config_folder(kind: str) -> Path:
-    """Return ``config/<kind>`` of the project (``methods``, ``protocols`` or ``scales``)."""
-    return project_root() / "config" / kind
+    """Return ``config/<kind>`` (``methods``, ``protocols`` or ``scales``)."""
+    return config_root() / kind
 
 
 def _ids(kind: str) -> tuple[str, ...]:

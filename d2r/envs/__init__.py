@@ -1,1 +1,12 @@
-"""Meta-World tasks and protocols, exact fast stepping, and the vector environment."""
+"""Meta-World's benchmarks as vector environments; ``gymnasium.make_vec`` knows them once this is imported."""
+
+from gymnasium.envs.registration import register
+
+from d2r.config.benchmarks import benchmark_ids
+
+for _benchmark in benchmark_ids():
+    register(
+        f"d2r/{_benchmark}-v0",
+        vector_entry_point="d2r.play.registered:make_vector",
+        kwargs={"benchmark": _benchmark},
+    )

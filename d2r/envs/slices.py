@@ -15,6 +15,7 @@ from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM, load_benchmark
 from d2r.config.schema import Protocol
 from d2r.envs.goals import goal_source
 from d2r.envs.models import named_or_colliding
+from d2r.envs.stepping import FastSawyer
 from d2r.envs.tasks import INFO_KEYS, make_fast
 
 Floats = npt.NDArray[np.float64]
@@ -126,6 +127,10 @@ class TaskSlice:
         if last:
             final_observations[self._tasks] = observations[self._tasks]
             self.reset()
+
+    def env_of(self, task: int) -> FastSawyer:
+        """The environment of one of the slice's tasks, to be looked at."""
+        return self._envs[self._tasks.index(task)]
 
     def goal_states(self) -> dict[int, dict[str, Any]]:
         """State of each task's goal source at the start of the current episode."""

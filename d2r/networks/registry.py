@@ -99,11 +99,19 @@ def _with_matching_width(
     return found
 
 
+def _shape(config: NetworkConfig, ends: _Ends, num_tasks: int) -> Network:
+    with _ShapesOnly():
+        return _build(config, ends, num_tasks, 1, torch.Generator())
+
+
+def shape_actor(config: NetworkConfig, num_tasks: int) -> Network:
+    """The actor of this configuration without memory for its parameters, which cannot be computed with."""
+    return _shape(config, ACTOR, num_tasks)
+
+
 def _count(config: NetworkConfig, ends: _Ends, num_tasks: int) -> int:
     """Learned parameters of one network."""
-    with _ShapesOnly():
-        network = _build(config, ends, num_tasks, 1, torch.Generator())
-    return sum(parameter.numel() for parameter in network.parameters())
+    return sum(parameter.numel() for parameter in _shape(config, ends, num_tasks).parameters())
 
 
 class _ShapesOnly(TorchFunctionMode):

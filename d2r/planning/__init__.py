@@ -1,1 +1,1 @@
-"""What a scale holds, what it will cost here, and how far it has come."""
+"""What a scale holds and what it will cost here, and what Snakemake asks of the package."""

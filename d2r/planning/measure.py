@@ -1,4 +1,4 @@
-"""Measure the rates of a run on this machine by running a little of it."""
+"""What only networks and a machine can tell of a run: its rates, the work of an update, and its disk."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from d2r.config import RunConfig
 from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
 from d2r.networks.compute import dense_multiply_adds
-from d2r.networks.registry import build_actor, build_critics, check_size
-from d2r.planning.rates import Rates
+from d2r.networks.registry import build_actor, build_critics, check_size, count_parameters
+from d2r.planning.cost import FLOAT_BYTES, Rates, replay_bytes
 from d2r.runs.folders import RunFolders
 from d2r.training.loop import Cohort
 from d2r.training.run import Machine
@@ -23,6 +23,8 @@ MEASURE_SECONDS = 0.5
 """Time to spend on measuring steps, and again on updates, at least one of each."""
 PATIENCE_SECONDS = 10.0
 """The first call allocates and is not counted, unless it takes longer than this."""
+METRICS_BYTES = 1_500
+"""Text in the tidy files per evaluation and task: about thirty rows, routes included."""
 
 
 def measure(config: RunConfig, cohort: int = 1) -> Rates:
@@ -78,3 +80,26 @@ def _seconds_per_call(call: Callable[[], None]) -> float:
         call()
         calls += 1
     return (time.perf_counter() - began) / calls
+
+
+def output_bytes(config: RunConfig) -> int:
+    """Disk of a finished run, roughly: its policy, the last checkpoint without the replay, and tidy metrics."""
+    actor, critic = parameter_bytes(config)
+    evaluations = -(-config.budget.steps // config.budget.evaluate_every)
+    return actor + _learner_bytes(actor, critic) + evaluations * config.num_tasks * METRICS_BYTES
+
+
+def state_bytes(config: RunConfig) -> int:
+    """Disk that a run needs on top while it trains: its replay and a second checkpoint."""
+    return replay_bytes(config) + _learner_bytes(*parameter_bytes(config))
+
+
+def parameter_bytes(config: RunConfig) -> tuple[int, int]:
+    """Bytes of the actor's and of one critic's parameters."""
+    count = count_parameters(config.network, config.num_tasks)
+    return count.actor * FLOAT_BYTES, count.critic * FLOAT_BYTES
+
+
+def _learner_bytes(actor: int, critic: int) -> int:
+    """Parameters with two Adam moments each, and the twin critics' targets."""
+    return 3 * actor + 2 * (3 + 1) * critic

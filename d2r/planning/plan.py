@@ -9,10 +9,8 @@ from typing import Literal, NamedTuple
 
 from d2r.config import RunConfig, RunKey, plan_runs, resolve_run
 from d2r.config.schema import Scale
-from d2r.planning.blocks import Block
-from d2r.planning.cost import memory_mb
-from d2r.planning.disk import output_bytes, state_bytes
-from d2r.planning.rates import Estimate, Rates, seconds_of_finished, seconds_of_run
+from d2r.planning.cost import Block, Estimate, Rates, memory_mb, seconds_of_finished, seconds_of_run
+from d2r.planning.measure import output_bytes, state_bytes
 from d2r.runs.progress import has_ended
 
 

@@ -187,7 +187,8 @@ def settings_together(cohort: TrainedTogether) -> RunSettings:
 def sources_of_analysis() -> str:
     """sha256 over the code and the configuration that tables, figures and page are made with."""
     root = project_root()
-    folders = (Path(d2r.__file__).parent / "analysis", root / "config")
+    package = Path(d2r.__file__).parent
+    folders = (*(package / room for room in ("statistics", "findings", "report")), root / "config")
     paths = (path for folder in folders for path in folder.rglob("*") if path.suffix in SOURCES)
     files = sorted(filter(is_visible_file, paths))
     contents = (hashlib.sha256(path.read_bytes()).digest() for path in files)

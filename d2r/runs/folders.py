@@ -15,11 +15,9 @@ from d2r.config import RunConfig, RunKey, config_hash, is_run, stated
 from d2r.config.identity import CONFIG_SCHEMA
 from d2r.errors import UserError
 from d2r.files import open_regular, read_bytes, remove_temporaries, replacing, sha256, write_bytes
-from d2r.runs.layout import PROGRESS, RUN_RECORD
+from d2r.runs.layout import CONFIG, PROGRESS, RUN_RECORD
 from d2r.runs.record import is_unchanged, json_object, malformed, record_bytes
 
-CONFIG = "config.json"
-"""What the checkpoints beside it are of, as a run's record states it."""
 OUTPUTS = ("metrics.csv", "routes.csv", "evaluation.csv", "timing.csv", "policy.safetensors")
 
 

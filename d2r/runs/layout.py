@@ -29,6 +29,9 @@ SEED_FOLDER = f"seed{SEED}"
 PROGRESS = "progress.json"
 """How far a run has come; lies in its state folder while it trains."""
 
+CONFIG = "config.json"
+"""What the checkpoints beside it are of, as a run's record states it; it is there before any progress is."""
+
 
 def policy_path(run_folder: Path) -> Path:
     """Where a run's policy lies: in its folder, or for a released run, or a copy of one, in the tree that DVC keeps.

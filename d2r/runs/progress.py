@@ -14,7 +14,7 @@ from typing import Any, Literal
 from d2r.config import RunConfig, RunKey, Scale, is_run, plan_runs, resolve_run
 from d2r.errors import UserError
 from d2r.files import read_bytes, read_start
-from d2r.runs.layout import PROGRESS, RUN_RECORD, SEED_FOLDER
+from d2r.runs.layout import CONFIG, PROGRESS, RUN_RECORD, SEED_FOLDER
 from d2r.runs.record import is_unchanged, json_object
 
 Status = Literal["finished", "failed", "outdated", "running", "stopped", "waiting"]
@@ -83,14 +83,16 @@ def scales_in(results: Path) -> set[str]:
     """Scales that the runs below ``results`` say they belong to; records that cannot be read say nothing."""
     records = (
         path
-        for names in (f"runs/*/*/*/{RUN_RECORD}", f"state/*/*/*/{PROGRESS}")
+        for names in (f"runs/*/*/*/{RUN_RECORD}", f"state/*/*/*/{PROGRESS}", f"state/*/*/*/*/{CONFIG}")
         for path in results.glob(names)
     )
     found = set()
     for path in records:
         with suppress(UserError):
             record = read_record(path)
-            found.add(str(record.get("scale") or record.get("run", "")).partition("/")[0])
+            config = record.get("config")
+            within = config.get("scale") if isinstance(config, dict) else None
+            found.add(str(record.get("scale") or record.get("run") or within or "").partition("/")[0])
     return found - {""}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -59,17 +60,19 @@ class Reporter:
         return (step - self._first_step) / max(time.monotonic() - self._began, 1e-9)
 
     def _line(self, step: int) -> str:
+        """How far the runs are; on a terminal no longer than it is wide, so that the next one takes its place."""
         rate = self._rate(step)
-        left = (self.steps - step) / rate if rate > 0 else float("inf")
-        eta = (
-            "unknown"
-            if left == float("inf")
-            else f"{int(left // 3600)}:{int(left // 60) % 60:02d}:{int(left) % 60:02d}"
+        seconds = int((self.steps - step) / rate) if rate > 0 else None
+        left = (
+            "unknown" if seconds is None else f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
         )
-        known = [run.success for run in self.runs if run.success is not None]
-        success = f", success {' '.join(f'{value:.3f}' for value in known)}" if known else ""
-        done = f"step {step}/{self.steps} ({step / self.steps:.0%})"
-        return f"{self.name}: {done}, {rate:.1f} steps/s, left {eta}{success}"
+        found = [f"{100 * run.success:.1f}" for run in self.runs if run.success is not None]
+        known = f", success so far {' '.join(found)} %" if found else ""
+        share = f"{step / self.steps:.0%}"
+        if not self._terminal:
+            return f"{self.name}: step {step}/{self.steps} ({share}), {rate:.1f} steps/s, left {left}{known}"
+        line = f"{share:>4s}, {rate:.1f} steps/s, left {left}{known}, {self.name}"
+        return line[: shutil.get_terminal_size().columns - 1]
 
     def _write(self, run: Run, progress: Progress) -> None:
         write_progress(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import d2r
+from d2r.config.paths import is_project
 from d2r.text import printable
 
 CODE = Path(d2r.__file__).resolve().parents[1]
@@ -65,7 +66,8 @@ def remarks(root: Path, code: Path = CODE) -> list[str]:
     said = []
     if why:
         said.append(f"warning: {code}: commit and changes are unknown, and run.json says so ({why})")
-    here, _ = (running, "") if root.resolve() == code else _commit(root)
+    elsewhere = root.resolve() != code and is_project(root)
+    here, _ = _commit(root) if elsewhere else (running, "")
     if here not in (None, running):
         said.append(
             f"warning: the code that runs is that of {code}, commit {_short(running)}, and not that of {root}, commit "

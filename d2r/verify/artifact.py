@@ -15,15 +15,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from d2r.analysis.collect import FILE_COLUMNS, collect, read_csv
-from d2r.analysis.figures import write_figures
-from d2r.analysis.report import write_report
-from d2r.analysis.results import Results, load_results
-from d2r.analysis.tables import write_tables
 from d2r.config import RunConfig, RunKey, is_run, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.config.benchmarks import load_benchmark
 from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
+from d2r.findings.collect import FILE_COLUMNS, collect, read_csv
+from d2r.findings.results import Results, load_results
+from d2r.limits import Shortage
+from d2r.report.figures import write_figures
+from d2r.report.page import write_report
+from d2r.report.tables import write_tables
 from d2r.runs.layout import POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
 from d2r.runs.manifest import MANIFEST, check_manifest
 from d2r.runs.record import made_from_changed_sources, processes
@@ -125,6 +126,8 @@ def verify_artifact(folder: Path, root: Path) -> list[Line]:
     for name, check in checks:
         try:
             line = check(artifact)
+        except Shortage:  # of this process, and no fault of the folder
+            raise
         except UserError as error:
             line = _fail(" ".join(str(error).split()))
         lines.append(Line(name, line.verdict, printable(line.detail)))
@@ -195,6 +198,8 @@ def _runs(artifact: Artifact) -> Line:
         try:
             run = Run(folder, *read_run(folder))
             _check_run(artifact, run)
+        except Shortage:
+            raise
         except UserError as error:
             problems.append(str(error))
         else:
@@ -323,6 +328,8 @@ def _policies(artifact: Artifact) -> Line:
             continue
         try:
             load_actor(run.folder, run.record, run.config)
+        except Shortage:
+            raise
         except UserError as error:
             return _fail(str(error))
         loaded += 1

@@ -19,7 +19,7 @@ from d2r.errors import UserError
 from d2r.evaluation.success import evaluate
 from d2r.files import read_bytes, sha256
 from d2r.networks.base import Network
-from d2r.networks.registry import build_actor
+from d2r.networks.registry import build_actor, shape_actor
 from d2r.runs.layout import POLICY, policy_path
 from d2r.runs.record import is_unchanged, json_object, malformed
 from d2r.runs.tidy import COLUMNS, number
@@ -99,8 +99,9 @@ def load_actor(folder: Path, record: dict[str, Any], config: RunConfig) -> Netwo
     path = check_output(folder, record, POLICY)
     other = UserError(f"{path}: does not hold the tensors of a '{config.method}' actor")
     tensors = read_tensors(path)
-    with torch.device("meta"):  # sizes that the file does not have take no memory
-        expected = build_actor(config.network, config.num_tasks, torch.Generator()).state_dict()
+    expected = shape_actor(
+        config.network, config.num_tasks
+    ).state_dict()  # takes no memory, whatever its sizes
     if tensors is None or forms(tensors) != forms(expected):
         raise other
     actor = build_actor(config.network, config.num_tasks, torch.Generator())

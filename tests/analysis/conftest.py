@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from d2r.analysis.collect import collect
+from d2r.findings.collect import collect
 
 from .synthetic import Plan, write_project, write_runs
 

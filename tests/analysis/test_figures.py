@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from matplotlib.axes import Axes
 
-from d2r.analysis.figures.comparisons import performance_profiles
-from d2r.analysis.figures.curves import learning_curves
-from d2r.analysis.figures.instruments import difficulty_over_training
-from d2r.analysis.results import load_results
+from d2r.findings.results import load_results
+from d2r.report.figures.comparisons import performance_profiles
+from d2r.report.figures.curves import learning_curves
+from d2r.report.figures.instruments import difficulty_over_training
 
 from .synthetic import Plan
 

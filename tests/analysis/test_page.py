@@ -9,11 +9,11 @@ from urllib.parse import urljoin, urlparse
 
 import pytest
 
-from d2r.analysis.collect import collect
-from d2r.analysis.figures import FIGURES, write_figures
-from d2r.analysis.report import write_report
-from d2r.analysis.results import load_results
-from d2r.analysis.tables import BUILDERS, write_tables
+from d2r.findings.collect import collect
+from d2r.findings.results import load_results
+from d2r.report.figures import FIGURES, write_figures
+from d2r.report.page import write_report
+from d2r.report.tables import BUILDERS, write_tables
 from tests.support.projects import working_in
 
 from .chromium import Browser, find_chromium

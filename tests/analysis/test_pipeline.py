@@ -11,13 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from d2r.analysis import figures
-from d2r.analysis.collect import collect
-from d2r.analysis.figures import write_figures
-from d2r.analysis.report import write_report
-from d2r.analysis.results import load_results
-from d2r.analysis.tables import write_tables
 from d2r.errors import UserError
+from d2r.findings.collect import collect
+from d2r.findings.results import load_results
+from d2r.report import figures
+from d2r.report.figures import write_figures
+from d2r.report.page import write_report
+from d2r.report.tables import write_tables
 from d2r.runs.record import record_bytes
 from tests.support.projects import forget_configuration
 
@@ -73,7 +73,11 @@ def test_missing_and_failed_runs_are_shown_and_not_averaged(make_results: Make) 
     assert main.loc[("mt10-rand", "d2r"), ["runs_finished", "runs_missing"]].tolist() == [2, 1]
     assert main.loc[("mt10-rand", "mtsac"), ["runs_finished", "runs_failed"]].tolist() == [2, 1]
     evaluation = results.evaluation.query("benchmark == 'mt10-rand' and method == 'mtsac' and seed != 1")
-    assert main.loc[("mt10-rand", "mtsac"), "success"] == pytest.approx(evaluation["success"].mean())
+    assert main.loc[("mt10-rand", "mtsac"), "final_success"] == pytest.approx(evaluation["success"].mean())
+    success = results.metrics.query(
+        "benchmark == 'mt10-rand' and method == 'mtsac' and seed != 1 and quantity == 'success'"
+    )
+    assert main.loc[("mt10-rand", "mtsac"), "success"] == pytest.approx(success["value"].mean())
     text = (results.folder / "tables" / "main.md").read_text()
     assert "n=2 of 3 (1 missing)" in text
     assert "n=2 of 3 (1 failed)" in text

@@ -15,18 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2r.analysis.difficulty import (
+from d2r.cli import routes as routes_command
+from d2r.config import config_hash
+from d2r.errors import UserError
+from d2r.findings.difficulty import (
     correlation_over_training,
     harder_half,
     hardness,
     task_difficulty,
     tasks_by_difficulty,
 )
-from d2r.analysis.results import Results, load_results
-from d2r.analysis.routing import SIGNATURES, used_modules
-from d2r.cli import routes as routes_command
-from d2r.config import config_hash
-from d2r.errors import UserError
+from d2r.findings.results import Results, load_results
+from d2r.findings.signatures import SIGNATURES, used_modules
 from d2r.runs.record import record_bytes
 
 from .synthetic import Plan

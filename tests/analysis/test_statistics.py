@@ -1,8 +1,6 @@
-"""Intervals, comparisons and sample efficiency: invariants, slow references and stated answers in degenerate cases."""
+"""Intervals, the model, verdicts and sample efficiency: invariants, slow references, and degenerate cases."""
 
 from __future__ import annotations
-
-from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,31 +8,29 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from d2r.analysis.statistics import (
+from d2r.statistics import (
     AGGREGATES,
     Estimate,
-    difference_interval,
+    Model,
     interquartile_mean,
     mean_interval,
-    paired_difference_interval,
-    stratified_bootstrap,
-)
-from d2r.analysis.statistics.comparison import (
-    compare_scores,
-    hedges_g,
-    holm,
-    mann_whitney_p,
     probability_of_improvement,
-    smallest_rank_p,
-    welch_p,
+    runs_to_settle,
+    verdict,
 )
-from d2r.analysis.statistics.coverage import WORLDS, coverage_table
-from d2r.analysis.statistics.efficiency import area_under_curve, kaplan_meier_median, reach
+from d2r.statistics.efficiency import area_under_curve, kaplan_meier_median, reach
+from d2r.statistics.model import dunnett_critical_value
+from d2r.statistics.simulation import (
+    WORLDS,
+    advantage_of,
+    late_success,
+    simulate,
+    stratified_bootstrap,
+    true_mean,
+)
 
 shares = st.floats(0, 1, allow_nan=False)
 runs = st.lists(shares, min_size=2, max_size=14)
-three_tasks = st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=3, max_size=3)
-score_tables = st.lists(three_tasks, min_size=1, max_size=12)
 
 
 def check(estimate: Estimate) -> None:
@@ -60,8 +56,7 @@ def test_mean_interval_is_whole_or_explained(values: list[float]) -> None:
 
 
 @given(runs, st.randoms(use_true_random=False))
-def test_order_of_runs_does_not_matter_below_ten(values: list[float], random) -> None:
-    values = values[:9]
+def test_order_of_runs_does_not_matter(values: list[float], random) -> None:
     shuffled = values.copy()
     random.shuffle(shuffled)
     first, second = mean_interval(values), mean_interval(shuffled)
@@ -79,40 +74,12 @@ def test_intervals_move_and_stretch_with_the_data(values: list[float], shift: fl
     assert moved.high == pytest.approx(factor * plain.high + shift, abs=1e-6)
 
 
-@given(runs, runs)
-def test_difference_is_antisymmetric(first: list[float], second: list[float]) -> None:
-    first, second = first[:9], second[:9]
-    forth, back = difference_interval(first, second), difference_interval(second, first)
-    check(forth)
-    assert forth.value == pytest.approx(-back.value)
-    assert forth.has_interval == back.has_interval
-    if forth.has_interval:
-        assert (forth.low, forth.high) == pytest.approx((-back.high, -back.low))
-
-
 def test_t_interval_is_students() -> None:
     values = [0.31, 0.52, 0.44]
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     estimate = mean_interval(values)
     assert (estimate.low, estimate.high) == pytest.approx(tuple(expected))
     assert estimate.method == "t"
-
-
-def test_welch_interval_and_p_are_scipys() -> None:
-    first, second = np.array([0.3, 0.5, 0.45, 0.6]), np.array([0.2, 0.21, 0.4])
-    test = stats.ttest_ind(first, second, equal_var=False)
-    estimate = difference_interval(first, second)
-    assert (estimate.low, estimate.high) == pytest.approx(tuple(test.confidence_interval(0.95)))
-    assert welch_p(first, second) == pytest.approx(test.pvalue)
-
-
-def test_the_bootstrap_takes_over_at_ten_runs_and_is_about_as_wide_as_t_for_normal_data() -> None:
-    values = np.random.default_rng(0).normal(0.5, 0.1, size=10)
-    estimate = mean_interval(values)
-    t = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert estimate.method == "bootstrap"
-    assert estimate.high - estimate.low == pytest.approx(t.high - t.low, rel=0.1)
-    assert mean_interval(values[:9]).method == "t"
 
 
 @pytest.mark.parametrize(
@@ -128,14 +95,6 @@ def test_degenerate_means_say_why_there_is_no_interval(values: list[float], word
     estimate = mean_interval(values)
     check(estimate)
     assert words in estimate.note
-
-
-def test_degenerate_differences_say_why_there_is_no_interval() -> None:
-    assert "no finished run" in difference_interval([], [0.1, 0.2]).note
-    assert "one run" in difference_interval([0.3], [0.1, 0.2]).note
-    assert "all runs equal" in difference_interval([0.0, 0.0], [1.0, 1.0]).note
-    assert "differ alike" in paired_difference_interval([0.5, 0.7], [0.25, 0.45]).note
-    assert difference_interval([0.0, 0.0], [0.8, 0.9]).has_interval
 
 
 def test_a_missing_run_must_not_be_passed_as_nan() -> None:
@@ -157,105 +116,158 @@ def test_gap_complements_the_mean(scores: list[list[float]]) -> None:
     assert AGGREGATES["optimality_gap"](array) == pytest.approx(1 - AGGREGATES["mean"](array))
 
 
+def groups(*sizes: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(3)
+    names = ["d2r", *(f"m{place}" for place in range(1, len(sizes)))]
+    return {name: rng.normal(0.3, 0.06, size) for name, size in zip(names, sizes, strict=True)}
+
+
+@pytest.mark.parametrize("sizes", [(3, 3, 3, 3, 3, 3), (12, 12, 6, 6), (3, 1, 2), (10, 10)])
+def test_differences_to_the_control_are_scipys_dunnett(sizes: tuple[int, ...]) -> None:
+    """SciPy is sure of the critical value to about three digits, and so are we."""
+    runs = groups(*sizes)
+    control, *others = runs.values()
+    expected = stats.dunnett(*others, control=control, rng=np.random.default_rng(0)).confidence_interval(0.95)
+    model = Model.of(runs, "d2r")
+    for name, low, high in zip(list(runs)[1:], expected.low, expected.high, strict=True):
+        found = model.to_control(name)
+        assert found.value == pytest.approx((low + high) / 2)
+        assert found.high - found.low == pytest.approx(high - low, rel=0.01)
+        assert found.method == "Dunnett"
+
+
+def test_the_critical_value_is_dunnetts() -> None:
+    """Two-sided 5 % points from Dunnett, "New Tables for Multiple Comparisons with a Control", Biometrics 20, 1964."""
+    for comparisons, runs, printed in ((2, 4, 2.61), (5, 3, 2.90), (3, 6, 2.54), (5, 11, 2.58)):
+        found = dunnett_critical_value((runs,) * comparisons, runs)
+        assert found == pytest.approx(printed, abs=0.015), (comparisons, runs)
+
+
+def test_the_spread_is_pooled_over_all_methods_as_in_an_analysis_of_variance() -> None:
+    runs = groups(3, 5, 1, 4)
+    model = Model.of(runs, "d2r")
+    residuals = np.concatenate([values - values.mean() for values in runs.values()])
+    assert model.freedom == 13 - 4
+    assert model.spread == pytest.approx(np.sqrt((residuals**2).sum() / 9))
+
+
+def test_two_methods_compared_without_adjustment_are_students_test() -> None:
+    runs = groups(4, 6)
+    expected = stats.ttest_ind(runs["m1"], runs["d2r"]).confidence_interval(0.95)
+    found = Model.of(runs, "d2r").between("m1", "d2r")
+    assert (found.low, found.high) == pytest.approx(tuple(expected))
+
+
 @given(
-    st.lists(st.integers(0, 5), min_size=1, max_size=5), st.lists(st.integers(0, 5), min_size=1, max_size=5)
+    st.lists(st.lists(shares, min_size=0, max_size=5), min_size=2, max_size=4),
+    st.floats(-2, 2),
+    st.floats(0.5, 3),
 )
-def test_exact_rank_test_against_counting_every_split(first: list[int], second: list[int]) -> None:
-    pooled = np.array([*first, *second], dtype=float)
-    if np.ptp(pooled) == 0:
-        assert mann_whitney_p(pooled[: len(first)], pooled[len(first) :]) == 1.0
-        return
-
-    def statistic(chosen: tuple[int, ...]) -> float:
-        rest = [pooled[i] for i in range(len(pooled)) if i not in chosen]
-        wins = sum((pooled[i] > other) + 0.5 * (pooled[i] == other) for i in chosen for other in rest)
-        return abs(wins - len(chosen) * len(rest) / 2)
-
-    observed = statistic(tuple(range(len(first))))
-    splits = list(combinations(range(len(pooled)), len(first)))
-    expected = np.mean([statistic(split) >= observed - 1e-9 for split in splits])
-    assert mann_whitney_p(pooled[: len(first)], pooled[len(first) :]) == pytest.approx(expected)
+def test_differences_are_whole_or_explained_and_move_with_the_data(
+    values: list[list[float]], shift: float, factor: float
+) -> None:
+    names = ["d2r", "a", "b", "c"][: len(values)]
+    plain = Model.of(dict(zip(names, values, strict=True)), "d2r")
+    scaled = [[factor * value + shift for value in group] for group in values]
+    moved = Model.of(dict(zip(names, scaled, strict=True)), "d2r")
+    for name in names[1:]:
+        found, other = plain.to_control(name), moved.to_control(name)
+        check(found)
+        if found.has_interval and plain.spread > 1e-6:
+            assert other.low == pytest.approx(factor * found.low, abs=1e-6)
+            assert other.high == pytest.approx(factor * found.high, abs=1e-6)
 
 
-def test_means_that_differ_in_their_last_bits_are_ties() -> None:
-    """Means over ten tasks of fifths: 6 of the 20 splits are as extreme, counted by hand on exact fractions."""
-    ours, theirs = np.array([0.2, 0.28, 0.28]), np.array([0.2, 0.1, 0.2])
-    shaken = theirs + np.array([3e-17, 0.0, -3e-17])
-    assert (shaken != theirs).any()
-    assert mann_whitney_p(ours, shaken) == mann_whitney_p(ours, theirs) == pytest.approx(0.3)
+def test_degenerate_models_say_why_there_is_no_interval() -> None:
+    none = Model.of({"d2r": [], "a": [0.1, 0.2]}, "d2r").to_control("a")
+    assert "no finished run on one side" in none.note
+    assert "alone" in Model.of({"d2r": [0.3], "a": [0.1]}, "d2r").to_control("a").note
+    assert "equal" in Model.of({"d2r": [0.3, 0.3], "a": [0.1, 0.1]}, "d2r").to_control("a").note
+    assert Model.of({"d2r": [0.3, 0.3], "a": [0.1], "b": [0.2, 0.3]}, "d2r").to_control("a").has_interval
+
+
+def test_equal_differences_keep_their_interval() -> None:
+    """Three runs that lie ten points above the control's, each: the evidence is not thrown away."""
+    found = Model.of({"d2r": [0.4, 0.3, 0.2], "a": [0.5, 0.4, 0.3]}, "d2r").to_control("a")
+    assert found.value == pytest.approx(0.1)
+    assert found.has_interval
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "smallest"), [(3, 3, 0.1), (5, 5, 2 / 252), (2, 3, 0.2), (10, 10, 2 / 184_756)]
+    ("interval", "direction", "expected"),
+    [
+        ((0.01, 0.40), "higher", "supported"),
+        ((0.01, 0.05), "higher", "supported"),
+        ((-0.40, -0.01), "higher", "refuted"),
+        ((-0.10, 0.07), "higher", "refuted"),
+        ((-0.10, 0.08), "higher", "open"),
+        ((-0.01, 0.40), "higher", "open"),
+        ((-0.40, -0.01), "lower", "supported"),
+        ((-0.07, 0.10), "lower", "refuted"),
+        ((-0.08, 0.10), "lower", "open"),
+        ((0.01, 0.40), "lower", "refuted"),
+        ((-0.07, 0.07), "equal", "supported"),
+        ((0.01, 0.07), "equal", "supported"),
+        ((-0.08, 0.07), "equal", "open"),
+        ((0.01, 0.08), "equal", "refuted"),
+    ],
 )
-def test_smallest_rank_p_is_reached_by_separated_runs(first: int, second: int, smallest: float) -> None:
-    assert smallest_rank_p(first, second) == pytest.approx(smallest)
-    separated = mann_whitney_p(np.arange(first) + 10.0, np.arange(second) * 1.0)
-    assert separated == pytest.approx(smallest)
+def test_verdicts(interval: tuple[float, float], direction: str, expected: str) -> None:
+    estimate = Estimate(sum(interval) / 2, *interval, 5, "Dunnett")
+    assert verdict(estimate, 0.075, direction)[0] == expected
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_against_its_definition(p_values: list[float]) -> None:
-    adjusted = holm(p_values)
-    for index, p in enumerate(p_values):
-        smaller = [(q, i) for i, q in enumerate(p_values) if (q, i) <= (p, index)]
-        steps = [min(1.0, q * (len(p_values) - rank)) for rank, (q, _) in enumerate(sorted(smaller))]
-        assert adjusted[index] == pytest.approx(max(steps))
+def test_no_verdict_without_a_smallest_effect_but_by_zero() -> None:
+    assert verdict(Estimate(0.0, -1e-9, 1e-9, 9, "t"), None)[0] == "open"
+    assert verdict(Estimate(-1.0, -2.0, -0.1, 9, "t"), None)[0] == "refuted"
 
 
-def test_holm_leaves_undefined_p_values_out() -> None:
-    assert holm([0.01, None, 0.03]) == pytest.approx([0.02, None, 0.03])
+def test_no_verdict_with_two_runs_or_without_an_interval() -> None:
+    assert verdict(Estimate(0.5, 0.4, 0.6, 2, "Dunnett"), 0.075) == ("open", "fewer than 3 runs")
+    assert verdict(Estimate(0.5, None, None, 3, "none", "why"), 0.075) == ("open", "why")
 
 
-def test_probability_of_improvement_is_the_mean_over_tasks_of_pairwise_wins() -> None:
+@given(st.floats(0.01, 0.2), st.floats(-0.2, 0.2), st.integers(1, 7))
+def test_the_runs_that_settle_a_question_settle_it_and_one_fewer_do_not(
+    spread: float, difference: float, methods: int
+) -> None:
+    smallest = 0.075
+    runs = runs_to_settle(spread, difference, smallest, methods)
+    distance = max(difference, smallest - difference)
+
+    def is_enough(n: int) -> bool:
+        freedom = methods * (n - 1)
+        error = spread * np.sqrt((2 if methods > 1 else 1) / n)
+        critical = stats.t.ppf(1 - 0.025 / max(1, methods - 1), freedom)
+        return (critical + stats.t.ppf(0.8, freedom)) * error <= distance
+
+    assert not is_enough(1000) if runs is None else is_enough(runs)
+    assert runs in (None, 2) or not is_enough(runs - 1)
+
+
+def test_nothing_settles_a_difference_of_nothing_without_a_smallest_effect() -> None:
+    assert runs_to_settle(0.06, 0.0, None) is None
+    assert runs_to_settle(0.06, -0.1, None) is None
+    assert runs_to_settle(0.06, 0.1, None, direction="lower") is None
+    assert runs_to_settle(0.06, -0.1, None, direction="lower") == runs_to_settle(0.06, 0.1, None)
+
+
+def test_probability_of_improvement_is_the_mean_over_solved_tasks_of_pairwise_wins() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 4, (3, 5)) / 3, rng.integers(0, 4, (4, 5)) / 3
+    first[:, 2] = second[:, 2] = 0.0
     slow = np.mean(
         [
             (first[i, t] > second[j, t]) + 0.5 * (first[i, t] == second[j, t])
             for i in range(3)
             for j in range(4)
-            for t in range(5)
+            for t in (0, 1, 3, 4)
         ]
     )
-    estimate = probability_of_improvement(first, second)
-    assert estimate.value == pytest.approx(slow)
-    assert probability_of_improvement(second, first).value == pytest.approx(1 - slow)
-    check(estimate)
-
-
-def test_complete_separation_has_no_interval_and_says_so() -> None:
-    estimate = probability_of_improvement(np.ones((3, 4)), np.zeros((3, 4)))
-    assert estimate.value == 1.0
-    assert "compares alike" in estimate.note
-
-
-@given(score_tables, score_tables, st.booleans())
-def test_comparisons_never_give_nan(
-    first: list[list[float]], second: list[list[float]], paired: bool
-) -> None:
-    if paired:
-        size = min(len(first), len(second))
-        first, second = first[:size], second[:size]
-    comparison = compare_scores(np.array(first), np.array(second), paired)
-    check(comparison.difference)
-    check(comparison.improvement)
-    for value in (comparison.p, comparison.p_rank, comparison.smallest_p_rank, comparison.effect):
-        assert value is None or np.isfinite(value)
-    if comparison.verdict in ("higher", "lower"):
-        assert comparison.difference.low > 0 or comparison.difference.high < 0
-
-
-def test_hedges_g_of_a_known_case() -> None:
-    assert hedges_g(np.array([2.0, 4.0]), np.array([1.0, 3.0])) == pytest.approx(1 / np.sqrt(2) * (1 - 3 / 7))
-    assert hedges_g(np.array([1.0, 1.0]), np.array([1.0, 1.0])) == 0.0
-    assert hedges_g(np.array([1.0, 1.0]), np.array([0.0, 0.0])) is None
-
-
-def test_hedges_g_is_zero_where_means_differ_in_their_last_bits_alone() -> None:
-    a, b = np.array([0.4, 0.3, 0.2]), np.array([0.2, 0.4, 0.3])
-    assert a.mean() != b.mean()
-    assert hedges_g(a, b) == 0.0
+    found, tasks = probability_of_improvement(first, second)
+    assert (found, tasks) == (pytest.approx(slow), 4)
+    assert probability_of_improvement(second, first)[0] == pytest.approx(1 - slow)
+    assert probability_of_improvement(np.zeros((3, 2)), np.zeros((3, 2))) == (None, 0)
 
 
 def test_censored_runs_count_as_censored() -> None:
@@ -283,15 +295,23 @@ def test_area_under_a_straight_line() -> None:
     assert area_under_curve(np.array([0.0, 10.0, 40.0]), np.array([[0.0, 0.25, 1.0]])) == pytest.approx([0.5])
 
 
-def test_printed_intervals_cover_and_the_stratified_bootstrap_does_not() -> None:
-    table = coverage_table(repeats=160, worlds=WORLDS[:1], seed_counts=(3,)).set_index(
-        ["quantity", "interval"]
-    )
-    assert table.loc[("mean", "printed"), "coverage"] > 0.88
-    assert table.loc[("difference", "printed, unpaired"), "coverage"] > 0.88
-    assert table.loc[("difference", "printed, paired (goals shared)"), "coverage"] > 0.88
-    assert table.loc[("mean", "percentile bootstrap"), "coverage"] < 0.88
-    assert table.loc[("mean", "rliable's stratified bootstrap"), "coverage"] < 0.75
+def test_the_rules_keep_their_promise_in_a_simulated_world_and_the_old_ones_do_not() -> None:
+    table = simulate(repeats=150, worlds=WORLDS[:1], run_counts=(5,)).set_index("question")
+    assert table.filter(like="difference holds", axis=0)["after"].item() > 0.93
+    assert table.filter(like="all alike", axis=0)["after"].item() < 0.10
+    refuted = table.filter(like="area: refuted", axis=0)
+    assert refuted["after"].item() < 0.08
+    assert refuted["before"].item() > 0.2
+    means = table.filter(like="mean holds", axis=0)
+    assert means["before"].item() < means["after"].item()
+
+
+def test_the_advantage_of_a_simulated_world_is_what_it_is_asked_for() -> None:
+    world = WORLDS[2]
+    advantage = advantage_of(world, late_success, 0.1)
+    rng = np.random.default_rng(9)
+    ours = late_success(world.draw(rng, 20_000, advantage, world.control_spread)).mean()
+    assert ours - true_mean(world, late_success) == pytest.approx(0.1, abs=0.01)
 
 
 def test_against_rliable_where_it_is_installed() -> None:

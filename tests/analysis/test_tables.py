@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d2r.analysis.figures import FIGURES, write_figures
-from d2r.analysis.published import published_text, published_values, sources
-from d2r.analysis.results import load_results
-from d2r.analysis.statistics import Estimate
-from d2r.analysis.tables import BUILDERS, Cell, Table, build_tables, write_tables
-from d2r.analysis.tables.learning import success_of_run
-from d2r.analysis.tables.table import latex_text
-from d2r.analysis.tables.text import number, p_value, percent, points_interval, steps
+from d2r.findings.learning import curve_of
+from d2r.findings.published import published_text, published_values, sources
+from d2r.findings.results import load_results
+from d2r.report.figures import FIGURES, write_figures
+from d2r.report.tables import BUILDERS, Cell, Table, build_tables, write_tables
+from d2r.report.tables.table import latex_text
+from d2r.report.text import number, percent, points_interval, steps
+from d2r.statistics import Estimate
 
 from .synthetic import Plan
 
@@ -92,38 +92,68 @@ def test_learning_counts_a_mean_of_one_half_as_solved() -> None:
     fifths = [1, 5, 4, 3, 5, 2, 0, 0]
     curves = pd.DataFrame([[x / 5 for x in fifths], [0.0] * 8], index=["even", "never"], columns=range(8))
     assert curves.loc["even"].mean() < 0.5, "rounding"
-    found = success_of_run(curves, [])
-    assert found["tasks_solved_at_end"] == "even"
-    assert (found["most_tasks"], found["most_tasks_at"]) == (1, 1)
+    found = curve_of(curves)
+    assert found.solved_late == ["even"]
+    assert (found.most_tasks, found.most_tasks_at) == (1, 1)
 
 
 def test_learning_without_anything_solved_names_no_step() -> None:
-    assert (
-        success_of_run(pd.DataFrame([[0.0, 0.2]], index=["a"], columns=[10, 20]), ["a"])["most_tasks_at"]
-        is None
-    )
+    assert curve_of(pd.DataFrame([[0.0, 0.2]], index=["a"], columns=[10, 20])).most_tasks_at is None
 
 
-def test_twelve_seeds_use_the_bootstrap(make_results: Make) -> None:
-    plan = Plan(
-        benchmarks=("mt10-rand",), seeds=range(1, 13), levels={"d2r": 0.6, "mtsac": 0.3}, two_tasks=True
-    )
-    results = load_results(make_results(plan))
-    write_tables(results)
-    main = pd.read_csv(results.folder / "tables" / "main.csv")
-    assert set(main["interval"]) == {"bootstrap"}
+def test_the_main_measure_is_the_mean_of_the_last_evaluations(make_results: Make) -> None:
+    folder = make_results(Plan(benchmarks=("mt10-rand",), levels={"d2r": 0.6, "mtsac": 0.3}, evaluations=12))
+    write_tables(load_results(folder))
+    main = pd.read_csv(folder / "tables/main.csv").set_index("method")
+    for method in ("d2r", "mtsac"):
+        means = []
+        for seed in (1, 2, 3):
+            metrics = pd.read_csv(folder / f"runs/mt10-rand/{method}/seed{seed}/metrics.csv")
+            success = metrics[metrics["quantity"] == "success"]
+            last = sorted(success["step"].unique())[-8:]
+            means.append(success[success["step"].isin(last)]["value"].mean())
+        assert main.loc[method, "success"] == pytest.approx(fmean(means))
+    difference = main.loc["mtsac", "success"] - main.loc["d2r", "success"]
+    assert main.loc["mtsac", "difference"] == pytest.approx(difference)
 
 
-def test_bold_only_where_the_interval_of_the_difference_excludes_zero(make_results: Make) -> None:
+def test_bold_and_verdicts_follow_the_adjusted_interval(make_results: Make) -> None:
     plan = Plan(
         benchmarks=("mt10-rand",), seeds=range(1, 7), levels={"d2r": 0.6, "d2r-naive": 0.59, "mtsac": -0.2}
     )
     results = load_results(make_results(plan))
     tables = {table.name: table for table in build_tables(results)}
+    shown = {
+        name: {
+            row[1].text: (row, data) for row, data in zip(table.rows, table.data.itertuples(), strict=True)
+        }
+        for name, table in tables.items()
+        if name in ("main", "ablation", "baselines")
+    }
     for name in ("ablation", "baselines"):
-        for row, data in zip(tables[name].rows, tables[name].data.itertuples(), strict=True):
-            assert row[2].bold == (data.low > 0 or data.high < 0)
+        column = list(tables[name].header).index("difference in success, points")
+        for title, (row, data) in shown[name].items():
+            outside = data.success_low > 0 or data.success_high < 0
+            assert row[column].bold == outside == (data.verdict in ("higher", "lower"))
+            main_row, main_data = shown["main"][title]
+            assert any(cell.bold for cell in main_row) == outside
+            assert (main_data.difference_low, main_data.difference_high) == (
+                data.success_low,
+                data.success_high,
+            )
     assert tables["baselines"].data["verdict"].tolist() == ["lower"]
+    assert tables["ablation"].data["verdict"].tolist() == ["not separated"]
+
+
+def test_final_success_makes_nothing_bold(make_results: Make) -> None:
+    """All final policies of D2R fail and all of the other method's succeed; their last evaluations are alike."""
+    levels = {"d2r": 0.5, "mtsac": 0.5}
+    results = load_results(make_results(Plan(benchmarks=("mt10-rand",), levels=levels, evaluations=8)))
+    final = results.evaluation.assign(success=(results.evaluation["method"] == "mtsac").astype(float))
+    tables = {table.name: table for table in build_tables(replace(results, evaluation=final))}
+    assert tables["baselines"].data["final_success"].tolist() == [1.0]
+    assert tables["baselines"].data["verdict"].tolist() == ["not separated"]
+    assert not any(cell.bold for name in ("main", "baselines") for row in tables[name].rows for cell in row)
 
 
 def test_two_runs_are_never_bold_and_have_no_verdict(make_results: Make) -> None:
@@ -137,24 +167,29 @@ def test_two_runs_are_never_bold_and_have_no_verdict(make_results: Make) -> None
     assert answers <= {"fewer than 3 runs", "no interval", "no run with a ranking"}
 
 
-@pytest.mark.parametrize("benchmark", ["mt10-fixed", "mt10-rand"])
-def test_the_main_table_and_the_one_of_baselines_agree_on_who_is_best(
-    make_results: Make, benchmark: str
-) -> None:
-    """Runs differ much from seed to seed and little within a seed: only pairing separates the methods."""
-    results = load_results(
-        make_results(Plan(benchmarks=(benchmark,), levels={"d2r": 0.5, "mtsac": 0.5}, seeds=(1, 2, 3, 4, 5)))
+def test_tasks_are_counted_in_runs(make_results: Make) -> None:
+    plan = Plan(
+        benchmarks=("mt10-fixed",), levels={"d2r": 0.6}, evaluations=8, failed=[("mt10-fixed", "d2r", 2)]
     )
-    evaluation = results.evaluation.copy()
-    solved = 2 * evaluation["seed"] - (evaluation["method"] == "mtsac")
-    place = evaluation.groupby(["method", "seed"])["task"].transform(lambda task: task.factorize()[0])
-    harder = (evaluation["seed"] == 1) & (evaluation["method"] == "mtsac")  # or all pairs would differ alike
-    evaluation["success"] = (place < solved - harder).astype(float)
-    tables = {table.name: table for table in build_tables(replace(results, evaluation=evaluation))}
-    (verdict,) = tables["baselines"].data["verdict"]
-    best = tables["main"].data.set_index("method")["best_and_separated"]
-    assert verdict == ("lower" if benchmark == "mt10-fixed" else "not separated")
-    assert best["d2r"] == (verdict == "lower")
+    results = load_results(make_results(plan))
+    (table,) = (table for table in build_tables(results) if table.name == "tasks")
+    for row in table.rows:
+        curves = results.metric("success", "mt10-fixed", "d2r")
+        means = curves[curves["task"] == row[1].text].groupby("seed")["value"].mean()
+        assert row[2].text == f"{(means >= 0.5).sum()} of 2 runs"
+        assert row[2].sort == pytest.approx(means.mean())
+
+
+def test_times_of_another_machine_enter_no_mean(make_results: Make) -> None:
+    results = load_results(make_results(Plan(benchmarks=("mt10-rand",), levels={"d2r": 0.5, "mtsac": 0.3})))
+    runs = results.runs.copy()
+    slow = (runs["method"] == "d2r") & (runs["seed"] == 1)
+    runs.loc[slow, ["cpu", "hours"]] = ["model: slow", 99.0]
+    tables = {table.name: table for table in build_tables(replace(results, runs=runs))}
+    compute = tables["compute"].data.set_index("method")
+    assert compute.loc["d2r", "hours_per_run"] < 1
+    assert compute.loc["d2r", ["runs_timed", "runs"]].tolist() == [2, 3]
+    assert any("model: synthetic" in note for note in tables["compute"].notes)
 
 
 def test_every_table_is_labelled_and_written_in_three_forms(make_results: Make) -> None:
@@ -220,7 +255,6 @@ def test_steps_in_words() -> None:
 
 def test_numbers_in_words() -> None:
     assert [percent(1.0), percent(None)] == ["100.0", "–"]
-    assert [p_value(0.0001), p_value(0.0312), p_value(0.4), p_value(None)] == ["<0.001", "0.031", "0.40", "–"]
 
 
 def test_every_published_number_has_a_source_with_a_confidence() -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from d2r.cli import main as command
 from d2r.errors import UserError
-from d2r.limits import refuse_shortage
+from d2r.findings.collect import read_csv
+from d2r.limits import Shortage, refuse_shortage
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = "tests/golden/d2r_update.npz"
@@ -120,6 +121,36 @@ def test_few_descriptors_are_named_and_not_a_path() -> None:
 def test_what_a_limit_refused_is_told_so(error: Exception, says: str) -> None:
     with pytest.raises(UserError, match=says):
         refuse_shortage(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "too many open files"),
+        (OSError(errno.EACCES, "Permission denied"), r"metrics.csv: cannot be read \(Permission denied\)"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "metrics.csv: is missing"),
+    ],
+    ids=str,
+)
+def test_a_table_that_cannot_be_read_is_not_called_missing(
+    error: OSError, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> bytes:
+        raise error
+
+    monkeypatch.setattr("d2r.findings.collect.read_bytes", fail)
+    with pytest.raises(UserError, match=says):
+        read_csv(Path("metrics.csv"), ["step"], None)
+
+
+def test_a_table_that_does_not_fit_into_memory_is_not_called_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("Error tokenizing data. C error: out of memory")
+
+    monkeypatch.setattr("d2r.findings.collect.read_bytes", lambda path: b"step\n1\n")
+    monkeypatch.setattr("pandas.read_csv", fail)
+    with pytest.raises(Shortage, match="not enough memory"):
+        read_csv(Path("metrics.csv"), ["step"], None)
 
 
 def test_without_address_space_any_error_is_put_down_to_that_and_else_to_nothing() -> None:

@@ -9,7 +9,7 @@ from d2r.config.schema import Protocol
 from d2r.envs.goals import LISTED_GOALS, goal_source, make_goals, stream
 from d2r.envs.tasks import make_fast, make_stock
 from d2r.envs.vector import MetaWorldVectorEnv
-from tests.envs.conftest import shortened
+from tests.support.environments import shortened
 
 TASK = "push-v3"  # its resets reject draws that lie too close together
 

@@ -23,7 +23,6 @@ from d2r.envs import stepping
 from d2r.envs.slices import simulator_state
 from d2r.envs.stepping import MOTION_DEPENDS_ON_GOAL, FastSawyer, fast_class
 from d2r.envs.tasks import make_fast, make_stock, task_class
-from d2r.verify import environment
 from d2r.verify.environment import StockTask, verify_environment
 
 pytestmark = [
@@ -333,7 +332,7 @@ def test_the_first_value_that_differs_is_found_and_named(
         return fields
 
     short = load_protocol("d2r-official").model_copy(update={"horizon": 5})
-    monkeypatch.setattr(environment, "load_protocol", lambda _: short)
+    monkeypatch.setattr("d2r.config.load_protocol", lambda _: short)
     monkeypatch.setattr(StockTask, "step", changed)
     assert main(["verify", "env", "--benchmark", "mt10-fixed", "--steps", "12"]) == 1
     where = (

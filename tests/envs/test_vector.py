@@ -21,30 +21,7 @@ from d2r.envs.goals import LISTED_GOALS, make_goals, stream, use_goal
 from d2r.envs.tasks import INFO_KEYS, make_fast, make_stock
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import UserError
-from tests.envs.conftest import shortened
-
-HORIZON = 7
-
-
-def build(
-    protocol: Protocol, benchmark: str = "mt10-rand", number: int = 1, **arguments: Any
-) -> MetaWorldVectorEnv:
-    return MetaWorldVectorEnv(benchmark, protocol, np.random.SeedSequence(number), **arguments)
-
-
-def actions(steps: int, number: int = 2) -> Any:
-    return np.random.default_rng(number).uniform(-1, 1, (steps, 10, 4)).astype(np.float32)
-
-
-def trace(env: MetaWorldVectorEnv, taken: Any) -> bytes:
-    """Everything that stepping returns, as bytes."""
-    parts = []
-    for action in taken:
-        result = env.step_arrays(action)
-        parts += [result.observations, result.rewards, result.successes, np.array(result.done)]
-        if result.final_observations is not None:
-            parts.append(result.final_observations)
-    return b"".join(part.tobytes() for part in parts)
+from tests.support.environments import HORIZON, actions, build, shortened, trace
 
 
 def test_it_is_a_gymnasium_vector_environment(short: Protocol) -> None:
@@ -172,7 +149,7 @@ def test_an_impossible_number_of_workers_is_refused(short: Protocol, workers: in
 
 
 def test_wrong_use_is_one_clear_line(short: Protocol) -> None:
-    with pytest.raises(UserError, match="no benchmark 'mt11-rand'"):
+    with pytest.raises(UserError, match="unknown benchmark 'mt11-rand'"):
         build(short, "mt11-rand")
     env = build(short)
     with pytest.raises(UserError, match="before its first reset"):

@@ -20,8 +20,7 @@ from d2r.config.schema import Protocol
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.envs.workers import WorkerDied, _Worker
 from d2r.errors import Unfit
-from tests.envs.conftest import shortened
-from tests.envs.test_vector import HORIZON, actions, build, trace
+from tests.support.environments import HORIZON, actions, build, shortened, trace
 
 STEPS = 2 * HORIZON + 3
 SECONDS = 60.0

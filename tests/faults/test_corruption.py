@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from d2r.algorithms.replay import Replay
-from d2r.analysis.collect import collect
 from d2r.config import RunConfig, load_scale, resolve_run
 from d2r.errors import UserError
+from d2r.findings.collect import collect
 from d2r.networks.registry import build_actor
 from d2r.release.publish import release_scale
 from d2r.runs.folders import OUTPUTS, NotThisRun, RunFolders

@@ -16,6 +16,7 @@ from d2r.config.networks import MooreConfig, PacoConfig
 from d2r.errors import UserError
 from d2r.networks.moore import gram_schmidt_factor, mix_orthonormal
 from d2r.networks.registry import build_actor, build_critics
+from tests.support.embeddings import mt10_embeddings
 
 from .baseline_references import gram_schmidt
 from .references import SMALL
@@ -70,12 +71,6 @@ def write_embeddings(folder, data):
     path = folder / "embeddings.json"
     path.write_text(json.dumps(data))
     return path
-
-
-def mt10_embeddings():
-    names = ["reach", "push", "pick-place", "door-open", "drawer-open", "drawer-close"]
-    names += ["button-press-topdown", "peg-insert-side", "window-open", "window-close"]
-    return {name: [float(index), 0.5, -1.0] for index, name in enumerate(names)}
 
 
 def test_embeddings_file_is_read_in_task_order(tmp_path):

@@ -12,7 +12,7 @@ from d2r.config.networks import RoutedConfig
 from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.registry import build_actor, build_critics
 from d2r.networks.routing import Deterministic, Sampled
-from tests.networks.test_variants import batch, network, states
+from tests.support.variants import batch, network, states
 
 SMALL = RoutedConfig(num_modules=16, module_dim=8, encoder_dim=12, router_dim=10)
 

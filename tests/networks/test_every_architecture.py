@@ -7,7 +7,7 @@ import torch
 
 from d2r.config.networks import network_classes
 from d2r.networks.maker import Maker
-from d2r.networks.registry import CRITIC, architecture_of
+from d2r.networks.registry import CRITIC, architecture_of, build_actor
 
 from .references import FORMS, SMALL, find_references, module_of_test
 from .small import BATCH, TASKS, generator, observations, small_actor, small_critics, spread
@@ -107,3 +107,14 @@ def test_task_axis_is_declared_exactly_where_nothing_is_shared(config):
 @EVERY_ARCHITECTURE
 def test_plans_know_the_routes_that_are_kept(config):
     assert config.route_shape == small_actor(config).route_shape
+
+
+@EVERY_ARCHITECTURE
+def test_the_forms_of_its_tensors_are_known_without_memory_for_them(config):
+    """As a published policy is checked against them before it is loaded."""
+    with torch.device("meta"):
+        forms = build_actor(config, TASKS, torch.Generator()).state_dict()
+    real = build_actor(config, TASKS, torch.Generator()).state_dict()
+    assert {name: (t.shape, t.dtype) for name, t in forms.items()} == {
+        name: (t.shape, t.dtype) for name, t in real.items()
+    }

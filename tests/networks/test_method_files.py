@@ -20,8 +20,7 @@ from d2r.config import (
 )
 from d2r.errors import UserError
 from d2r.networks.registry import build_actor, count_parameters
-
-from .test_baseline_mechanisms import mt10_embeddings
+from tests.support.embeddings import mt10_embeddings
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
-from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import Method, load_method, method_ids
 from d2r.config.load import config_folder
@@ -18,10 +17,7 @@ from d2r.config.reader import read_yaml
 from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.registry import build_actor, build_critics
 from d2r.networks.routing import DETERMINISTIC, Replayed, Sampled
-from tests.support.one_seed import one_seed
-
-TASKS, BATCH = 3, 8
-SMALL = {"module_dim": 8, "encoder_dim": 12, "router_dim": 10}
+from tests.support.variants import BATCH, SMALL, TASKS, batch, network, sampled, states
 
 DIFFERENCES: dict[str, dict[str, Any]] = {
     "d2r-no-resrouting": {"network.resrouting": "off"},
@@ -54,35 +50,6 @@ def flat(method: Method) -> dict[str, Any]:
     return {f"network.{k}": v for k, v in method.network.model_dump().items()} | {
         f"sac.{k}": v for k, v in method.sac.model_dump().items()
     }
-
-
-def network(method: str, seed: int = 0, **changes: Any) -> D2RNetwork:
-    config = load_method(method).network.model_copy(update=SMALL | changes)
-    built = build_actor(config, TASKS, torch.Generator().manual_seed(seed))
-    assert isinstance(built, D2RNetwork)
-    spread(built)
-    return built
-
-
-def spread(built: torch.nn.Module) -> None:
-    """Make routing logits differ clearly, as they do not at initialisation."""
-    with torch.no_grad():
-        for name, parameter in built.named_parameters():
-            if name.startswith("router") or name.startswith("task_encoder"):
-                parameter.mul_(4.0)
-
-
-def states(seed: int = 1) -> Tensor:
-    return torch.randn(1, BATCH, TASKS, 39, generator=torch.Generator().manual_seed(seed))
-
-
-def sampled(built: D2RNetwork, seed: int = 2) -> Sampled:
-    gumbel = (
-        -torch.empty(1, BATCH, TASKS, built.num_logits)
-        .exponential_(generator=torch.Generator().manual_seed(seed))
-        .log()
-    )
-    return Sampled(torch.ones(1, TASKS), gumbel)
 
 
 @pytest.mark.parametrize("method", DIFFERENCES)
@@ -270,22 +237,6 @@ def learner(method: str) -> MultiTaskSAC:
     return MultiTaskSAC(
         build_actor(config, TASKS, generator), build_critics(config, TASKS, generator), chosen.sac
     )
-
-
-def batch(stored: bool) -> Batch:
-    generator = torch.Generator().manual_seed(3)
-    sources = torch.zeros(BATCH, TASKS, 16, 2, dtype=torch.uint8)
-    for group in range(1, 16):
-        sources[:, :, group, 1] = 1
-    made = Batch(
-        torch.randn(BATCH, TASKS, 39, generator=generator),
-        torch.rand(BATCH, TASKS, 4, generator=generator) * 2 - 1,
-        torch.rand(BATCH, TASKS, generator=generator),
-        torch.randn(BATCH, TASKS, 39, generator=generator),
-        torch.zeros(BATCH, TASKS),
-        sources if stored else None,
-    )
-    return one_seed(made)
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,15 @@ import torch
 from safetensors.torch import save
 
 from d2r.algorithms.replay import Replay
-from d2r.analysis.collect import collect
-from d2r.analysis.results import load_results
-from d2r.analysis.tables import write_tables
 from d2r.config import RunKey, config_hash, load_scale, plan_runs, resolve_run
 from d2r.config.embeddings import read_task_embeddings
 from d2r.errors import UserError
+from d2r.findings.collect import collect
+from d2r.findings.results import load_results
 from d2r.release.publish import SCALES_FILE, release_scale, released_scales
-from d2r.runs.folders import CONFIG, NotThisRun, RunFolders
+from d2r.report.tables import write_tables
+from d2r.runs.folders import NotThisRun, RunFolders
+from d2r.runs.layout import CONFIG
 from d2r.runs.manifest import MANIFEST, check_manifest
 from d2r.runs.progress import run_progress
 from d2r.runs.record import record_bytes

@@ -20,16 +20,13 @@ from d2r.runs.folders import RunFolders
 from d2r.training.loop import Cohort
 from d2r.training.run import Machine, Run
 from d2r.training.train import train, train_together
+from tests.support.interruptions import Interrupted
 from tests.support.tiny import BENCHMARK, Training, assert_equal
 
 SEEDS = (1, 2, 3)
 needs_library = pytest.mark.skipif(
     implementation() != "compiled", reason="PyTorch's batched products round by how many there are"
 )
-
-
-class Interrupted(BaseException):
-    """Stands for anything that ends a process without warning."""
 
 
 def configs(method: str = "d2r", *seeds: int) -> list[RunConfig]:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from d2r.analysis.collect import collect
 from d2r.config import RunConfig, load_scale
 from d2r.errors import UserError
+from d2r.findings.collect import collect
 from d2r.runs.folders import Lock, NotThisRun, RunFolders, write_progress
 from d2r.runs.progress import last_success, read_record, run_progress
 from d2r.runs.record import record_bytes

@@ -10,8 +10,8 @@ from d2r.config import RunConfig
 from d2r.training.loop import Cohort
 from d2r.training.run import Machine
 from d2r.training.train import train
+from tests.support.interruptions import Interrupted, interrupt_at
 from tests.support.tiny import BENCHMARK
-from tests.training.test_resume import Interrupted, interrupt_at
 
 OUTPUTS = ("metrics.csv", "routes.csv", "evaluation.csv", "policy.safetensors")
 

@@ -19,30 +19,14 @@ from d2r.config.execution import Execution
 from d2r.envs.slices import TaskSlice
 from d2r.errors import UserError
 from d2r.files import sha256
-from d2r.runs.folders import CONFIG
+from d2r.runs.layout import CONFIG
 from d2r.training.checkpoint import Manifest
 from d2r.training.instruments import Instruments
 from d2r.training.loop import Cohort
 from d2r.training.run import TIDY, Machine, Run
 from d2r.training.train import train
+from tests.support.interruptions import Interrupted, interrupt_at
 from tests.support.tiny import BENCHMARK, assert_equal
-
-
-class Interrupted(BaseException):
-    """Stands for anything that ends a process without warning."""
-
-
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
-    """Let a run end without warning when it has taken so many steps, once for each."""
-    take_step = Cohort.take_step
-
-    def take_step_or_end(run: Cohort) -> None:
-        take_step(run)
-        if run.step in steps:
-            steps.remove(run.step)
-            raise Interrupted
-
-    monkeypatch.setattr(Cohort, "take_step", take_step_or_end)
 
 
 def everything(run: Cohort) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import MultiTaskSAC, UpdateInfo
-from d2r.analysis.collect import collect
 from d2r.config import RunConfig, load_scale, resolve_run
 from d2r.envs.stepping import FastSawyer
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import RunFailure
+from d2r.findings.collect import collect
 from d2r.training.checkpoint import CheckpointStore
 from d2r.training.loop import Cohort
 from d2r.training.run import Machine

@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from d2r.analysis.collect import collect
-from d2r.analysis.report import write_report
-from d2r.analysis.results import load_results
-from d2r.analysis.tables import write_tables
 from d2r.cli.main import main
 from d2r.config import config_hash
+from d2r.findings.collect import collect
+from d2r.findings.results import load_results
+from d2r.report.page import write_report
+from d2r.report.tables import write_tables
 from d2r.runs.record import record_bytes
 from d2r.verify.artifact import LOCKS
 from tests.support.projects import forget_configuration

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from d2r.analysis.collect import collect
-from d2r.analysis.figures.style import house_style, new_figure, svg_text
-from d2r.analysis.report import write_report
-from d2r.analysis.results import load_results
-from d2r.analysis.tables import write_tables
 from d2r.cli.main import main
 from d2r.errors import UserError
+from d2r.findings.collect import collect
+from d2r.findings.results import load_results
+from d2r.limits import refuse_shortage
+from d2r.report.figures.style import house_style, new_figure, svg_text
+from d2r.report.page import write_report
+from d2r.report.tables import write_tables
 from d2r.runs.record import record_bytes
 from tests.support.targets import World, make_world
 from tests.support.tiny import PROJECT
@@ -127,10 +128,62 @@ def test_a_task_or_quantity_that_is_no_name_is_refused(
     assert f"is no name of a {header.split(',')[column]}" in said
 
 
+@pytest.mark.parametrize(
+    ("file", "column", "value"),
+    [
+        ("metrics.csv", 3, "1e308"),
+        ("metrics.csv", 3, "-1e308"),
+        ("metrics.csv", 0, str(10**18)),
+        ("metrics.csv", 0, "-1"),
+        ("evaluation.csv", 2, "2"),
+        ("evaluation.csv", 3, "1e308"),
+        ("timing.csv", 2, "1e308"),
+    ],
+)
+def test_a_number_that_no_figure_can_show_is_refused(
+    file: str, column: int, value: str, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, *rows = (world.run / file).read_text().splitlines()
+    cells = rows[0].split(",")
+    cells[column] = value
+    content = "\n".join([header, ",".join(cells), *rows[1:], ""])
+    results = world.copy_of_run(file, content.encode())
+    assert main(["collect", "--results", str(results)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{file}: column '{header.split(',')[column]}' holds" in said
+
+
+def test_a_weight_that_is_no_share_is_refused(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    content = b"step,task,target,source,weight\n60,reach-v3,out,1,1e308\n"
+    assert main(["collect", "--results", str(world.copy_of_run("routes.csv", content))]) == 2
+    assert "column 'weight' holds 1e+308, which is not from 0 to" in capsys.readouterr().err
+
+
+def test_a_finished_run_without_an_episode_is_refused(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = b"task,episode,success,return\n"
+    assert main(["collect", "--results", str(world.copy_of_run("evaluation.csv", content))]) == 2
+    assert "evaluation.csv: holds no episode, and the run finished" in capsys.readouterr().err
+
+
 def test_a_name_with_a_nul_is_not_cut_off_there(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     content = (world.run / "evaluation.csv").read_bytes().replace(b"reach-v3", b"reach-v3\0evil")
     assert main(["collect", "--results", str(world.copy_of_run("evaluation.csv", content))]) == 2
     assert "evaluation.csv: not a table (it holds a NUL)" in capsys.readouterr().err
+
+
+def test_a_limit_of_this_process_is_no_fault_of_the_folder(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        refuse_shortage(MemoryError())
+
+    monkeypatch.setattr("d2r.verify.artifact.read_csv", fail)
+    results = world.copy_of_run("run.json", record_bytes(world.record()))
+    assert main(["verify", "artifact", str(results)]) == 2
+    assert "not enough memory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["$x^2$", "x" * 5000])

@@ -202,7 +202,7 @@ def test_snakemake_trains_no_run_again(grown: Grown, project: Project) -> None:
     add_methods(project.root / "config")
     project.environment["PYTHONPATH"] = str(grown.root)
     schema = project.root / "workflow/schemas/scale.schema.json"
-    schema.write_text(grown.python("-m", "d2r.planning.schema"))
+    schema.write_text(grown.python("-c", "from d2r.cli.documents import scale_schema; print(scale_schema())"))
     again = project.snakemake("all")
     assert again.returncode == 0, again.stdout
     assert project.starts() == []

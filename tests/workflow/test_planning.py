@@ -18,13 +18,12 @@ from d2r.config import RunConfig, RunKey, load_scale, method_ids, plan_runs, res
 from d2r.config.schema import RunGroup
 from d2r.errors import UserError
 from d2r.networks.compute import dense_multiply_adds
-from d2r.networks.registry import build_actor, build_critics
-from d2r.planning.blocks import Block, wall_seconds
-from d2r.planning.cost import replay_bytes
+from d2r.networks.registry import build_actor, build_critics, shape_actor
+from d2r.planning.cost import Block, Estimate, Rates, replay_bytes, seconds_of_run, wall_seconds
 from d2r.planning.measure import update_work
 from d2r.planning.plan import plan_blocks
-from d2r.planning.rates import Estimate, Rates, seconds_of_run
 from d2r.planning.workflow import choose_scale
+from d2r.runs.folders import RunFolders
 from d2r.runs.layout import policy_path
 from d2r.runs.progress import has_ended, remaining_seconds, run_progress
 from d2r.runs.record import record_bytes
@@ -87,8 +86,7 @@ def test_time_of_a_run_counts_steps_updates_and_evaluations() -> None:
 @pytest.mark.parametrize("method", method_ids())
 def test_replay_bytes_are_those_of_the_replay(method: str) -> None:
     config = resolve_run(load_scale("smoke"), "mt10-rand", method, 1, {"steps": 400})  # enough to fill it
-    with torch.device("meta"):
-        shape = build_actor(config.network, config.num_tasks, torch.Generator()).route_shape
+    shape = shape_actor(config.network, config.num_tasks).route_shape
     replay = Replay(config.budget.replay_capacity, config.protocol.horizon, config.num_tasks, True, shape)
     assert replay_bytes(config) == replay.capacity * config.num_tasks * replay.bytes_per_transition
 
@@ -200,6 +198,15 @@ def test_status_refuses_what_it_cannot_do(
     error = capsys.readouterr().err
     assert complaint in error
     assert error.count("\n") == 1
+
+
+def test_status_knows_the_scale_of_a_run_that_has_only_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = resolve_run(load_scale("smoke"), "mt10-fixed", "mtsac", 1)
+    RunFolders(tmp_path, config).create()
+    assert main(["status", "--all", "--results", str(tmp_path)]) == 0
+    assert "mt10-fixed/mtsac/seed1" in capsys.readouterr().out
 
 
 def test_status_tells_waiting_running_and_stopped_runs_apart(tmp_path: Path) -> None:

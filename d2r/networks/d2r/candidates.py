@@ -1,4 +1,4 @@
-"""Who may read whom: module, layer and model level are one routed network under three masks of candidates.
+"""Who may read whom: module, layer and model level are one routed network with three sets of candidates.
 
 Modules and the output are *readers*: reader g = 0..N-2 is module g+1 (counted from 0), reader N-1 is the output.
 
@@ -8,56 +8,55 @@ The paper compares the three levels. Numbers of logits are those of the official
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
 
-
-class Candidates(NamedTuple):
-    """The sources among which each reader may choose.
+class Reader(NamedTuple):
+    """What a module or the output may read.
 
     Attributes:
-        mask: [N, N] boolean, [reader, module]; a reader that reads the encoded state has the pseudo source 0.
-        routed: [N] boolean, the readers with a logit for each candidate; the others have one candidate, and no choice.
-        entry: [N] boolean, the readers that read the encoded state: their pseudo source has weight 0.
+        candidates: numbers of the modules, in ascending order.
+        routed: whether the router has a logit for each of them; if not, there is one candidate and no choice.
+        weighted: whether what is read has a weight. It has none where a module reads the encoded state instead, whose
+            candidate is a pseudo source.
     """
 
-    mask: Tensor
-    routed: Tensor
-    entry: Tensor
+    candidates: Sequence[int]
+    routed: bool = True
+    weighted: bool = True
 
 
-def at_module_level(modules: int) -> Candidates:
+Readers = Sequence[Reader]
+ENCODED_STATE = Reader((0,), routed=False, weighted=False)
+
+
+def at_module_level(modules: int) -> Readers:
     """D2R: a reader may read every module before it. N(N+1)/2 logits, in groups of 1, 2, ..., N."""
-    module = torch.arange(modules)
-    return Candidates(module <= module.unsqueeze(1), module >= 0, module < 0)
+    return [Reader(range(reader + 1)) for reader in range(modules)]
 
 
-def at_layer_level(modules: int, layers: int) -> Candidates:
+def at_layer_level(modules: int, layers: int) -> Readers:
     """L layers of e = N/L modules: a reader may read the layer before its own, so that no layer can be skipped.
 
     Modules are numbered layer by layer; e ((L-1) e + 1) logits.
     """
-    module, size = torch.arange(modules), modules // layers
-    layer_of_reader = (module + 1) // size
-    mask = module // size == layer_of_reader.unsqueeze(1) - 1
-    return _with_entries(mask, layer_of_reader > 0)
+    size = modules // layers
+    layer_of_reader = [module // size for module in range(1, modules + 1)]
+    return [
+        Reader(range((layer - 1) * size, layer * size)) if layer else ENCODED_STATE
+        for layer in layer_of_reader
+    ]
 
 
-def at_model_level(modules: int, models: int) -> Candidates:
+def at_model_level(modules: int, models: int) -> Readers:
     """M chains of N/M modules: a module reads the one before it, and the output may read the end of every chain.
 
     Modules are numbered chain by chain; M logits.
     """
-    module, depth = torch.arange(modules), modules // models
-    reader = module.unsqueeze(1) + 1
-    in_chain = (module == reader - 1) & (reader % depth != 0)
-    of_output = (reader == modules) & (module % depth == depth - 1)
-    return _with_entries(in_chain | of_output, module == modules - 1)
-
-
-def _with_entries(mask: Tensor, routed: Tensor) -> Candidates:
-    entry = ~mask.any(1)
-    pseudo_source = torch.arange(len(mask)) == 0
-    return Candidates(mask | (entry.unsqueeze(1) & pseudo_source), routed, entry)
+    depth = modules // models
+    of_modules = [
+        Reader((module - 1,), routed=False) if module % depth else ENCODED_STATE
+        for module in range(1, modules)
+    ]
+    return [*of_modules, Reader(range(depth - 1, modules, depth))]

@@ -6,7 +6,9 @@ task) pair: PyTorch then reduces the candidates of a reader over whole vectors o
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from d2r.kernel.library import serving
 from d2r.networks.d2r import compiled
-from d2r.networks.d2r.candidates import Candidates, at_module_level
+from d2r.networks.d2r.candidates import Readers, at_module_level
 from d2r.networks.d2r.compiled import Decided, Question
 from d2r.networks.routing import Deterministic, Replayed, RouteRule, Sampled
 
@@ -25,6 +27,7 @@ class RouteChoice(nn.Module):
     """How sources are chosen among candidates, weighed, and judged by ResRouting; it has no parameters.
 
     Args:
+        readers: who may read whom.
         top_k: sources of each reader; none: all of its candidates (soft routing).
         renormalise: whether weights are a softmax over the chosen logits alone, or their shares of the full softmax.
         resrouting: which sources are unsuitable: with ``threshold`` those whose full softmax is at most 1/(c+1) at c
@@ -45,34 +48,39 @@ class RouteChoice(nn.Module):
     _mask: Tensor
     _logit_of: Tensor
     _logit_or_constant: Tensor
-    _reads: Tensor
+    _weighted: Tensor
     _in_order: Tensor
     _row: Tensor
     _least_share: Tensor
 
     def __init__(
         self,
-        candidates: Candidates,
+        readers: Readers,
         top_k: int | None,
         renormalise: bool = True,
         resrouting: Literal["off", "threshold", "target"] = "threshold",
     ):
         super().__init__()
-        mask, routed, entry = candidates
-        most = int(mask.sum(1).max())
-        self.num_modules, self.top_k = len(mask), most if top_k is None else min(top_k, most)
+        count, most = len(readers), max(len(reader.candidates) for reader in readers)
+        self.num_modules, self.top_k = count, most if top_k is None else min(top_k, most)
         self.renormalise, self.resrouting = renormalise, resrouting
-        self._soft, self._all_routed = self.top_k == most, bool(routed.all())
-        self._at_module_level = mask.equal(at_module_level(len(mask)).mask)
-        has_logit = mask & routed.unsqueeze(1)
-        self.num_logits = int(has_logit.sum())
-        number = (has_logit.flatten().cumsum(0) - 1).view_as(mask)
+        self._soft, self._all_routed = self.top_k == most, all(reader.routed for reader in readers)
+        self._at_module_level = list(readers) == list(at_module_level(count))
+        sizes = [len(reader.candidates) if reader.routed else 0 for reader in readers]
+        self.num_logits = sum(sizes)
         # behind the logits stand minus infinity, for what is no candidate, and 0, for a candidate without alternatives;
         # modules behind a reader's last candidate have the logit of that one, for scores that are not numbers
-        self._keep("_logit_of", torch.where(routed.unsqueeze(1), number, self.num_logits + 1))
-        self._keep("_mask", mask)
-        self._keep("_reads", (~entry).view(-1, 1, 1))
-        self._keep("_row", torch.arange(len(mask)).view(-1, 1, 1) * len(mask))
+        logit_of = [
+            [before + max(bisect_right(reader.candidates, module), 1) - 1 for module in range(count)]
+            if reader.routed
+            else [self.num_logits + 1] * count
+            for reader, before in zip(readers, accumulate(sizes, initial=0), strict=False)
+        ]
+        mask = [[module in reader.candidates for module in range(count)] for reader in readers]
+        self._keep("_logit_of", torch.tensor(logit_of))
+        self._keep("_mask", torch.tensor(mask))
+        self._keep("_weighted", torch.tensor([reader.weighted for reader in readers]).view(-1, 1, 1))
+        self._keep("_row", torch.arange(count).view(-1, 1, 1) * count)
         self.use_modules([self.num_modules])
 
     def _keep(self, name: str, table: Tensor) -> None:
@@ -160,7 +168,7 @@ class RouteChoice(nn.Module):
             weights = chosen.softmax(2)
         else:
             weights = (chosen - self.per_reader(logits).logsumexp(2, keepdim=True)).exp()
-        return weights if self._all_routed else weights * self._reads
+        return weights if self._all_routed else weights * self._weighted
 
     def suitable(self, logits: Tensor, sources: Tensor) -> Tensor:
         """Which chosen sources ResRouting lets be optimised, same shape as ``sources``."""

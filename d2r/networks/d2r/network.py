@@ -1,6 +1,6 @@
 """The routed network of actor and critics, as it trains: ``plain.py`` says what it computes, this computes it fast.
 
-The three levels of routing that the paper compares are this network under three masks of candidates
+The three levels of routing that the paper compares are this network with three sets of candidates
 (``candidates.py``); how the modules of each are run is in ``levels.py``.
 
     f = state encoder(s)      e = task encoder(z)      u = e * f        what the router sees
@@ -31,7 +31,7 @@ from d2r.config.networks import RoutedConfig, RoutedLevelConfig
 from d2r.kernel.library import serving
 from d2r.networks.base import Network, Output
 from d2r.networks.d2r import route_graph
-from d2r.networks.d2r.candidates import Candidates
+from d2r.networks.d2r.candidates import Readers
 from d2r.networks.d2r.choice import RouteChoice
 from d2r.networks.d2r.compiled import Decided
 from d2r.networks.layers import StackedLinear, at_least_float32, run_chain
@@ -44,17 +44,17 @@ class RoutedNetwork(Network):
 
     Args:
         config: sizes and switches.
-        candidates: who may read whom.
+        readers: who may read whom.
     """
 
     head: StackedLinear
 
-    def __init__(self, config: RoutedConfig | RoutedLevelConfig, make: Maker, candidates: Candidates):
+    def __init__(self, config: RoutedConfig | RoutedLevelConfig, make: Maker, readers: Readers):
         super().__init__(make)
         width = config.encoder_dim
         self.config: RoutedConfig | RoutedLevelConfig = config
         top_k = 1 if config.router == "none" else config.top_k
-        self.choice = RouteChoice(candidates, top_k, config.renormalise, config.resrouting)
+        self.choice = RouteChoice(readers, top_k, config.renormalise, config.resrouting)
         self.state_encoder = make.chain(make.inputs, width, width)
         self.task_encoder = None if config.router_input == "state" else make.task_encoder(width)
         self.router: nn.ModuleList | None = None

@@ -1,1 +1,0 @@
-"""Statistics, tables, figures and the report, from result files."""

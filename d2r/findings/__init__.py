@@ -1,0 +1,1 @@
+"""What the runs say, unformatted: collected results, differences between methods, verdicts on claims."""

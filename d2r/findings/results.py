@@ -1,0 +1,357 @@
+"""The collected results of one scale, and the questions that every table and figure asks of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from d2r.config import benchmark_ids, load_method, method_ids
+from d2r.config.schema import LATE_EVALUATIONS
+from d2r.errors import UserError, nearest
+from d2r.findings.collect import FILE_COLUMNS, KEY, NAMED, RUN_COLUMNS, strange_name
+from d2r.limits import refuse_shortage
+from d2r.text import printable
+
+T = TypeVar("T")
+Floats = npt.NDArray[np.float64]
+REFERENCE = "d2r"
+COLLECTED = ("runs", "metrics", "evaluation", "routes")
+TEXT_COLUMNS = (
+    "task",
+    "target",
+    "source",
+    "quantity",
+    "failure",
+    "commit",
+    "config_hash",
+    "choices",
+    "cpu",
+    "packages",
+    "execution",
+)
+"""Read as text: a commit such as 12e5 is no number."""
+NUMBERS = {
+    "seed", "step", "value", "episode", "success", "return", "weight", "steps", "planned_steps", "tasks", "updates",
+    "evaluation_episodes", "modules", "parameters_actor", "parameters_critic", "hours", "update_seconds", "threads",
+}  # fmt: skip
+"""Columns that hold numbers, of whichever table; in ``runs`` all but the seed may be empty."""
+COUNTS = {"seed", "step", "episode", "steps", "tasks", "evaluation_episodes"}
+"""Columns that hold whole numbers."""
+SMOKE_WARNING = (
+    "SMOKE SCALE: these runs are far too short to learn; the numbers only show that the pipeline works"
+)
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """How a method is named and ordered in tables and figures."""
+
+    id: str
+    title: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """Tidy tables of one scale, as ``d2r collect`` wrote them, of the runs that the scale plans."""
+
+    folder: Path
+    listed: pd.DataFrame
+    """``runs`` and, beside them, runs that were found and are not planned: they are named and enter nothing else."""
+    runs: pd.DataFrame
+    metrics: pd.DataFrame
+    evaluation: pd.DataFrame
+    routes: pd.DataFrame
+
+    @cached_property
+    def scale(self) -> str:
+        """Id of the scale."""
+        return str(self.runs["scale"].iloc[0])
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the collected tables and the methods' titles: equal exactly when every number and name is."""
+        paths = [self.folder / "collected" / f"{name}.csv" for name in COLLECTED]
+        parts = [*(path.read_bytes() for path in paths), repr(self.methods).encode()]
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+    @cached_property
+    def protocol(self) -> str:
+        """Protocol of the runs; several are joined with a comma, which no scale of ours has."""
+        return ", ".join(sorted(self.runs["protocol"].unique()))
+
+    @cached_property
+    def label(self) -> str:
+        """Scale and protocol in words, for titles; a smoke scale says that it is one."""
+        words = f"scale {self.scale}, protocol {self.protocol}"
+        return f"{words}. {SMOKE_WARNING}" if self.scale == "smoke" else words
+
+    @cached_property
+    def benchmarks(self) -> list[str]:
+        """Benchmarks with at least one planned or finished run, in the paper's order."""
+        present = set(self.runs["benchmark"])
+        return [name for name in benchmark_ids() if name in present]
+
+    @cached_property
+    def methods(self) -> list[MethodInfo]:
+        """Methods with at least one planned or finished run: D2R, its variants, then the baselines."""
+        infos = [method_info(name) for name in self.runs["method"].unique()]
+        return sorted(
+            infos, key=lambda info: (info.id != REFERENCE, info.kind != "variant", info.title.lower())
+        )
+
+    def method(self, name: str) -> MethodInfo:
+        """The method with this id.
+
+        Raises:
+            UserError: naming the nearest id, if these results hold no run of it.
+        """
+        for info in self.methods:
+            if info.id == name:
+                return info
+        known = [info.id for info in self.methods]
+        raise UserError(f"no run of method '{name}' in {self.folder}; {nearest(name, known)}")
+
+    @cached_property
+    def finished(self) -> pd.DataFrame:
+        """Rows of ``runs`` that count: finished ones."""
+        return self.runs[self.runs["status"] == "finished"]
+
+    def seeds(self, benchmark: str, method: str) -> list[int]:
+        """Seeds of a method's finished runs, ascending."""
+        rows = self.finished
+        rows = rows[(rows["benchmark"] == benchmark) & (rows["method"] == method)]
+        return sorted(int(seed) for seed in rows["seed"])
+
+    @cached_property
+    def machines(self) -> pd.Series[str]:
+        """What each finished run was made on, in words: only times of one machine can be compared."""
+        columns = self.finished[["cpu", "device", "threads", "execution"]].astype("string").fillna("")
+        return columns.apply(lambda run: _machine(*run), axis=1) if len(columns) else pd.Series(dtype=str)
+
+    @cached_property
+    def timed(self) -> pd.DataFrame:
+        """Finished runs whose times may be compared: those on the machine that made most; of equals, the first."""
+        counts = self.machines.value_counts(sort=False)
+        return self.finished[self.machines == counts.idxmax()] if len(counts) else self.finished
+
+    def run_counts(self, benchmark: str, method: str) -> dict[str, int]:
+        """Numbers of ``finished``, ``failed`` and ``missing`` runs, and of ``all``."""
+        rows = self.runs[(self.runs["benchmark"] == benchmark) & (self.runs["method"] == method)]
+        counts = {
+            status: int((rows["status"] == status).sum()) for status in ("finished", "failed", "missing")
+        }
+        return {**counts, "all": len(rows)}
+
+    @cached_property
+    def tasks(self) -> dict[str, list[str]]:
+        """Task names of each benchmark, in task order."""
+        return {str(name): list(part["task"].unique()) for name, part in self.evaluation.groupby("benchmark")}
+
+    @cached_property
+    def final_success(self) -> pd.DataFrame:
+        """Success (0..1) of each finished run's final policy: benchmark, method, seed, task, success."""
+        keys = ["benchmark", "method", "seed"]
+        counted = self.evaluation.merge(self.finished[keys], on=keys)
+        return counted.groupby([*keys, "task"], sort=False)["success"].mean().reset_index()
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, ...], Any]:
+        return {}
+
+    def once(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
+        """What ``make`` gives, made the first time that ``key`` is asked for."""
+        if key not in self._known:
+            self._known[key] = make()
+        found: T = self._known[key]
+        return found
+
+    def final_by_task(self, benchmark: str, method: str) -> pd.DataFrame:
+        """Success of final policies: one row per seed (ascending), one column per task; empty where no run finished."""
+
+        def table() -> pd.DataFrame:
+            rows = self.final_success
+            rows = rows[(rows["benchmark"] == benchmark) & (rows["method"] == method)]
+            found = rows.pivot_table(index="seed", columns="task", values="success", sort=False)
+            return found.reindex(columns=self.in_order(benchmark, found)).sort_index()
+
+        return self.once(("final", benchmark, method), table)
+
+    def late_by_task(self, quantity: str, benchmark: str, method: str) -> pd.DataFrame:
+        """A quantity of each finished run averaged over its last ``LATE_EVALUATIONS`` evaluations, or all of fewer.
+
+        One row per seed, one column per task; empty where no run finished.
+        """
+
+        def table() -> pd.DataFrame:
+            recorded = self.recorded(quantity, benchmark, method)
+            found = pd.DataFrame(
+                {
+                    seed: part.droplevel("seed").dropna(axis=1).iloc[:, -LATE_EVALUATIONS:].mean(axis=1)
+                    for seed, part in recorded.groupby(level="seed")
+                }
+            ).T
+            return found.reindex(columns=self.in_order(benchmark, found)).rename_axis("seed")
+
+        return self.once(("late", quantity, benchmark, method), table)
+
+    def late_values(self, quantity: str, benchmark: str, method: str) -> pd.Series[float]:
+        """The same averaged over tasks, or as it was recorded where it is of no task: one number for each seed."""
+        recorded = self.recorded(quantity, benchmark, method)
+        values = {
+            int(str(seed)): float(part.dropna(axis=1).iloc[:, -LATE_EVALUATIONS:].to_numpy().mean())
+            for seed, part in recorded.groupby(level="seed")
+        }
+        return pd.Series(values, dtype=float)
+
+    def in_order(self, benchmark: str, names: Iterable[object]) -> list[str]:
+        """Those of these tasks that the benchmark has, in its order."""
+        present = set(names)
+        return [name for name in self.tasks.get(benchmark, []) if name in present]
+
+    @cached_property
+    def _counted_metrics(self) -> dict[tuple[str, str, str], pd.DataFrame]:
+        """Metrics of finished runs by quantity, benchmark and method."""
+        keys = ["benchmark", "method", "seed"]
+        counted = self.metrics.merge(self.finished[keys], on=keys)
+        parts = counted.groupby(["quantity", "benchmark", "method"], sort=False, observed=True)
+        return {(str(key[0]), str(key[1]), str(key[2])): part for key, part in parts}
+
+    @cached_property
+    def quantities(self) -> list[str]:
+        """Names of all quantities that some finished run recorded."""
+        return sorted({quantity for quantity, _, _ in self._counted_metrics})
+
+    def recorded_by(self, quantity: str, benchmark: str) -> list[str]:
+        """Methods whose finished runs recorded a quantity on a benchmark."""
+        return [
+            method.id for method in self.methods if (quantity, benchmark, method.id) in self._counted_metrics
+        ]
+
+    def metric(self, quantity: str, benchmark: str, method: str) -> pd.DataFrame:
+        """Rows of one quantity (seed, step, task, value) of a method's finished runs; maybe none."""
+        return self._counted_metrics.get((quantity, benchmark, method), self.metrics.iloc[:0])
+
+    def last_values(self, quantity: str, benchmark: str, method: str) -> pd.Series[float]:
+        """A quantity at each run's last evaluation that recorded it, mean over tasks, by seed; maybe none."""
+        rows = self.metric(quantity, benchmark, method)
+        last = rows[rows["step"] == rows.groupby("seed")["step"].transform("max")]
+        return last.groupby("seed")["value"].mean()
+
+    def recorded(self, quantity: str, benchmark: str, method: str) -> pd.DataFrame:
+        """A quantity over training: one row per (seed, task), one column per step, NaN where nothing was recorded."""
+
+        def table() -> pd.DataFrame:
+            rows = self.metric(quantity, benchmark, method)
+            values = rows.set_index(["seed", "task", "step"])["value"]
+            return values.unstack("step").sort_index()  # noqa: PD010 - a third of pivot_table's time
+
+        return self.once(("curves", quantity, benchmark, method), table)
+
+    def curves_by_task(self, quantity: str, benchmark: str, method: str) -> pd.DataFrame:
+        """The steps of ``recorded`` that every finished seed has, so that no point averages fewer runs than another."""
+        return self.recorded(quantity, benchmark, method).dropna(axis=1)
+
+    def curves(self, quantity: str, benchmark: str, method: str, task: str | None = None) -> pd.DataFrame:
+        """A quantity over training, of one task or averaged over tasks: one row per seed, one column per step."""
+        table = self.curves_by_task(quantity, benchmark, method)
+        if task is None or table.empty:
+            return table.groupby(level="seed").mean() if len(table) else pd.DataFrame()
+        names = table.index.get_level_values("task")
+        return table[names == task].droplevel("task")
+
+
+def load_results(folder: Path) -> Results:
+    """Load ``folder/collected``. What is not planned is not averaged: of other runs only the list is kept.
+
+    Raises:
+        UserError: if ``d2r collect`` has not been run there, or what it wrote is damaged.
+    """
+    collected = folder / "collected"
+    tables: dict[str, pd.DataFrame] = {}
+    for name in COLLECTED:
+        path = collected / f"{name}.csv"
+        if not path.is_file():
+            raise UserError(f"{path}: is missing; run `d2r collect --results {folder}` first")
+        try:
+            tables[name] = pd.read_csv(
+                path,
+                dtype=dict.fromkeys(TEXT_COLUMNS, "string"),
+                na_values=[""] if name == "runs" else [],
+                keep_default_na=False,
+                float_precision="round_trip",
+            )
+        except ValueError as error:
+            refuse_shortage(error)
+            wrong: str | None = "is not a table"
+        else:
+            wrong = _fault(name, tables[name]) or (None if _is_whole(path) else "is cut off")
+        if wrong:
+            raise UserError(f"{path}: {wrong}; run `d2r collect --results {folder}` again")
+    texts = [name for name in TEXT_COLUMNS if name in tables["runs"]]
+    tables["runs"][texts] = tables["runs"][texts].fillna("").map(printable)
+    listed = tables["runs"]
+    if not listed["planned"].all():
+        tables["runs"] = listed[listed["planned"]]
+        run = ["benchmark", "method", "seed"]
+        for name in FILE_COLUMNS:
+            tables[name] = tables[name].merge(tables["runs"][run], on=run)
+    return Results(folder=folder, listed=listed, **tables)
+
+
+def _fault(name: str, table: pd.DataFrame) -> str | None:
+    """What is wrong with the columns of a collected table; none if nothing is."""
+    columns = RUN_COLUMNS if name == "runs" else (*KEY, *FILE_COLUMNS[name])
+    if tuple(table.columns) != tuple(columns):
+        return f"does not have the columns {','.join(columns)}"
+    if table.empty:
+        return "holds no run" if name == "runs" else None
+    for column in columns:
+        if column in (*KEY, "status") and column != "seed":
+            fits = pd.api.types.is_string_dtype(table[column]) and strange_name(table[column]) is None
+        elif column == "planned":
+            fits = pd.api.types.is_bool_dtype(table[column])
+        elif column in NUMBERS:
+            fits = pd.api.types.is_numeric_dtype(table[column])
+            known = table[column].dropna() if name == "runs" and column != "seed" else table[column]
+            fits = fits and bool(np.isfinite(known).all())
+            fits = fits and (column not in COUNTS or bool((known == known.round()).all()))
+        else:
+            fits = name == "runs" or not table[column].isna().any()
+            fits = fits and (column not in NAMED or strange_name(table[column]) is None)
+        if not fits:
+            return f"holds something else than it should in column '{column}'"
+    if name == "runs" and table.duplicated(["benchmark", "method", "seed"]).any():
+        return "names a run twice"
+    unknown = set(table["benchmark"]) - set(benchmark_ids())
+    return f"names the unknown benchmark '{min(unknown)}'" if unknown else None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the last line of a file ends."""
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
+def _machine(cpu: str, device: str, threads: str, execution: str) -> str:
+    """Processor (without the system that it ran under), device, threads and options of execution."""
+    parts = [part for part in cpu.split("; ") if part and not part.startswith("system: ")]
+    return "; ".join([*parts, *filter(None, (device, f"threads: {threads}", execution))])
+
+
+def method_info(name: str) -> MethodInfo:
+    """Title and kind of a method, from its file; a method whose file is gone is called by its id."""
+    if name not in method_ids():
+        return MethodInfo(name, name, "variant" if name.startswith(REFERENCE) else "baseline")
+    method = load_method(name)
+    return MethodInfo(name, method.title, method.kind)

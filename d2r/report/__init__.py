@@ -1,0 +1,1 @@
+"""How what the runs say is shown: text, tables, figures and one page."""
