@@ -96,6 +96,11 @@ def results_together(wildcards, output):
     return Path(output[0]).parents[4]
 
 
+def train_options(wildcards, output):
+    """How a run is trained; asks for the output as what follows from it is no reason to train anew."""
+    return TRAIN_OPTIONS
+
+
 def runs_together(wildcards, output):
     """What the command of a rule without wildcards says of its runs."""
     scale, _, benchmark, method, _, _ = Path(output[0]).parts[-6:]

@@ -21,11 +21,12 @@ rule train:
     params:
         identity=identity_of_run,
         results=results_folder,
+        options=train_options,
     shell:
         "exec setpriv --pdeathsig TERM"
         " d2r train --scale {wildcards.scale} --benchmark {wildcards.benchmark}"
         " --method {wildcards.method} --seed {wildcards.seed} --results {params.results}"
-        " --record-failure {TRAIN_OPTIONS}"
+        " --record-failure {params.options}"
         " >> {log} 2>&1"
 
 
@@ -50,10 +51,11 @@ for TOGETHER in TRAINED_TOGETHER.values():
             identity=settings_together(TOGETHER).identity,
             results=results_together,
             runs=runs_together,
+            options=train_options,
         shell:
             "exec setpriv --pdeathsig TERM"
             " d2r train {params.runs} --results {params.results}"
-            " --record-failure {TRAIN_OPTIONS}"
+            " --record-failure {params.options}"
             " >> {log} 2>&1"
 
     workflow.ruleorder(TOGETHER.name, "train")
