@@ -19,11 +19,11 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 class Adam:
     """Moves groups of parameters along their gradients, each group at its own rate.
 
-    Several seeds' parameters lie side by side along the first axis. They take their steps together: moments are a
-    seed's own, the number of steps is that of all.
+    Several seeds' parameters lie side by side along the first axis. Moments and numbers of steps are a seed's own, and
+    seeds that take a step together have taken as many before.
 
     Attributes:
-        state: of every parameter that ever had a gradient, ``step`` [], ``exp_avg`` and ``exp_avg_sq`` [its shape].
+        state: of every parameter that ever had a gradient, ``step`` [seed], ``exp_avg`` and ``exp_avg_sq`` [its shape].
 
     Args:
         groups: parameters of one type and device, with their learning rate, and how many rows of each are a seed's; 0
@@ -48,17 +48,17 @@ class Adam:
             moved = [parameter for parameter in parameters if parameter.grad is not None]
             if not moved:
                 continue
-            states = [self.state.get(parameter) or self._begin(parameter) for parameter in moved]
+            states = [self.state.get(parameter) or self._begin(parameter, rows) for parameter in moved]
             steps = [state["step"] for state in states]
             torch._foreach_add_(steps, 1)
-            seeds = len(moved[0]) // max(1, rows)
+            seeds = _seeds(moved[0], rows)
             torch._fused_adam_(
                 by_seed(moved, seeds),
                 by_seed([parameter.grad for parameter in moved if parameter.grad is not None], seeds),
                 by_seed([state["exp_avg"] for state in states], seeds),
                 by_seed([state["exp_avg_sq"] for state in states], seeds),
                 [],
-                [step for step in steps for _ in range(seeds)] if moved[0].is_cpu else steps,
+                [of_seed for step in steps for of_seed in (step if moved[0].is_cpu else step[:1])],
                 lr=rate,
                 beta1=BETA1,
                 beta2=BETA2,
@@ -68,9 +68,9 @@ class Adam:
                 maximize=False,
             )
 
-    def _begin(self, parameter: Tensor) -> dict[str, Tensor]:
+    def _begin(self, parameter: Tensor, rows: int) -> dict[str, Tensor]:
         self.state[parameter] = {
-            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+            "step": torch.zeros(_seeds(parameter, rows), dtype=torch.float32, device=parameter.device),
             "exp_avg": torch.zeros_like(parameter),
             "exp_avg_sq": torch.zeros_like(parameter),
         }
@@ -84,27 +84,33 @@ class Adam:
         ]
 
     def state_dict(self, place: int = 0) -> dict[str, Any]:
-        """A copy of a seed's state, by the parameter's number."""
+        """A copy of a seed's state, by the number of each parameter that it has ever moved."""
         numbers = {parameter: number for number, parameter in enumerate(self._parameters)}
         return {
             "state": {
                 numbers[parameter]: {
-                    "step": state["step"].clone(),
+                    "step": state["step"][place].clone(),
                     **{
                         key: _part(state[key], place, self._rows[numbers[parameter]]).clone()
                         for key in MOMENTS
                     },
                 }
                 for parameter, state in self.state.items()
+                if state["step"][place] > 0
             }
         }
 
     def load_state_dict(self, state: Mapping[str, Any], place: int = 0) -> None:
         """Restore what :meth:`state_dict` returned, or that of ``torch.optim.Adam`` for one seed's parameters."""
+        for parameter, rows in zip(self._parameters, self._rows, strict=True):
+            if parameter in self.state:
+                self.state[parameter]["step"][place] = 0
+                for key in MOMENTS:
+                    _part(self.state[parameter][key], place, rows).zero_()
         for number, values in state["state"].items():
             parameter = self._parameters[number]
-            own = self.state.get(parameter) or self._begin(parameter)
-            own["step"].copy_(values["step"])
+            own = self.state.get(parameter) or self._begin(parameter, self._rows[number])
+            own["step"][place].copy_(values["step"])
             for key in MOMENTS:
                 _part(own[key], place, self._rows[number]).copy_(values[key])
 
@@ -117,6 +123,10 @@ def by_seed(tensors: Sequence[Tensor], seeds: int) -> list[Tensor]:
     if seeds == 1 or not tensors[0].is_cpu:
         return list(tensors)
     return [part for tensor in tensors for part in tensor.chunk(seeds)]
+
+
+def _seeds(parameter: Tensor, rows: int) -> int:
+    return len(parameter) // max(1, rows)
 
 
 def _part(moment: Tensor, place: int, rows: int) -> Tensor:

@@ -12,7 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+)
 
 from d2r.config import RunConfig, RunKey, Stated
 from d2r.config.execution import PLAIN, Execution
@@ -149,6 +157,10 @@ class RunRecord(Process, _Length, Stated, _Name):
     failure: Failure | None
     outputs: dict[str, str]
     """sha256 of each of the run's files."""
+
+    @field_serializer("execution")
+    def _every_option_is_said(self, execution: Execution) -> dict[str, Any]:
+        return execution.model_dump()
 
     @field_validator("config")
     @classmethod

@@ -98,6 +98,27 @@ def test_steps_and_state_are_those_of_pytorch(dtype: torch.dtype, seeds: int) ->
                 assert all(torch.equal(value, expected[number][name]) for name, value in state.items())
 
 
+def test_what_is_loaded_takes_the_place_of_one_seeds_state_alone() -> None:
+    """Seeds that have come to different steps, and one that has taken none; each takes the place of another."""
+    states = []
+    for seed, steps in enumerate((3, 0, 5)):
+        groups = beside([parameters(seed, torch.float32)])
+        adam = optimiser_of(groups)
+        for step in range(steps):
+            give_gradients([groups], step)
+            adam.step()
+        states.append(copy.deepcopy(adam.state_dict()))
+    several = optimiser_of(beside([parameters(seed, torch.float32) for seed in range(3)]))
+    for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
+        for place, number in enumerate(order):
+            several.load_state_dict(states[number], place)
+        for place, number in enumerate(order):
+            found, expected = several.state_dict(place)["state"], states[number]["state"]
+            assert found.keys() == expected.keys()
+            for parameter, state in expected.items():
+                assert all(torch.equal(value, found[parameter][name]) for name, value in state.items())
+
+
 def test_a_loaded_state_is_a_copy() -> None:
     of_seeds = [parameters(0, torch.float32)]
     groups = beside(of_seeds)

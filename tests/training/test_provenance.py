@@ -15,7 +15,7 @@ from d2r.training.train import train
 STATED = {
     "schema", "scale", "benchmark", "method", "seed", "protocol", "status", "config", "config_hash", "config_schema",
     "steps", "updates", "packages", "commit", "dirty", "image", "cpu", "kernel", "gpu", "threads", "workers", "device",
-    "execution", "started", "ended", "resumes", "earlier", "parameters", "simulator_exceptions",
+    "cohort", "execution", "started", "ended", "resumes", "earlier", "parameters", "simulator_exceptions",
     "failure", "outputs", "sha256",
 }  # fmt: skip
 
