@@ -2,6 +2,7 @@
 #
 #   snakemake --cores 8 all                        the smoke scale
 #   snakemake --cores 8 all --config scale=lite    another one; `d2r plan` says how long it takes
+#   snakemake --profile profiles/cohorts all       ten seeds of a method side by side in one process
 #
 # Rules lie in workflow/rules; what a scale holds, in config/scales; how and where jobs run, in profiles.
 from snakemake.utils import min_version, validate
@@ -36,8 +37,15 @@ onstart:
         for job in workflow.dag.needrun_jobs()
         if job.rule.name == "train" and workflow.dag.reason(job).forced
     ]
+    forced += [
+        key
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name in TRAINED_TOGETHER and workflow.dag.reason(job).forced
+        for key in TRAINED_TOGETHER[job.rule.name].keys
+    ]
     if not workflow.touch:
         in_one_line(refuse_to_repeat, forced)
+        in_one_line(write_assignment, ASSIGNED, RESULTS)
 
 
 rule all:

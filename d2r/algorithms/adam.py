@@ -13,21 +13,27 @@ import torch
 from torch import Tensor
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Adam:
     """Moves groups of parameters along their gradients, each group at its own rate.
 
+    Several seeds' parameters lie side by side along the first axis. Moments and numbers of steps are a seed's own, and
+    seeds that take a step together have taken as many before.
+
     Attributes:
-        state: of every parameter that ever had a gradient, ``step`` [], ``exp_avg`` and ``exp_avg_sq`` [its shape].
+        state: of every parameter that ever had a gradient, ``step`` [seed], ``exp_avg`` and ``exp_avg_sq`` [its shape].
 
     Args:
-        groups: parameters of one type and device, and their learning rate.
+        groups: parameters of one type and device, with their learning rate, and how many rows of each are a seed's; 0
+            where alone it has no such axis.
     """
 
-    def __init__(self, groups: Sequence[tuple[Sequence[Tensor], float]]):
+    def __init__(self, groups: Sequence[tuple[Sequence[Tensor], float, int]]):
         self._groups = groups
-        self._parameters = [parameter for parameters, _ in groups for parameter in parameters]
+        self._parameters = [parameter for parameters, _, _ in groups for parameter in parameters]
+        self._rows = [rows for parameters, _, rows in groups for _ in parameters]
         self.state: dict[Tensor, dict[str, Tensor]] = {}
 
     def zero_grad(self) -> None:
@@ -38,20 +44,21 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """Make one step; parameters without a gradient stay as they are."""
-        for parameters, rate in self._groups:
+        for parameters, rate, rows in self._groups:
             moved = [parameter for parameter in parameters if parameter.grad is not None]
             if not moved:
                 continue
-            states = [self.state.get(parameter) or self._begin(parameter) for parameter in moved]
+            states = [self.state.get(parameter) or self._begin(parameter, rows) for parameter in moved]
             steps = [state["step"] for state in states]
             torch._foreach_add_(steps, 1)
+            seeds = _seeds(moved[0], rows)
             torch._fused_adam_(
-                moved,
-                [parameter.grad for parameter in moved if parameter.grad is not None],
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
+                by_seed(moved, seeds),
+                by_seed([parameter.grad for parameter in moved if parameter.grad is not None], seeds),
+                by_seed([state["exp_avg"] for state in states], seeds),
+                by_seed([state["exp_avg_sq"] for state in states], seeds),
                 [],
-                steps,
+                [of_seed for step in steps for of_seed in (step if moved[0].is_cpu else step[:1])],
                 lr=rate,
                 beta1=BETA1,
                 beta2=BETA2,
@@ -61,28 +68,66 @@ class Adam:
                 maximize=False,
             )
 
-    def _begin(self, parameter: Tensor) -> dict[str, Tensor]:
+    def _begin(self, parameter: Tensor, rows: int) -> dict[str, Tensor]:
         self.state[parameter] = {
-            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+            "step": torch.zeros(_seeds(parameter, rows), dtype=torch.float32, device=parameter.device),
             "exp_avg": torch.zeros_like(parameter),
             "exp_avg_sq": torch.zeros_like(parameter),
         }
         return self.state[parameter]
 
-    def state_dict(self) -> dict[str, Any]:
-        """The state, by the parameter's number."""
-        numbers = {parameter: number for number, parameter in enumerate(self._parameters)}
-        return {"state": {numbers[parameter]: dict(state) for parameter, state in self.state.items()}}
+    def shapes(self) -> list[torch.Size]:
+        """Of each parameter, that of one seed's part."""
+        return [
+            _part(parameter, 0, rows).shape
+            for parameter, rows in zip(self._parameters, self._rows, strict=True)
+        ]
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a copy of what :meth:`state_dict` returned, or that of ``torch.optim.Adam`` for the same groups."""
-        self.state = {
-            self._parameters[number]: {
-                "step": values["step"].to(self._parameters[number].device, torch.float32, copy=True),
-                **{
-                    key: values[key].to(self._parameters[number], copy=True)
-                    for key in ("exp_avg", "exp_avg_sq")
-                },
+    def state_dict(self, place: int = 0) -> dict[str, Any]:
+        """A copy of a seed's state, by the number of each parameter that it has ever moved."""
+        numbers = {parameter: number for number, parameter in enumerate(self._parameters)}
+        return {
+            "state": {
+                numbers[parameter]: {
+                    "step": state["step"][place].clone(),
+                    **{
+                        key: _part(state[key], place, self._rows[numbers[parameter]]).clone()
+                        for key in MOMENTS
+                    },
+                }
+                for parameter, state in self.state.items()
+                if state["step"][place] > 0
             }
-            for number, values in state["state"].items()
         }
+
+    def load_state_dict(self, state: Mapping[str, Any], place: int = 0) -> None:
+        """Restore what :meth:`state_dict` returned, or that of ``torch.optim.Adam`` for one seed's parameters."""
+        for parameter, rows in zip(self._parameters, self._rows, strict=True):
+            if parameter in self.state:
+                self.state[parameter]["step"][place] = 0
+                for key in MOMENTS:
+                    _part(self.state[parameter][key], place, rows).zero_()
+        for number, values in state["state"].items():
+            parameter = self._parameters[number]
+            own = self.state.get(parameter) or self._begin(parameter, self._rows[number])
+            own["step"][place].copy_(values["step"])
+            for key in MOMENTS:
+                _part(own[key], place, self._rows[number]).copy_(values[key])
+
+
+def by_seed(tensors: Sequence[Tensor], seeds: int) -> list[Tensor]:
+    """Tensors of several seeds, on a CPU each seed's part of them, as if it were alone.
+
+    A CPU rounds the numbers of a whole vector otherwise than those that are left over at a tensor's end.
+    """
+    if seeds == 1 or not tensors[0].is_cpu:
+        return list(tensors)
+    return [part for tensor in tensors for part in tensor.chunk(seeds)]
+
+
+def _seeds(parameter: Tensor, rows: int) -> int:
+    return len(parameter) // max(1, rows)
+
+
+def _part(moment: Tensor, place: int, rows: int) -> Tensor:
+    return moment[place * rows : (place + 1) * rows] if rows else moment[place]

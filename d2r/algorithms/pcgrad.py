@@ -25,31 +25,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from d2r.algorithms.draws import Streams, uniform
 
-def pcgrad(gradients: Tensor, generator: torch.Generator) -> Tensor:
+
+def pcgrad(gradients: Tensor, streams: Streams) -> Tensor:
     """Combine conflicting task gradients, each ensemble member's on their own.
 
     Args:
         gradients: [ensemble, task, parameter]; their plain sum over tasks is the gradient without surgery.
-        generator: on the CPU, for the order in which each task of each member visits the others.
+        streams: each seed's, for the order in which each task of each of its members visits the others.
 
     Returns:
         [ensemble, parameter], the sum of the projected gradients.
     """
     # products member by member: batched ones round differently at some sizes, and results would change with them
     gram = torch.stack([member @ member.T for member in gradients])
-    weights = pcgrad_weights(gram, generator).to(gradients)
-    return torch.stack([weight @ member for weight, member in zip(weights, gradients, strict=True)])
+    weights = pcgrad_weights(gram, streams).to(gradients)
+    pairs = zip(weights.unsqueeze(1), gradients, strict=True)
+    return torch.cat([weight @ member for weight, member in pairs])
 
 
-def pcgrad_weights(gram: Tensor, generator: torch.Generator) -> Tensor:
+def pcgrad_weights(gram: Tensor, streams: Streams) -> Tensor:
     """Weight of each task's original gradient in the result, [ensemble, task] in float64.
 
     Args:
         gram: [ensemble, task, task], inner products of the task gradients.
     """
-    order = torch.rand(gram.shape, generator=generator).argsort(-1)
-    return project(gram, order).sum(-2)
+    members, tasks, _ = gram.shape
+    order = uniform(streams, members // len(streams), tasks, tasks).flatten(0, 1).argsort(-1)
+    return project(gram, order.to(gram.device)).sum(-2)
 
 
 def project(gram: Tensor, order: Tensor) -> Tensor:
@@ -63,11 +67,11 @@ def project(gram: Tensor, order: Tensor) -> Tensor:
         [..., task, task] in float64: row i holds the projected gradient of task i as a combination of the
         original gradients.
     """
-    gram, order = gram.detach().double().cpu(), order.cpu()
+    gram = gram.detach().double()
     tasks = gram.shape[-1]
-    rows = torch.arange(tasks)
+    rows = torch.arange(tasks, device=gram.device)
     squared_norms = gram.diagonal(dim1=-2, dim2=-1)
-    combination = torch.eye(tasks, dtype=gram.dtype).expand(gram.shape).clone()
+    combination = torch.eye(tasks, dtype=gram.dtype, device=gram.device).expand(gram.shape).clone()
     for visited in order.unbind(-1):
         place = visited.unsqueeze(-1)
         inner = (combination * gram.gather(-2, place.expand_as(gram))).sum(-1)

@@ -3,11 +3,12 @@
 The floor is 16 forward passes of one network's worth: actor 3 (forward and backward are three) and 1 for the next
 action, targets 2, critics in the TD loss 6, critics in the policy loss 4 (no gradient of their weights), each with the
 multiply-adds of its matrix products and nothing else, over the best float32 rate of square products with as many
-threads. Update and products are measured in turns, and the best of each counts, because whatever else the machine does
-only adds to either. On a machine shared with others the ratio of processor times (``times_floor_cpu``) says more than
-the ratio of times; it holds for one thread, where waiting threads do not add to it. ``peak_mb`` is the largest
-resident memory of the process after the first updates, interpreter and replay included (on a GPU that of the host).
-With ``--tf32`` the square products are in TF32, too; with ``--autocast bf16`` they stay in float32.
+threads. An update is one of every seed of a cohort, from drawing its batch to moving the targets. Update and products
+are measured in turns, and the best of each counts, because whatever else the machine does only adds to either. On a
+machine shared with others the ratio of processor times (``times_floor_cpu``) says more than the ratio of times; it
+holds for one thread, where waiting threads do not add to it. ``peak_mb`` is the largest resident memory of the process
+after the first updates, interpreter and replay included (on a GPU that of the host). With ``--tf32`` the square
+products are in TF32, too; with ``--autocast bf16`` they stay in float32.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 
-from d2r.algorithms.prepare import check_threads
-from d2r.algorithms.recorded import WARM_UPS
-from d2r.algorithms.replay import Replay
+from d2r.algorithms.draws import Draws
+from d2r.algorithms.execution.prepare import check_threads
+from d2r.algorithms.execution.recorded import WARM_UPS
+from d2r.algorithms.execution.update import Updates
+from d2r.algorithms.members import side_by_side
+from d2r.algorithms.replay import Batch, Replay
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.bench.about import about
 from d2r.config import RunConfig
@@ -44,12 +49,17 @@ SQUARES = (1024, 2048, 4096)
 
 
 class Setting(NamedTuple):
-    """A learner with a replay of random transitions, and the generator that both draw from."""
+    """A learner with a replay of random transitions, and each seed's stream that both draw from."""
 
     config: RunConfig
     learner: MultiTaskSAC
     replay: Replay
-    generator: torch.Generator
+    streams: list[torch.Generator]
+
+    def inputs(self) -> tuple[Batch, Draws]:
+        """What an update works on."""
+        batch = self.replay.sample(self.config.sac.batch_per_task, self.streams)
+        return batch, self.learner.draw(batch, self.streams)
 
 
 def with_batch(config: RunConfig, batch_per_task: int | None) -> RunConfig:
@@ -66,18 +76,27 @@ def with_batch(config: RunConfig, batch_per_task: int | None) -> RunConfig:
 
 
 def build_setting(
-    config: RunConfig, transitions: int = 4000, execution: Execution = PLAIN, device: str = "cpu"
+    config: RunConfig,
+    transitions: int = 4000,
+    execution: Execution = PLAIN,
+    device: str = "cpu",
+    cohort: int = 1,
 ) -> Setting:
-    """Build what an update needs; routes in the replay are drawn by the actor itself.
+    """Build what an update of ``cohort`` seeds needs; routes in the replay are drawn by the actor itself.
 
     Raises:
         UserError: if the networks would be too large to build.
     """
     check_size(config.network, config.num_tasks, config.method)
     generator = torch.Generator().manual_seed(0)
-    actor = build_actor(config.network, config.num_tasks, generator).to(device)
-    critics = build_critics(config.network, config.num_tasks, generator).to(device)
-    learner = MultiTaskSAC(actor, critics, config.sac, execution)
+    streams = [torch.Generator(device).manual_seed(seed) for seed in range(cohort)]
+
+    def of_all(build: Callable[..., Network]) -> Network:
+        each = [build(config.network, config.num_tasks, generator) for _ in streams]
+        return side_by_side(each).to(device)
+
+    actor, critics = of_all(build_actor), of_all(build_critics)
+    learner = MultiTaskSAC(actor, critics, config.sac, execution.autocast != "none")
     protocol = config.protocol
     replay = Replay(
         transitions,
@@ -86,24 +105,26 @@ def build_setting(
         protocol.time_limit == "terminal",
         actor.route_shape,
         device,
+        cohort,
     )
     replay.obs.copy_(torch.empty(replay.obs.shape).normal_(generator=generator))
     replay.action.copy_(torch.empty(replay.action.shape).uniform_(-1, 1, generator=generator))
     replay.reward.copy_(torch.empty(replay.reward.shape).uniform_(generator=generator))
     if replay.sources is not None:
         with torch.no_grad():
-            seen = replay.obs[: protocol.horizon].unsqueeze(0)
-            route = actor(seen, learner.sampled(actor, protocol.horizon, generator)).route
+            seen = replay.obs[:, : protocol.horizon]
+            route = actor(seen, learner.sampled(actor, protocol.horizon, streams)).route
         assert route is not None
-        repeats = replay.slots
-        replay.sources.copy_(route.sources[0].to(torch.uint8).repeat(repeats, 1, 1, 1))
-    replay.total = replay.capacity
-    return Setting(config, learner, replay, generator)
+        replay.sources.copy_(route.sources.to(torch.uint8).repeat(1, replay.slots, 1, 1, 1))
+    for place in range(cohort):
+        replay.ring(place).total = replay.capacity
+    replay.note_filling()
+    return Setting(config, learner, replay, streams)
 
 
 def floor_flop(learner: MultiTaskSAC, batch_per_task: int) -> float:
-    """Floating-point operations of an update's floor."""
-    rows = batch_per_task * learner.actor.num_tasks
+    """Floating-point operations of an update's floor, of all seeds."""
+    rows = learner.seeds * batch_per_task * learner.actor.num_tasks
 
     def passes(network: Network, inputs: int, count: int) -> int:
         return 2 * count * rows * dense_multiply_adds(network, inputs)
@@ -148,9 +169,17 @@ class SquareProducts:
 
 
 def measure(
-    config: RunConfig, threads: int, rounds: int, execution: Execution = PLAIN, device: str = "cpu"
+    config: RunConfig,
+    threads: int,
+    rounds: int,
+    execution: Execution = PLAIN,
+    device: str = "cpu",
+    cohort: int = 1,
 ) -> dict[str, Any]:
     """Measure updates and square products in turns; the result is what ``d2r bench learner --json`` prints.
+
+    Args:
+        cohort: seeds that learn side by side; an update is one of each.
 
     Raises:
         UserError: if threads or rounds are impossible.
@@ -160,12 +189,12 @@ def measure(
         raise UserError(f"rounds is {rounds}: must be positive")
     torch.set_num_threads(threads)
     keep_freed_memory()
-    setting = build_setting(config, execution=execution, device=device)
-    learner, replay, generator = setting.learner, setting.replay, setting.generator
+    setting = build_setting(config, execution=execution, device=device, cohort=cohort)
+    learner, replay, streams = setting.learner, setting.replay, setting.streams
     batch_per_task = config.sac.batch_per_task
+    updating = Updates(learner, execution, setting.inputs, streams)
     for _ in range(WARM_UPS + 1):
-        batch = replay.sample(batch_per_task, generator)
-        learner.update(batch, learner.draw(batch, generator))
+        updating.update()
     in_bytes = 1 if sys.platform == "darwin" else 1024
     peak = (
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * in_bytes
@@ -178,9 +207,9 @@ def measure(
     rates: list[Seconds] = []
     for turn in range(rounds):
         began = Seconds.now()
-        batch = replay.sample(batch_per_task, generator)
+        replay.sample(batch_per_task, streams)
         sampled = Seconds.now()
-        learner.update(batch, learner.draw(batch, generator))
+        updating.update()
         updates.append(Seconds.now().since(sampled))
         samples.append(sampled.since(began))
         rates.append(products.gflops(SQUARES[turn % len(SQUARES)]))
@@ -200,7 +229,9 @@ def measure(
         "threads": threads,
         "device": device,
         "execution": execution.model_dump(),
+        "cohort": cohort,
         "rounds": rounds,
+        "updates_per_second": round(1e3 / update_ms, 1),
         "update_ms": round(update_ms, 2),
         "update_ms_median": round(1e3 * statistics.median(update.wall for update in updates), 2),
         "floor_ms": round(floor_ms, 2),

@@ -35,7 +35,7 @@ def fill(replay: Replay, num_tasks: int) -> None:
     obs = torch.randn(num_tasks, OBSERVATION_DIM, generator=generator)
     action = torch.rand(num_tasks, ACTION_DIM, generator=generator)
     reward = torch.rand(num_tasks, generator=generator)
-    sources = None if replay.sources is None else torch.ones_like(replay.sources[0])
+    sources = None if replay.sources is None else torch.ones_like(replay.sources[0, 0])
     for step in range(replay.capacity):
         if step % replay.horizon == 0:
             replay.begin_episode(obs)
@@ -67,7 +67,7 @@ def measure(config: RunConfig, rounds: int) -> dict[str, Any]:
     samples = []
     for _ in range(rounds):
         began = time.perf_counter()
-        replay.sample(config.sac.batch_per_task, generator)
+        replay.sample(config.sac.batch_per_task, [generator])
         samples.append(time.perf_counter() - began)
     transitions = replay.capacity * config.num_tasks
     return {

@@ -20,15 +20,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from d2r.algorithms.recorded import WARM_UPS
+from d2r.algorithms.execution.recorded import WARM_UPS
 from d2r.bench.learner import SQUARES, SquareProducts, floor_flop
 from d2r.config import RunConfig, load_scale, resolve_run
 from d2r.config.networks import MlpConfig
-from d2r.evaluation.success import evaluate
+from d2r.evaluation.success import evaluate_all
 from d2r.networks.registry import check_size
 from d2r.runs.folders import RunFolders
-from d2r.training.loop import Machine, Run
+from d2r.training.loop import Cohort
 from d2r.training.memory import keep_freed_memory
+from d2r.training.run import Machine
 from d2r.training.signals import StopRequest
 
 PARTS = ("environment", "learner", "acting", "replay")
@@ -54,8 +55,12 @@ def light(benchmark: str) -> RunConfig:
     )
 
 
-def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dict[str, Any]:
-    """Run the loop for ``warmup`` vector steps without updates, a few with them, then ``steps`` measured."""
+def measure(config: RunConfig, machine: Machine, warmup: int, steps: int, cohort: int = 1) -> dict[str, Any]:
+    """Run the loop for ``warmup`` vector steps without updates, a few with them, then ``steps`` measured.
+
+    Args:
+        cohort: seeds side by side; a vector step is one of each, and environment steps are those of all.
+    """
     check_size(config.network, config.num_tasks, config.method)
     torch.set_num_threads(machine.threads)
     keep_freed_memory()
@@ -66,9 +71,11 @@ def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dic
     spent = dict.fromkeys((*PARTS, "total"), 0.0)
     rates: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        folders = RunFolders(Path(folder), shortened)
-        folders.create()
-        with closing(Run(shortened, folders, machine, StopRequest())) as run:
+        configs = [shortened.model_copy(update={"seed": config.seed + place}) for place in range(cohort)]
+        folders = [RunFolders(Path(folder), one) for one in configs]
+        for one in folders:
+            one.create()
+        with closing(Cohort(configs, folders, machine, StopRequest())) as run:
             for _ in range(begun):
                 run.take_step()
             products, updates = SquareProducts(machine.device), run.updates
@@ -81,9 +88,10 @@ def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dic
                 for part in spent:
                     spent[part] += after[part] - before[part]
             updates = run.updates - updates
-            run.evaluation_env.reset_arrays()
+            for env in run.evaluation_envs:
+                env.reset_arrays()
             began = time.perf_counter()
-            evaluate(run.evaluation_env, run.learner.actor, 1)
+            evaluate_all(run.evaluation_envs, run.acting.best, 1)
             episode = time.perf_counter() - began
             floor = floor_flop(run.learner, config.sac.batch_per_task)
     gflops = max(rates)
@@ -94,7 +102,7 @@ def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dic
     floor_per_step = floor / gflops / 1e9 / budget.update_every
     bound = per_step["environment"] + floor_per_step if config.protocol.policy_lag == 0 else None
     whole = total + per_step["evaluation"]
-    tasks = config.num_tasks
+    tasks = config.num_tasks * cohort
     return {
         "method": config.method,
         "benchmark": config.benchmark,
@@ -105,6 +113,7 @@ def measure(config: RunConfig, machine: Machine, warmup: int, steps: int) -> dic
         "device": machine.device,
         "execution": machine.execution.model_dump(),
         "workers": machine.workers,
+        "cohort": cohort,
         "vector_steps": steps,
         "updates": updates,
         "steps_per_second": round(tasks / whole, 1),

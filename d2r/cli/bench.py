@@ -86,11 +86,14 @@ def _learner_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-per-task", type=int, help="transitions of each task (default: the scale's)")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=12, help="updates measured (default: %(default)s)")
+    parser.add_argument(
+        "--cohort", type=int, default=1, help="seeds that learn side by side (default: %(default)s)"
+    )
     execution.add_arguments(parser)
 
 
 def _learner(args: argparse.Namespace) -> None:
-    from d2r.algorithms.prepare import prepare
+    from d2r.algorithms.execution.prepare import check_cohort, prepare
     from d2r.bench.learner import measure, with_batch
     from d2r.config import load_scale, resolve_run
 
@@ -98,12 +101,14 @@ def _learner(args: argparse.Namespace) -> None:
     config = with_batch(config, args.batch_per_task)
     how = execution.chosen(args)
     prepare(how, args.device)
-    result = measure(config, args.threads, args.rounds, how, args.device)
+    check_cohort(args.cohort)
+    result = measure(config, args.threads, args.rounds, how, args.device, args.cohort)
     if args.json:
         print(json.dumps(result))
         return
     print(
-        f"{result['method']} on {result['benchmark']}, batch {result['batch']}, {result['threads']} threads: "
+        f"{result['method']} on {result['benchmark']}, batch {result['batch']}, {result['cohort']} seeds, "
+        f"{result['threads']} threads: {result['updates_per_second']} updates a second of each; "
         f"update {result['update_ms']} ms (median {result['update_ms_median']}), {result['times_floor']} times its "
         f"floor of {result['floor_ms']} ms ({result['floor_gflop']} GFLOP at {result['sgemm_gflops']} GFLOP/s); "
         f"sampling {result['sample_ms']} ms; peak memory {result['peak_mb']} MB"
@@ -127,14 +132,17 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy-lag", type=int, choices=(0, 1), default=0, help="official setting (default: %(default)s)"
     )
+    parser.add_argument(
+        "--cohort", type=int, default=1, help="seeds side by side, official setting (default: %(default)s)"
+    )
     execution.add_arguments(parser)
 
 
 def _train(args: argparse.Namespace) -> None:
-    from d2r.algorithms.prepare import check_threads, prepare
+    from d2r.algorithms.execution.prepare import check_cohort, check_threads, prepare
     from d2r.bench.about import about
     from d2r.bench.training import light, measure, official
-    from d2r.training.loop import Machine
+    from d2r.training.run import Machine
 
     check_threads(args.threads)
     if args.steps <= 0:
@@ -147,7 +155,8 @@ def _train(args: argparse.Namespace) -> None:
         config = official(args.benchmark, args.method)
         protocol = config.protocol.model_copy(update={"policy_lag": args.policy_lag})
         config = config.model_copy(update={"protocol": protocol})
-        result["official"] = measure(config, machine, 200, args.steps)
+        check_cohort(args.cohort)
+        result["official"] = measure(config, machine, 200, args.steps, args.cohort)
     if args.setting != "official":
         result["light"] = measure(
             light(args.benchmark), Machine(0, 1, args.device, how), 200, 20 * args.steps

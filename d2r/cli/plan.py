@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from d2r.cli.folders import add_results, scale_folder
@@ -25,7 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cores",
         type=int,
         default=available_cores(),
-        help="runs at a time (default: cores that may be used)",
+        help="processes at a time (default: cores that may be used)",
+    )
+    parser.add_argument(
+        "--cohort", type=int, default=1, help="seeds that a process trains side by side (default 1)"
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of a table")
 
@@ -41,10 +45,14 @@ def run(args: argparse.Namespace) -> int:
             f"{scale.id}: times from runs that finished in {results}, or from a few steps and updates now",
             flush=True,
         )
+    from d2r.algorithms.execution.prepare import check_cohort
     from d2r.planning.measure import update_work  # PyTorch comes with them, and takes a moment
     from d2r.planning.plan import plan_blocks
 
-    blocks = plan_blocks(scale, results, _measure_aloud, update_work)
+    check_cohort(args.cohort)
+    blocks = plan_blocks(
+        scale, results, partial(_measure_aloud, cohort=args.cohort), update_work, args.cohort
+    )
     if args.json:
         print(json.dumps(_document(scale, blocks, args.cores), indent=1))
     else:
@@ -52,12 +60,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure_aloud(config: RunConfig) -> Rates:
+def _measure_aloud(config: RunConfig, cohort: int) -> Rates:
     if sys.stderr.isatty():
         print(f"\r\033[Kmeasuring {config.method} on {config.suite}", end="", file=sys.stderr, flush=True)
     from d2r.planning.measure import measure
 
-    rates = measure(config)
+    rates = measure(config, cohort)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
     return rates
@@ -69,6 +77,7 @@ def _document(scale: Scale, blocks: Sequence[Block], cores: int) -> dict[str, An
         "protocol": scale.protocol,
         "cores": cores,
         "runs": sum(b.runs for b in blocks),
+        "processes": sum(b.processes for b in blocks),
         "finished": sum(b.finished for b in blocks),
         "core_hours": sum(b.core_seconds for b in blocks) / 3600,
         "wall_hours": wall_seconds(blocks, cores) / 3600,
@@ -80,8 +89,8 @@ def _document(scale: Scale, blocks: Sequence[Block], cores: int) -> dict[str, An
 
 def _peak_working_bytes(blocks: Sequence[Block], cores: int) -> int:
     """Disk that training itself needs at most: the replays of the runs that are under way together."""
-    working = sorted((b.working_bytes for b in blocks for _ in range(b.runs - b.finished)), reverse=True)
-    return sum(working[:cores])
+    of_processes = (b.cohort * b.working_bytes for b in blocks for _ in range(b.processes))
+    return sum(sorted(of_processes, reverse=True)[:cores])
 
 
 def _describe(scale: Scale, blocks: Sequence[Block], cores: int) -> str:

@@ -7,6 +7,8 @@ import argparse
 from d2r.cli import execution
 from d2r.cli.folders import add_results, scale_folder
 from d2r.config import benchmark_ids, check_seed, load_scale, resolve_run
+from d2r.config.seeds import parse_seeds
+from d2r.cores import available_cores
 from d2r.errors import UserError
 
 
@@ -17,13 +19,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--benchmark", required=True, help=", ".join(benchmark_ids()))
     parser.add_argument("--method", required=True, help="a file of config/methods")
-    parser.add_argument(
-        "--seed", type=check_seed, required=True, help="the one source of the run's randomness"
+    seeds = parser.add_mutually_exclusive_group(required=True)
+    seeds.add_argument("--seed", type=check_seed, help="the one source of the run's randomness")
+    seeds.add_argument(
+        "--seeds", type=parse_seeds, help="train several seeds side by side, such as 1-10 or 1-3,7"
     )
     add_results(parser, "results/SCALE")
     parser.add_argument("--steps", type=int, help="environment steps per task, in place of the scale's")
     parser.add_argument(
-        "--workers", type=int, default=0, help="processes that step environments (default 0: none)"
+        "--workers",
+        type=int,
+        help="processes that step environments (default 0: none; with --device cuda as many as there are cores)",
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")
     execution.add_arguments(parser)
@@ -36,19 +42,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Resolve the run and train it."""
-    from d2r.algorithms.prepare import check_threads, prepare
-    from d2r.training.loop import Machine
-    from d2r.training.train import train
+    from d2r.algorithms.execution.prepare import check_cohort, check_threads, prepare
+    from d2r.training.run import Machine
+    from d2r.training.train import train_together
 
     scale = load_scale(args.scale)
     overrides = {} if args.steps is None else {"steps": args.steps}
-    config = resolve_run(scale, args.benchmark, args.method, args.seed, overrides)
+    seeds = [args.seed] if args.seeds is None else args.seeds
+    check_cohort(len(seeds))
+    first = resolve_run(scale, args.benchmark, args.method, seeds[0], overrides)
+    configs = [first.model_copy(update={"seed": seed}) for seed in seeds]
     results = args.results or scale_folder(scale)
     check_threads(args.threads)
-    if not 0 <= args.workers <= config.num_tasks:
-        raise UserError(
-            f"--workers {args.workers}: must be from 0 to the number of tasks, {config.num_tasks}"
-        )
-    machine = Machine(args.workers, args.threads, args.device, execution.chosen(args))
+    tasks = first.num_tasks * len(seeds)
+    workers = args.workers
+    if workers is None:
+        workers = min(available_cores(), tasks) if args.device == "cuda" else 0
+    if not 0 <= workers <= tasks:
+        raise UserError(f"--workers {workers}: must be from 0 to the number of tasks, {tasks}")
+    machine = Machine(workers, args.threads, args.device, execution.chosen(args))
     prepare(machine.execution, machine.device)
-    return train(config, results, machine, args.record_failure, overridden=bool(overrides))
+    return train_together(configs, results, machine, args.record_failure, overridden=bool(overrides))

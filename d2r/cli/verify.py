@@ -21,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     golden.add_argument("files", nargs="+", type=Path, metavar="FILE")
     golden.add_argument("--json", action="store_true", help="one JSON object on one line")
+    golden.add_argument(
+        "--cohort",
+        type=int,
+        default=1,
+        help="seeds that learn side by side, of which the file's is each in turn (default 1)",
+    )
     execution.add_arguments(golden)
     golden.set_defaults(check=_golden)
     env = checks.add_parser(
@@ -46,15 +52,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _golden(args: argparse.Namespace) -> int:
-    from d2r.algorithms.prepare import prepare
+    from d2r.algorithms.execution.prepare import check_cohort, prepare
     from d2r.verify.golden import TOLERANCE, Comparison, verify_file
 
     how = execution.chosen(args)
     prepare(how, args.device)
+    check_cohort(args.cohort)
     missed = False
     report: list[dict[str, object]] = []
     for path in args.files:
-        comparisons = verify_file(path, how, args.device)
+        comparisons = verify_file(path, how, args.device, args.cohort)
         groups: dict[str, Comparison] = {}
         for comparison in comparisons:
             worst = groups.setdefault(comparison.group, comparison)

@@ -4,7 +4,7 @@ None of it belongs to a run's configuration, whose hash names a result: like thr
 in ``run.json``. A run keeps it to its end, so that what is stated holds for every update. With everything
 off, as it is by default, an update has the bits of the released results.
 
-Nothing here needs PyTorch, which takes a second to import; ``d2r.algorithms.prepare`` acts on the choice.
+Nothing here needs PyTorch, which takes a second to import; ``d2r.algorithms.execution.prepare`` acts on the choice.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 import gymnasium as gym
@@ -14,7 +15,7 @@ from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM, load_benchmark
 from d2r.config.schema import Protocol
 from d2r.envs.slices import TaskSlice
 from d2r.envs.tasks import INFO_KEYS
-from d2r.envs.workers import WorkerPool
+from d2r.envs.workers import PoolSeat, WorkerPool
 from d2r.errors import Unfit, UserError
 
 Floats = npt.NDArray[np.float64]
@@ -51,6 +52,7 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
             and each :meth:`reset` starts that stream again, so that every evaluation sees the same goals.
         workers: processes that own a slice of the tasks each; 0 steps in this process. Results do not
         depend on it.
+        seat: this environment's place in processes that several are stepped by together; see :func:`vector_envs`.
 
     Raises:
         UserError: if the benchmark does not exist or the number of workers is impossible.
@@ -66,12 +68,9 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         *,
         evaluation: bool = False,
         workers: int = 0,
+        seat: PoolSeat | None = None,
     ) -> None:
         self.task_names = load_benchmark(benchmark).tasks
-        if workers < 0 or workers > len(self.task_names):
-            raise UserError(
-                f"workers is {workers}: must be from 0 to the number of tasks, {len(self.task_names)}"
-            )
         self.num_envs = len(self.task_names)
         self.benchmark = benchmark
         self.protocol = protocol
@@ -89,9 +88,11 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._one_hot = np.eye(self.num_envs)
-        self._tasks: TaskSlice | WorkerPool
-        if workers:
-            self._tasks = WorkerPool(benchmark, protocol, seed, evaluation, workers)
+        self._tasks: TaskSlice | PoolSeat
+        if seat is not None:
+            self._tasks = seat
+        elif workers:
+            (self._tasks,) = _pool_seats(benchmark, protocol, [seed], evaluation, workers)
         else:
             self._tasks = TaskSlice(benchmark, protocol, seed, evaluation, range(self.num_envs))
         self._buffers = self._tasks.buffers
@@ -102,6 +103,11 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
     def simulator_exceptions(self) -> npt.NDArray[np.int64]:
         """Steps per task, since the start, at which the simulator failed."""
         return self._buffers.exceptions.copy()
+
+    @property
+    def observations(self) -> Floats:
+        """Current observations, [tasks, 39]."""
+        return self._buffers.observations.copy()
 
     def reset_arrays(self) -> Floats:
         """Begin new episodes; returns observations [tasks, 39]."""
@@ -245,6 +251,44 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         """Release what the environment holds (called once by :meth:`close`)."""
         del kwargs
         self._tasks.close()
+
+
+def vector_envs(
+    benchmark: str,
+    protocol: Protocol,
+    seeds: Sequence[np.random.SeedSequence],
+    *,
+    evaluation: bool = False,
+    workers: int = 0,
+) -> list[MetaWorldVectorEnv]:
+    """Environments that differ in their seed alone and are stepped together.
+
+    Each of them begins its step before one of them ends it. Processes, if there are any, share out all tasks of all
+    seeds; so what holds for one environment holds for each.
+
+    Raises:
+        UserError: if the benchmark does not exist or the number of workers is impossible.
+    """
+    seats: Sequence[PoolSeat | None] = [None] * len(seeds)
+    if workers:
+        seats = _pool_seats(benchmark, protocol, seeds, evaluation, workers)
+    return [
+        MetaWorldVectorEnv(benchmark, protocol, seed, evaluation=evaluation, seat=seat)
+        for seed, seat in zip(seeds, seats, strict=True)
+    ]
+
+
+def _pool_seats(
+    benchmark: str,
+    protocol: Protocol,
+    seeds: Sequence[np.random.SeedSequence],
+    evaluation: bool,
+    workers: int,
+) -> list[PoolSeat]:
+    most = len(load_benchmark(benchmark).tasks) * len(seeds)
+    if not 0 < workers <= most:
+        raise UserError(f"workers is {workers}: must be from 0 to the number of tasks, {most}")
+    return WorkerPool(benchmark, protocol, seeds, evaluation, workers).seats()
 
 
 def _is_array(value: object, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> TypeGuard[npt.NDArray[Any]]:

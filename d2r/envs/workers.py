@@ -181,26 +181,33 @@ def _signal_name(number: int) -> str:
 
 
 class WorkerPool:
-    """A benchmark's tasks spread over processes; the same methods as :class:`~d2r.envs.slices.TaskSlice`."""
+    """The tasks of one seed or several, spread over processes.
+
+    Args:
+        seeds: of environments that are stepped together; each has its own rows of the shared arrays.
+        workers: processes; each owns tasks of any of the seeds.
+    """
 
     def __init__(
         self,
         benchmark: str,
         protocol: Protocol,
-        seed: np.random.SeedSequence,
+        seeds: Sequence[np.random.SeedSequence],
         evaluation: bool,
         workers: int,
     ) -> None:
-        names = load_benchmark(benchmark).tasks
+        names = load_benchmark(benchmark).tasks * len(seeds)
         size = _shared_size(len(names))
         descriptor = _anonymous_file(size)
         self._memory = mmap.mmap(descriptor, size)
-        self.buffers = share(self._memory, len(names))
+        self._buffers = share(self._memory, len(names))
         self._workers: list[_Worker] = []
+        self._seats = set(range(len(seeds)))
+        self._waiting: set[int] = set()
         try:
-            for number, tasks in enumerate(share_out(names, workers)):
-                self._workers.append(_Worker(number, [names[task] for task in tasks], descriptor))
-                self._workers[-1].call("__init__", benchmark, protocol, seed, evaluation, tasks)
+            for number, rows in enumerate(share_out(names, workers)):
+                self._workers.append(_Worker(number, [names[row] for row in rows], descriptor))
+                self._workers[-1].call("__init__", benchmark, protocol, list(seeds), evaluation, rows)
             for worker in self._workers:
                 worker.result()
         except BaseException:
@@ -214,15 +221,69 @@ class WorkerPool:
         """Process id of each worker."""
         return [worker.pid for worker in self._workers]
 
+    def seats(self) -> list[PoolSeat]:
+        """Each seed's part of the pool."""
+        return [
+            PoolSeat(self, place, rows_of(self._buffers, place, len(self._seats)))
+            for place in sorted(self._seats)
+        ]
+
+    def begin_step(self, place: int, last: bool) -> None:
+        """Let every task of all seeds step, once the last of the seeds has asked for it, and do not wait for it."""
+        self._waiting.add(place)
+        if self._waiting == self._seats:
+            for worker in self._workers:
+                worker.order(_LAST_STEP if last else _STEP)
+
+    def end_step(self) -> None:
+        """Wait until every task of all seeds has stepped."""
+        if self._waiting:
+            self._waiting = set()
+            for worker in self._workers:
+                worker.wait()
+
+    def call(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method of what each worker owns, and return what it returns."""
+        for worker in self._workers:
+            worker.call(method, *arguments)
+        results, refused = [], None
+        for worker in self._workers:
+            try:
+                results.append(worker.result())
+            except Unfit as error:  # all are heard, so that the next order has its own answers
+                refused = error
+        if refused is not None:
+            raise refused
+        return results
+
+    def leave(self, place: int) -> None:
+        """Step a seed's tasks no more; with the last seed, end the processes."""
+        self.end_step()
+        self._seats.discard(place)
+        if not self._seats:
+            self.close()
+        elif self._workers:
+            self.call("leave", place)
+
+    def close(self) -> None:
+        """End the processes."""
+        while self._workers:
+            self._workers.pop().close()
+
+
+class PoolSeat:
+    """One seed's tasks in a pool; the same methods as :class:`~d2r.envs.slices.TaskSlice`."""
+
+    def __init__(self, pool: WorkerPool, place: int, buffers: Buffers) -> None:
+        self.pool, self.buffers, self._place = pool, buffers, place
+
     def begin_step(self, last: bool) -> None:
         """Let every task step with its action in the buffers, and do not wait for it."""
-        for worker in self._workers:
-            worker.order(_LAST_STEP if last else _STEP)
+        self.pool.begin_step(self._place, last)
 
     def end_step(self) -> None:
         """Wait until every task has stepped."""
-        for worker in self._workers:
-            worker.wait()
+        self.pool.end_step()
 
     def restart_goals(self) -> None:
         """Let every task's goals begin again as if new."""
@@ -249,22 +310,64 @@ class WorkerPool:
         self._call("replay", states, actions)
 
     def _call(self, method: str, *arguments: Any) -> list[Any]:
-        for worker in self._workers:
-            worker.call(method, *arguments)
-        results, refused = [], None
-        for worker in self._workers:
-            try:
-                results.append(worker.result())
-            except Unfit as error:  # all are heard, so that the next order has its own answers
-                refused = error
-        if refused is not None:
-            raise refused
-        return results
+        """What each process that owns tasks of this seed returns."""
+        answers = self.pool.call("of_seed", self._place, method, *arguments)
+        return [answer for answer in answers if answer is not None]
 
     def close(self) -> None:
-        """End the processes."""
-        while self._workers:
-            self._workers.pop().close()
+        """Leave the pool."""
+        self.pool.leave(self._place)
+
+
+class _Owned:
+    """What one process owns: tasks of one seed or several."""
+
+    def __init__(
+        self,
+        benchmark: str,
+        protocol: Protocol,
+        seeds: Sequence[np.random.SeedSequence],
+        evaluation: bool,
+        rows: Sequence[int],
+        memory: mmap.mmap,
+    ) -> None:
+        count = len(load_benchmark(benchmark).tasks)
+        buffers = share(memory, count * len(seeds))
+        self._slices: dict[int, TaskSlice] = {}
+        for place, seed in enumerate(seeds):
+            tasks = [row - place * count for row in rows if row // count == place]
+            if tasks:
+                own = rows_of(buffers, place, len(seeds))
+                self._slices[place] = TaskSlice(benchmark, protocol, seed, evaluation, tasks, own)
+
+    def step(self, last: bool) -> None:
+        """Step every task."""
+        for tasks in self._slices.values():
+            tasks.step(last)
+
+    def of_seed(self, place: int, method: str, *arguments: Any) -> Any:
+        """Call a method of a seed's slice, if some of its tasks are here."""
+        tasks = self._slices.get(place)
+        return None if tasks is None else getattr(tasks, method)(*arguments)
+
+    def leave(self, place: int) -> None:
+        """Give up a seed's tasks."""
+        self._slices.pop(place, None)
+
+
+def rows_of(buffers: Buffers, place: int, seeds: int) -> Buffers:
+    """One seed's rows of arrays that hold those of several, one after the other."""
+    tasks = len(buffers.rewards) // seeds
+    rows = slice(place * tasks, (place + 1) * tasks)
+    actions, observations, final_observations, rewards, infos, exceptions = buffers
+    return Buffers(
+        actions[rows],
+        observations[rows],
+        final_observations[rows],
+        rewards[rows],
+        infos[rows],
+        exceptions[rows],
+    )
 
 
 def next_order(orders: int) -> bytes:
@@ -279,16 +382,14 @@ def next_order(orders: int) -> bytes:
 
 def serve(orders: int, replies: int, memory: mmap.mmap) -> None:
     """Obey the orders of the parent until it closes the pipe or dies."""
-    tasks: TaskSlice | None = None
+    tasks: _Owned | None = None
     while order := next_order(orders):
         try:
             if order == _CALL:
                 with Connection(os.dup(orders), writable=False) as connection:
                     method, arguments = connection.recv()
                 if tasks is None:
-                    benchmark = arguments[0]
-                    buffers = share(memory, len(load_benchmark(benchmark).tasks))
-                    tasks, result = TaskSlice(*(*arguments, buffers)), None
+                    tasks, result = _Owned(*(*arguments, memory)), None
                 else:
                     result = getattr(tasks, method)(*arguments)
                 os.write(replies, _DONE)

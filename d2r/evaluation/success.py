@@ -6,7 +6,7 @@ An episode succeeds if Meta-World's success flag is set at any of its steps; it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,23 +50,51 @@ def evaluate(
     Returns:
         The evaluation, or none if it was stopped.
     """
-    horizon, scale = env.protocol.horizon, env.protocol.reward_scale
-    success = np.zeros((env.num_envs, episodes), dtype=np.bool_)
-    returns = np.zeros((env.num_envs, episodes))
-    states = []
-    observations = env.reset_arrays()
     parameter = next(actor.parameters())
-    with torch.no_grad():
-        for episode in range(episodes):
-            for step in range(horizon):
-                if stop():
-                    return None
-                if step % OBSERVED_EVERY == 0:
-                    states.append(observations)
-                seen = torch.from_numpy(observations).to(parameter).view(1, 1, env.num_envs, -1)
-                action = mean_action(actor(seen).value)[0, 0].cpu().numpy()
-                result = env.step_arrays(action)
-                observations = result.observations
-                success[:, episode] |= result.successes
-                returns[:, episode] += result.rewards / scale
-    return Evaluation(success, returns, np.stack(states))
+
+    def decide(observations: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        seen = torch.from_numpy(observations).to(parameter).unsqueeze(1)
+        with torch.no_grad():
+            action: npt.NDArray[np.float32] = mean_action(actor(seen).value)[:, 0].cpu().numpy()
+        return action
+
+    evaluations = evaluate_all([env], decide, episodes, stop)
+    return None if evaluations is None else evaluations[0]
+
+
+def evaluate_all(
+    envs: Sequence[MetaWorldVectorEnv],
+    decide: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float32]],
+    episodes: int,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Evaluation] | None:
+    """Run ``episodes`` episodes of every task in several environments side by side, each with a policy of its own.
+
+    Args:
+        envs: as of :func:`evaluate`, equal but for the seed.
+        decide: actions [env, task, 4] for observations [env, task, 39].
+        stop: asked at every step; when true, the evaluations are given up.
+
+    Returns:
+        The evaluation of each, or none if they were stopped.
+    """
+    horizon, scale = envs[0].protocol.horizon, envs[0].protocol.reward_scale
+    success = np.zeros((len(envs), envs[0].num_envs, episodes), dtype=np.bool_)
+    returns = np.zeros((len(envs), envs[0].num_envs, episodes))
+    states = []
+    observations = np.stack([env.reset_arrays() for env in envs])
+    for episode in range(episodes):
+        for step in range(horizon):
+            if stop():
+                return None
+            if step % OBSERVED_EVERY == 0:
+                states.append(observations)
+            for env, action in zip(envs, decide(observations), strict=True):
+                env.begin_step(action)
+            results = [env.end_step() for env in envs]
+            observations = np.stack([result.observations for result in results])
+            for place, result in enumerate(results):
+                success[place, :, episode] |= result.successes
+                returns[place, :, episode] += result.rewards / scale
+    seen = np.stack(states, 1)
+    return [Evaluation(*parts) for parts in zip(success, returns, seen, strict=True)]

@@ -99,11 +99,12 @@ template <class T> V<T> exponentials(long count, const V<T> *value, V<T> *share,
   return highest;
 }
 
-// `noise` is null for deterministic routes, `given` [row, group, K], those of members `given_member` apart, unless
-// routes are replayed, `suitable` where nobody asks. Results are [member, group, K, row].
+// `noise` is null for deterministic routes, `coldness` [task], those of members `coldness_member` apart; `given` is null
+// unless routes [row, group, K] are replayed, those of members `given_member` apart, `suitable` where nobody asks.
+// Results are [member, group, K, row].
 template <class T>
 void decide(long ensemble, long rows, long tasks, Groups groups, Columns<T> logits, Columns<T> noise, const T *coldness,
-            const uint8_t *given, long given_member, int64_t *sources, T *weights, uint8_t *suitable) {
+            long coldness_member, const uint8_t *given, long given_member, int64_t *sources, T *weights, uint8_t *suitable) {
   const long top_k = groups.top_k, all = groups.first_logit(groups.count);
   const Buffer<V<T>> value(all), noisy(noise.at ? all : 0), chosen(top_k), share(top_k);
   const Buffer<I<T>> index(top_k);
@@ -112,7 +113,7 @@ void decide(long ensemble, long rows, long tasks, Groups groups, Columns<T> logi
       const long valid = rows - first < LANES<T> ? rows - first : LANES<T>;
       V<T> cold{};
       if (noise.at)
-        for (long lane = 0; lane < LANES<T>; lane++) cold[lane] = coldness[(first + lane) % tasks];
+        for (long lane = 0; lane < LANES<T>; lane++) cold[lane] = coldness[e * coldness_member + (first + lane) % tasks];
       for (long c = 0; c < all; c++) {
         value[c] = logits.rows_at(e, c, first, valid);
         if (noise.at) noisy[c] = noise.rows_at(e, c, first, valid) + value[c] * cold;

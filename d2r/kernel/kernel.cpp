@@ -58,7 +58,7 @@ void with_stack(const long *n, const T *weight, const T *bias, const int64_t *so
   void d2r_decide_##NAME(const long *n, const T *logits, const T *noise, const T *coldness, const uint8_t *given,      \
                          int64_t *sources, T *weights, uint8_t *suitable) {                                            \
     decide<T>(n[0], n[1], n[2], {n[3], n[4], n[5]}, {logits, n[6], n[7], n[8]}, {noise, n[9], n[10], n[11]}, coldness, \
-              given, n[12], sources, weights, suitable);                                                               \
+              n[13], given, n[12], sources, weights, suitable);                                                               \
   }                                                                                                                    \
   void d2r_decide_backward_##NAME(const long *n, const int64_t *sources, const T *weights, const T *grad_weights,      \
                                   T *grad_logits) {                                                                    \

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -23,13 +23,16 @@ class Output(NamedTuple):
 class Network(nn.Module):
     """E independent copies of one architecture; every parameter has the ensemble as its first axis.
 
-    The actor is an ensemble of one, the twin critics an ensemble of two. In training mode ResRouting is active.
+    The actor of a seed is an ensemble of one, its twin critics an ensemble of two, and seeds that learn side by side
+    lie one after the other. In training mode ResRouting is active.
     """
 
     ensemble: int
     num_tasks: int
     task_axis: int | None = None
     """Axis of *every* parameter that is the task, if tasks share none of them."""
+    numbers: tuple[str, ...] = ()
+    """Buffers that hold one number of each seed, without an axis where there is one seed."""
 
     def __init__(self, make: Maker):
         super().__init__()
@@ -52,12 +55,12 @@ class Network(nn.Module):
     def prepare_to_compile(self) -> None:
         """Called before ``torch.compile`` sees the network, to keep from it what it cannot go through."""
 
-    def after_update(self, masked: Tensor, generator: torch.Generator) -> None:
+    def after_update(self, masked: Tensor, streams: Sequence[torch.Generator]) -> None:
         """Called after an update that left out tasks whose loss was extreme.
 
         Args:
-            masked: [task] boolean, which tasks were left out.
-            generator: on the CPU, for whatever the network draws.
+            masked: [seed, task] boolean, which tasks were left out; members of a seed are next to each other.
+            streams: each seed's, for whatever the network draws for a seed of which tasks were left out.
         """
 
 

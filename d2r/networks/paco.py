@@ -28,6 +28,8 @@ its rows, which costs the batch size over K times less than mixing K outputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -80,14 +82,17 @@ class PacoNetwork(Network):
         return grouped_linear(h, weight, self.composition @ layer.bias)
 
     @torch.no_grad()
-    def after_update(self, masked: Tensor, generator: torch.Generator) -> None:
-        """Reset the columns of w of ``masked`` tasks ([task] boolean) to random mixtures of the others'."""
-        kept = ~masked
-        if not self.config.reset_masked or not bool(kept.any()):
+    def after_update(self, masked: Tensor, streams: Sequence[torch.Generator]) -> None:
+        """Reset the columns of w of ``masked`` tasks ([seed, task] boolean) to random mixtures of the others'."""
+        if not self.config.reset_masked:
             return
-        shares = torch.rand(self.ensemble, self.num_tasks, self.num_tasks, generator=generator).to(
-            self.composition
-        )
-        shares = shares * kept
-        mixtures = (shares / shares.sum(-1, keepdim=True)) @ self.composition
-        self.composition.copy_(torch.where(masked.view(1, -1, 1), mixtures, self.composition))
+        of_seeds = self.composition.view(len(streams), -1, *self.composition.shape[1:])
+        for composition, out, stream in zip(of_seeds, masked, streams, strict=True):
+            if not bool(out.any()) or bool(out.all()):
+                continue
+            shares = torch.rand(
+                (len(composition), self.num_tasks, self.num_tasks), generator=stream, device=stream.device
+            )
+            shares = shares.to(composition) * ~out
+            mixtures = (shares / shares.sum(-1, keepdim=True)) @ composition
+            composition.copy_(torch.where(out.view(1, -1, 1), mixtures, composition))

@@ -21,7 +21,7 @@ class Sampled:
     """Draw K sources without replacement from softmax(logits / temperature): acting, critics in the TD loss.
 
     Attributes:
-        temperature: [task], the route temperature tau of each task.
+        temperature: [ensemble or 1, task], the route temperature tau of each task.
         gumbel: [ensemble, batch, task, N(N+1)/2] standard Gumbel noise. The K largest of ``logits / tau + gumbel``
             are distributed as K draws without replacement (Kool et al., ICML 2019, arXiv 1903.06059).
     """

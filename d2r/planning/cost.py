@@ -34,11 +34,15 @@ def replay_bytes(config: RunConfig) -> int:
     return capacity * config.num_tasks * transition
 
 
-def memory_mb(config: RunConfig) -> int:
-    """Memory to ask a scheduler for, in MB, with a margin of a tenth."""
+def memory_mb(config: RunConfig, seeds: int = 1) -> int:
+    """Memory to ask a scheduler for, in MB, with a margin of a tenth.
+
+    Args:
+        seeds: that one process trains side by side; all of it is each seed's own but the process itself.
+    """
     samples = config.num_tasks * config.sac.batch_per_task
-    process = PROCESS_MB + TASK_MB * config.num_tasks + SAMPLE_MB * samples
-    return round(1.1 * (process + replay_bytes(config) / 1e6))
+    of_seed = TASK_MB * config.num_tasks + SAMPLE_MB * samples + replay_bytes(config) / 1e6
+    return round(1.1 * (PROCESS_MB + seeds * of_seed))
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,18 @@ def seconds_of_run(config: RunConfig, rates: Rates) -> float:
     )
 
 
-def seconds_of_finished(key: RunKey, results: Path, config: RunConfig) -> float | None:
-    """Wall-clock time of a run that finished without interruption with this very configuration, or none."""
+def seconds_of_finished(key: RunKey, results: Path, config: RunConfig, cohort: int = 1) -> float | None:
+    """Wall-clock time of a run that finished without interruption with this very configuration, or none.
+
+    Args:
+        cohort: that it was trained in, since others take another time.
+    """
     folder = key.folder(results)
     try:
         record = read_run(folder)
         if not is_run(record, config) or record.resumes or not record.finished:
+            return None
+        if (record.cohort or 1) != cohort:
             return None
         totals = [row["value"] for row in read_rows(folder / TIMING) if row["quantity"] == "total"]
     except UserError:
@@ -95,23 +105,31 @@ class Block:
     runs: int
     finished: int
     estimate: Estimate
-    """Of one run."""
+    """Of one run, or of as many side by side as a cohort has."""
     memory_mb: int
-    """Of one run."""
+    """Of one process."""
     disk_bytes: int
     """Of one run when it has finished."""
     working_bytes: int
     """Of one run just before it finishes, when its replay is on disk too."""
 
+    cohort: int = 1
+    """Runs that one process trains side by side."""
+
+    @property
+    def processes(self) -> int:
+        """That the runs which have not finished take."""
+        return -(-(self.runs - self.finished) // self.cohort)
+
     @property
     def core_seconds(self) -> float:
-        """Time of the runs that have not finished, one core each."""
-        return (self.runs - self.finished) * self.estimate.seconds
+        """Time of the runs that have not finished, one core for each process."""
+        return self.processes * self.estimate.seconds
 
 
 def wall_seconds(blocks: Sequence[Block], cores: int) -> float:
-    """Time until all runs have finished with ``cores`` of them at a time, the longest first."""
-    lengths = [b.estimate.seconds for b in blocks for _ in range(b.runs - b.finished)]
+    """Time until all runs have finished with ``cores`` processes at a time, the longest first."""
+    lengths = [b.estimate.seconds for b in blocks for _ in range(b.processes)]
     ends = [0.0] * max(1, cores)
     for length in sorted(lengths, reverse=True):
         first = min(range(len(ends)), key=ends.__getitem__)

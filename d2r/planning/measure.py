@@ -15,7 +15,8 @@ from d2r.networks.compute import dense_multiply_adds
 from d2r.networks.registry import build_actor, build_critics, check_size, count_parameters
 from d2r.planning.cost import FLOAT_BYTES, Rates, replay_bytes
 from d2r.runs.folders import RunFolders
-from d2r.training.loop import Machine, Run
+from d2r.training.loop import Cohort
+from d2r.training.run import Machine
 from d2r.training.signals import StopRequest
 
 MEASURE_SECONDS = 0.5
@@ -26,8 +27,11 @@ METRICS_BYTES = 1_500
 """Text in the tidy files per evaluation and task: about thirty rows, routes included."""
 
 
-def measure(config: RunConfig) -> Rates:
+def measure(config: RunConfig, cohort: int = 1) -> Rates:
     """Take a few steps and updates of this very run in a temporary folder, with one thread.
+
+    Args:
+        cohort: seeds side by side; the times are those of all together.
 
     Raises:
         UserError: if its networks are too large to build.
@@ -37,9 +41,11 @@ def measure(config: RunConfig) -> Rates:
     acting_only = config.budget.model_copy(update={"warmup_steps": config.budget.steps})
     config = config.model_copy(update={"budget": acting_only})
     with tempfile.TemporaryDirectory() as folder:
-        folders = RunFolders(Path(folder), config)
-        folders.create()
-        run = Run(config, folders, Machine(), StopRequest())
+        configs = [config.model_copy(update={"seed": config.seed + place}) for place in range(cohort)]
+        folders = [RunFolders(Path(folder), one) for one in configs]
+        for own in folders:
+            own.create()
+        run = Cohort(configs, folders, Machine(), StopRequest())
         try:
             return Rates(_seconds_per_call(run.take_step), _seconds_per_call(run.update))
         finally:

@@ -32,6 +32,7 @@ def plan_blocks(
     results: Path,
     measure: Callable[[RunConfig], Rates],
     work: Callable[[RunConfig], int],
+    cohort: int = 1,
 ) -> list[Block]:
     """Plan every block of ``scale``.
 
@@ -41,6 +42,7 @@ def plan_blocks(
         measure: returns the rates of a configuration on this machine; asked for one method of each kind, that of the
             median work. Rates of the others follow by their work.
         work: returns what an update of a configuration computes.
+        cohort: seeds that one process trains side by side; ``measure`` measures as many.
     """
     blocks: dict[tuple[str, str], dict[RunKey, RunConfig]] = defaultdict(dict)
     for key in plan_runs(scale):
@@ -48,22 +50,22 @@ def plan_blocks(
         first = next(iter(block.values()), None)  # the others differ in the seed alone
         resolved = resolve_run(scale, *key[1:]) if first is None else first
         block[key] = resolved.model_copy(update={"seed": key.seed})
-    known = {name: _known_seconds(block, results) for name, block in blocks.items()}
+    known = {name: _known_seconds(block, results, cohort) for name, block in blocks.items()}
     unknown = [next(iter(block.values())) for name, block in blocks.items() if not known[name]]
     estimates = _estimates(unknown, measure, work)
     estimates |= {
         name: Estimate(sum(times) / len(times), "finished runs") for name, times in known.items() if times
     }
-    return [_describe(block, results, estimates[name]) for name, block in blocks.items()]
+    return [_describe(block, results, estimates[name], cohort) for name, block in blocks.items()]
 
 
-def _known_seconds(block: Mapping[RunKey, RunConfig], results: Path) -> list[float]:
+def _known_seconds(block: Mapping[RunKey, RunConfig], results: Path, cohort: int) -> list[float]:
     """Times of the runs that finished."""
-    times = (seconds_of_finished(key, results, config) for key, config in block.items())
+    times = (seconds_of_finished(key, results, config, cohort) for key, config in block.items())
     return [seconds for seconds in times if seconds is not None]
 
 
-def _describe(block: Mapping[RunKey, RunConfig], results: Path, estimate: Estimate) -> Block:
+def _describe(block: Mapping[RunKey, RunConfig], results: Path, estimate: Estimate, cohort: int) -> Block:
     config = next(iter(block.values()))
     return Block(
         benchmark=config.benchmark,
@@ -71,9 +73,10 @@ def _describe(block: Mapping[RunKey, RunConfig], results: Path, estimate: Estima
         runs=len(block),
         finished=sum(has_ended(key, results, config) for key, config in block.items()),
         estimate=estimate,
-        memory_mb=memory_mb(config),
+        memory_mb=memory_mb(config, min(cohort, len(block))),
         disk_bytes=output_bytes(config),
         working_bytes=output_bytes(config) + state_bytes(config),
+        cohort=min(cohort, len(block)),
     )
 
 

@@ -16,10 +16,14 @@ import d2r
 from d2r.config import RunConfig, RunKey, Scale, identity, load_scale, plan_runs, project_root, resolve_run
 from d2r.errors import UserError, nearest
 from d2r.files import is_visible_file
+from d2r.planning.cohorts import TrainedTogether
 from d2r.planning.cost import memory_mb
 from d2r.runs.layout import RELEASED, SEED_FOLDER
 
-CONFIG_KEYS = ("scale",)
+CONFIG_KEYS = ("scale", "cohort", "device")
+MOST_SEEDS = 64
+DEVICES = {"cpu": "", "cuda": "--device cuda --graph"}
+"""What a job's command says of each device that the configuration may name."""
 DEFAULT_SCALE = "smoke"
 SOURCES = (".py", ".yaml", ".js", ".css", ".html")
 
@@ -49,6 +53,37 @@ def choose_scale(config: Mapping[str, Any]) -> Scale:
     for run in plan_runs(scale):
         resolved_run(*run)
     return scale
+
+
+def check_cohort_config(config: Mapping[str, Any], shared_folder: bool) -> int:
+    """Return how many seeds a job trains side by side at most.
+
+    Args:
+        shared_folder: whether all jobs see the folder that the workflow is planned in.
+
+    Raises:
+        UserError: if the configuration says it wrongly, or jobs could not know of it.
+    """
+    size = config.get("cohort", 1)
+    if type(size) is not int or not 1 <= size <= MOST_SEEDS:
+        raise UserError(f"--config cohort={size}: must be a number of seeds from 1 to {MOST_SEEDS}")
+    if size > 1 and not shared_folder:
+        raise UserError(
+            f"--config cohort={size}: jobs must share this folder, not object storage; leave it out"
+        )
+    return size
+
+
+def options_of_device(config: Mapping[str, Any]) -> str:
+    """Return the options of ``d2r train`` for the device that the configuration names.
+
+    Raises:
+        UserError: if there is no such device.
+    """
+    device = str(config.get("device", "cpu"))
+    if device not in DEVICES:
+        raise UserError(f"--config device={device}: must be cpu or cuda")
+    return DEVICES[device]
 
 
 def path_with_own_commands() -> str:
@@ -141,6 +176,12 @@ def run_settings(wildcards: Any) -> RunSettings:
     """Settings of the run that the ``wildcards`` of the rule ``train`` name."""
     run = resolved_run(wildcards.scale, wildcards.benchmark, wildcards.method, int(wildcards.seed))
     return RunSettings(identity(run), memory_mb(run))
+
+
+def settings_together(cohort: TrainedTogether) -> RunSettings:
+    """Settings of a job for several runs: the identities of all that were given to it, there or not."""
+    runs = [resolved_run(cohort.scale, cohort.benchmark, cohort.method, seed) for seed in cohort.seeds]
+    return RunSettings(" ".join(map(identity, runs)), memory_mb(runs[0], len(cohort.members)))
 
 
 def sources_of_analysis() -> str:

@@ -42,6 +42,8 @@ class Progress(Written):
     started: str = ""
     updated: str = ""
     steps_per_second: Rate | None = None
+    cohort: Annotated[int, Field(ge=1, le=10**6)] = 1
+    """Seeds that its process trains side by side."""
     pid: int = 0
     host: str = ""
 
@@ -86,6 +88,8 @@ class RunProgress:
     """Mean success over tasks at the last evaluation, 0..1."""
     eta_seconds: float | None
     """Seconds until this run's training ends, while it runs."""
+    cohort: int = 1
+    """Seeds that the process which trains, or trained, it has side by side."""
 
 
 def run_progress(key: RunKey, results: Path, scale: Scale) -> RunProgress:
@@ -100,17 +104,17 @@ def run_progress(key: RunKey, results: Path, scale: Scale) -> RunProgress:
     if (folder / RUN_RECORD).is_file():
         record = read_run(folder)
         status: Status = record.status if is_run(record, config) else "outdated"
-        rate = _rate_of_record(record)
-        return RunProgress(*name, status, record.steps, steps, rate, last_success(folder), None)
+        rate, cohort = _rate_of_record(record), record.cohort or 1
+        return RunProgress(*name, status, record.steps, steps, rate, last_success(folder), None, cohort)
     progress = Progress.read(state)
     if progress is None:
         status = "running" if _is_alive(_lock_holder(state)) else "waiting"
         return RunProgress(*name, status, 0, steps, None, None, None)
     step, steps, rate = progress.step, progress.steps, progress.steps_per_second
     if not _is_training(progress, state, datetime.now(UTC)):
-        return RunProgress(*name, "stopped", step, steps, None, progress.success, None)
+        return RunProgress(*name, "stopped", step, steps, None, progress.success, None, progress.cohort)
     eta = (steps - step) / rate if rate else None
-    return RunProgress(*name, "running", step, steps, rate, progress.success, eta)
+    return RunProgress(*name, "running", step, steps, rate, progress.success, eta, progress.cohort)
 
 
 def scales_in(results: Path) -> set[str]:
@@ -165,16 +169,16 @@ def last_success(run_folder: Path) -> float | None:
 
 
 def remaining_seconds(runs: Iterable[RunProgress], cores: int) -> float | None:
-    """Time until every run has ended, if ``cores`` of them train at a time.
+    """Time until every run has ended, if ``cores`` processes train at a time.
 
-    A waiting run is taken to be as fast as the mean of the benchmark's runs with a known rate; ``None`` where
-    a benchmark has none.
+    Runs side by side share a core. A waiting run is taken to need as much of one as the mean of the benchmark's runs
+    with a known rate; ``None`` where a benchmark has none.
     """
     runs = list(runs)
     rates: dict[str, list[float]] = {}
     for run in runs:
         if run.rate:
-            rates.setdefault(run.benchmark, []).append(run.rate)
+            rates.setdefault(run.benchmark, []).append(run.rate * run.cohort)
     total = longest = 0.0
     for run in runs:
         if run.status in ("finished", "failed"):
@@ -183,9 +187,9 @@ def remaining_seconds(runs: Iterable[RunProgress], cores: int) -> float | None:
         if not known:
             return None
         done = 0 if run.status == "outdated" else run.step
-        left = (run.steps - done) / (run.rate or sum(known) / len(known))
-        total += left
-        longest = max(longest, left)
+        mean = sum(known) / len(known)
+        total += (run.steps - done) / (run.rate * run.cohort if run.rate else mean)
+        longest = max(longest, (run.steps - done) / (run.rate or mean))
     return max(total / max(1, cores), longest)
 
 

@@ -86,6 +86,8 @@ class Process(Written):
     threads: Count | None = None
     workers: Count | None = None
     device: str = ""
+    cohort: Count | None = None
+    """Seeds that it trained side by side; records from before there were such do not say it."""
 
     def written(self) -> dict[str, Any]:
         """What is stated, as JSON; what is not known is left out."""

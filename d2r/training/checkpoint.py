@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 from pydantic import Field, ValidationError, field_validator
 
-from d2r.algorithms.replay import Replay
+from d2r.algorithms.replay import Ring
 from d2r.files import read_bytes, sha256, write_bytes
 from d2r.runs.record import Count, Written, json_object
 from d2r.tensors import forms, read_state, read_tensors
@@ -132,7 +132,7 @@ class CheckpointStore:
         self._good: list[Manifest] = []
         self._foreign: set[str] = set()
 
-    def save(self, step: int, state: dict[str, Any], replay: Replay | None) -> list[str]:
+    def save(self, step: int, state: dict[str, Any], replay: Ring | None) -> list[str]:
         """Write a checkpoint; when this returns it is on disk, and the one before the previous is gone.
 
         Args:
@@ -161,7 +161,7 @@ class CheckpointStore:
         self._good = self._good[-1:]
         self._remove_others()
 
-    def _save_replay(self, replay: Replay) -> tuple[list[Segment], dict[str, str], dict[str, int]]:
+    def _save_replay(self, replay: Ring) -> tuple[list[Segment], dict[str, str], dict[str, int]]:
         oldest = max(0, replay.total - replay.capacity)
         segments: list[Segment] = []
         files: dict[str, str] = {}
@@ -193,7 +193,7 @@ class CheckpointStore:
         """Step of the checkpoint that was written or loaded last."""
         return self._good[-1].step
 
-    def load(self, replay: Replay, older_than: int | None = None) -> tuple[dict[str, Any] | None, list[str]]:
+    def load(self, replay: Ring, older_than: int | None = None) -> tuple[dict[str, Any] | None, list[str]]:
         """Read the newest checkpoint that is whole, and fill ``replay`` from it.
 
         Args:
@@ -249,7 +249,7 @@ class CheckpointStore:
             return f"{name} cannot be read ({error.strerror})"
         return None if actual == digest else f"{name} does not have the sha256 that was written"
 
-    def _read(self, manifest: Manifest, replay: Replay) -> dict[str, Any]:
+    def _read(self, manifest: Manifest, replay: Ring) -> dict[str, Any]:
         replay.total = 0
         state = read_state(self.folder / manifest.state)
         if not isinstance(state, dict):

@@ -7,38 +7,27 @@ from d2r.networks.d2r.levels import D2RNetwork
 
 
 class Growth:
-    """Watches mean success and lets all networks of a learner grow together.
+    """Watches mean success.
 
     Args:
-        patience: evaluations without a rise after which a module is added; the count then starts again.
+        patience: evaluations without a rise after which a module is due; the count then starts again.
     """
 
-    def __init__(self, learner: MultiTaskSAC, patience: int):
-        self._learner = learner
-        self._networks = [learner.actor, learner.critics, learner.targets]
+    def __init__(self, patience: int):
         self._patience = patience
         self._best = float("-inf")
         self._waited = 0
 
-    @property
-    def modules(self) -> int:
-        """Modules in use."""
-        actor = self._networks[0]
-        assert isinstance(actor, D2RNetwork)
-        return actor.in_use
-
-    def after_evaluation(self, success: float) -> None:
-        """Take note of an evaluation's mean success, and grow if it is time to."""
+    def is_due(self, success: float) -> bool:
+        """Take note of an evaluation's mean success, and say whether it is time for another module."""
         if success > self._best:
             self._best, self._waited = success, 0
-            return
+            return False
         self._waited += 1
-        if self._waited >= self._patience:
-            self._waited = 0
-            for network in self._networks:
-                assert isinstance(network, D2RNetwork)
-                network.grow()
-            self._learner.sizes_changed()
+        if self._waited < self._patience:
+            return False
+        self._waited = 0
+        return True
 
     def state_dict(self) -> dict[str, float | int]:
         """What decides the next growth; the number of modules is in the networks."""
@@ -47,3 +36,18 @@ class Growth:
     def load_state_dict(self, state: dict[str, float | int]) -> None:
         """Restore it."""
         self._best, self._waited = float(state["best"]), int(state["waited"])
+
+
+def modules_in_use(learner: MultiTaskSAC, place: int) -> int:
+    """Modules that the networks of a seed use."""
+    assert isinstance(learner.actor, D2RNetwork)
+    return learner.actor.modules_of(place)
+
+
+def grow(learner: MultiTaskSAC, place: int) -> bool:
+    """Let all networks of a seed use one module more; false if they use all."""
+    grown = False
+    for network in (learner.actor, learner.critics, learner.targets):
+        assert isinstance(network, D2RNetwork)
+        grown = network.grow(place)
+    return grown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from d2r.algorithms.replay import Replay
+from d2r.algorithms.replay import Replay, Ring
 from d2r.algorithms.sac import MultiTaskSAC, UpdateInfo
 from d2r.config import RunConfig
 from d2r.config.benchmarks import OBSERVATION_DIM
@@ -18,7 +19,7 @@ from d2r.evaluation.success import Evaluation
 from d2r.networks.compute import dense_multiply_adds
 from d2r.networks.d2r.network import RoutedNetwork
 from d2r.runs.tidy import Row
-from d2r.training.growth import Growth
+from d2r.training.growth import Growth, grow, modules_in_use
 from d2r.training.routing_instruments import of_tasks, survey_replay, survey_routes
 from d2r.training.seeding import Stream, seed_sequence
 
@@ -27,12 +28,15 @@ ROUTE_SNAPSHOTS = 10
 
 
 class Averages:
-    """Running sums of what updates report, kept where it is computed, turned into means at an evaluation."""
+    """Running sums of what updates report, kept where it is computed, turned into means at an evaluation.
 
-    def __init__(self, num_tasks: int, device: torch.device) -> None:
+    Seeds side by side make their updates together: sums are each seed's own, their number is that of all.
+    """
+
+    def __init__(self, seeds: int, num_tasks: int, device: torch.device) -> None:
         self.count = 0
-        self.of_task = torch.zeros(5, num_tasks, dtype=torch.float64, device=device)
-        self.norms = torch.zeros(4, dtype=torch.float64, device=device)
+        self.of_task = torch.zeros(seeds, 5, num_tasks, dtype=torch.float64, device=device)
+        self.norms = torch.zeros(seeds, 4, dtype=torch.float64, device=device)
 
     TASK_QUANTITIES = ("alpha_loss", "policy_loss", "q_loss", "entropy", "masked")
     NORMS = ("grad_norm_actor", "grad_norm_q1", "grad_norm_q2", "grad_norm_log_alpha")
@@ -45,27 +49,29 @@ class Averages:
             [
                 losses.alpha,
                 losses.policy,
-                losses.critics.mean(0),
+                losses.critics.mean(1),
                 -losses.log_prob,
                 info.masked.to(losses.alpha),
-            ]
+            ],
+            1,
         ).detach()
-        norms = torch.stack(
-            [info.actor_norm.mean(), *info.critic_norm.reshape(2, -1).mean(1), info.alpha_norm.mean()]
-        )
-        self.norms += norms.detach()
+        seeds = len(info.masked)
+        of_twins = info.critic_norm.reshape(seeds, 2, -1).mean(2)
+        of_others = [norm.reshape(seeds, -1).mean(1) for norm in (info.actor_norm, info.alpha_norm)]
+        self.norms += torch.stack([of_others[0], *of_twins.unbind(1), of_others[1]], 1).detach()
 
-    def rows(self, step: int) -> list[Row]:
-        """Means since the last call of :meth:`clear`; nothing if there was no update."""
+    def rows(self, place: int, step: int) -> list[Row]:
+        """A seed's means since the last call of :meth:`clear`; nothing if there was no update."""
         if self.count == 0:
             return []
         rows: list[Row] = []
-        for name, values in zip(self.TASK_QUANTITIES, (self.of_task / self.count).tolist(), strict=True):
+        of_task, norms = (
+            (self.of_task[place] / self.count).tolist(),
+            (self.norms[place] / self.count).tolist(),
+        )
+        for name, values in zip(self.TASK_QUANTITIES, of_task, strict=True):
             rows += [(step, task, name, value) for task, value in enumerate(values)]
-        rows += [
-            (step, "", name, v)
-            for name, v in zip(self.NORMS, (self.norms / self.count).tolist(), strict=True)
-        ]
+        rows += [(step, "", name, v) for name, v in zip(self.NORMS, norms, strict=True)]
         return rows
 
     def clear(self) -> None:
@@ -74,52 +80,73 @@ class Averages:
         self.of_task.zero_()
         self.norms.zero_()
 
-    def state_dict(self) -> dict[str, int | Tensor]:
-        """The sums."""
-        return {"count": self.count, "of_task": self.of_task.clone(), "norms": self.norms.clone()}
+    def of_seeds(self, places: Sequence[int]) -> Averages:
+        """Those of some of the seeds."""
+        kept = Averages(len(places), self.of_task.shape[2], self.of_task.device)
+        kept.count = self.count
+        kept.of_task, kept.norms = self.of_task[list(places)], self.norms[list(places)]
+        return kept
 
-    def load_state_dict(self, state: dict[str, int | Tensor]) -> None:
-        """Restore the sums."""
+    def state_dict(self, place: int) -> dict[str, int | Tensor]:
+        """A seed's sums."""
+        return {
+            "count": self.count,
+            "of_task": self.of_task[place].clone(),
+            "norms": self.norms[place].clone(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, int | Tensor], place: int) -> None:
+        """Restore a seed's sums."""
         self.count = int(state["count"])
-        self.of_task.copy_(torch.as_tensor(state["of_task"]))
-        self.norms.copy_(torch.as_tensor(state["norms"]))
+        self.of_task[place].copy_(torch.as_tensor(state["of_task"]))
+        self.norms[place].copy_(torch.as_tensor(state["norms"]))
+
+
+class Seat(NamedTuple):
+    """A run's place in what the seeds of a cohort share."""
+
+    learner: MultiTaskSAC
+    averages: Averages
+    replay: Replay
+    place: int
+
+    @property
+    def ring(self) -> Ring:
+        """Its part of the replay."""
+        return self.replay.ring(self.place)
 
 
 class Measured(NamedTuple):
-    """Rows for ``metrics.csv`` and for ``routes.csv``; a task is given by its number."""
+    """Rows for ``metrics.csv`` and ``routes.csv``, a task given by its number; and whether the network has grown."""
 
     metrics: list[Row]
     routes: list[Row]
+    grown: bool
 
 
 class Instruments:
-    """Everything that is measured at an evaluation, and what of it must survive a restart.
+    """Everything that is measured of a run at an evaluation, and what of it must survive a restart."""
 
-    Args:
-        config: of the run.
-        learner: whose updates are averaged and whose networks are looked at.
-    """
-
-    def __init__(self, config: RunConfig, learner: MultiTaskSAC):
-        self.config, self.learner = config, learner
-        self.averages = Averages(config.num_tasks, learner.log_alpha.device)
+    def __init__(self, config: RunConfig):
+        self.config = config
         self.growth: Growth | None = None
         if isinstance(config.network, RoutedConfig) and config.network.initial_modules is not None:
-            self.growth = Growth(learner, config.network.growth_patience)
+            self.growth = Growth(config.network.growth_patience)
         self._frequency: Tensor | None = None
         self._last_step = 0
 
-    def measure(self, evaluation: Evaluation, replay: Replay, step: int) -> Measured:
-        """Measure after an evaluation at ``step``; averages begin anew, and a growing network may grow."""
+    def measure(self, evaluation: Evaluation, seat: Seat, step: int) -> Measured:
+        """Measure after an evaluation at ``step``; a growing network may grow."""
+        learner = seat.learner.alone(seat.place)
         success = evaluation.success.mean(1)
         rows: list[Row] = []
         for name, values in (("success", success), ("return", evaluation.returns.mean(1))):
             rows += [(step, task, name, float(value)) for task, value in enumerate(values)]
-        rows += temperatures(self.learner, step)
-        rows += self.averages.rows(step)
-        rows += alpha_against_success(self.learner.alpha, success, step)
+        rows += temperatures(learner, step)
+        rows += seat.averages.rows(seat.place, step)
+        rows += alpha_against_success(learner.alpha[0], success, step)
         routes: list[Row] = []
-        actor = self.learner.actor
+        actor = learner.actor
         if isinstance(actor, RoutedNetwork):
             survey = survey_routes(actor, evaluation.states, self._frequency, step)
             self._frequency = survey.frequency
@@ -129,25 +156,24 @@ class Instruments:
                 > self._last_step * ROUTE_SNAPSHOTS // self.config.budget.steps
             ):
                 routes = survey.routes
-            if self.averages.count:
+            if seat.averages.count:
                 seed = seed_sequence(self.config.seed, Stream.INSTRUMENTS).spawn(1)[0].generate_state(1)[0]
                 generator = torch.Generator().manual_seed(int(seed) + step)
-                batch = replay.sample(self.config.sac.batch_per_task, generator)
-                rows += survey_replay(self.learner, batch, step, generator)
+                batch = seat.replay.sample_of(seat.place, self.config.sac.batch_per_task, generator)
+                rows += survey_replay(learner, batch, step, generator)
         else:
             rows.append((step, "", "multiply_adds_dense", dense_multiply_adds(actor, OBSERVATION_DIM)))
+        grown = False
         if self.growth is not None:
-            rows.append((step, "", "modules_in_use", self.growth.modules))
+            rows.append((step, "", "modules_in_use", modules_in_use(seat.learner, seat.place)))
             if step < self.config.budget.steps:  # what is published is the network that was evaluated last
-                self.growth.after_evaluation(float(success.mean()))
-        self.averages.clear()
+                grown = self.growth.is_due(float(success.mean())) and grow(seat.learner, seat.place)
         self._last_step = step
-        return Measured(rows, routes)
+        return Measured(rows, routes, grown)
 
     def state_dict(self) -> dict[str, Any]:
-        """Averages so far, the routes last seen, and what decides the next growth."""
+        """The routes last seen, and what decides the next growth."""
         return {
-            "averages": self.averages.state_dict(),
             "frequency": self._frequency,
             "last_step": self._last_step,
             "growth": None if self.growth is None else self.growth.state_dict(),
@@ -155,7 +181,6 @@ class Instruments:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore it."""
-        self.averages.load_state_dict(state["averages"])
         self._frequency, self._last_step = state["frequency"], state["last_step"]
         if self.growth is not None:
             self.growth.load_state_dict(state["growth"])
@@ -163,7 +188,7 @@ class Instruments:
 
 def temperatures(learner: MultiTaskSAC, step: int) -> list[Row]:
     """SAC temperature and route temperature of each task."""
-    return of_tasks(step, {"alpha": learner.alpha, "route_temperature": learner.route_temperature})
+    return of_tasks(step, {"alpha": learner.alpha[0], "route_temperature": learner.route_temperature[0]})
 
 
 def alpha_against_success(alpha: Tensor, success: npt.NDArray[np.float64], step: int) -> list[Row]:

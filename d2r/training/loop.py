@@ -1,290 +1,255 @@
-"""One run: act, store, update, evaluate, checkpoint; then publish. Every step can be the last before a crash."""
+"""Seeds of one run side by side, or one alone: act, store, update, evaluate, checkpoint; then publish.
+
+All seeds of a cohort stand at the same step. What they share is the learner's arithmetic; all else is each run's own
+(``run.py``). A seed whose numbers go wrong is published as failed and leaves, and the others go on. Every step can be
+the last before a crash.
+"""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import safetensors.torch
 import torch
 
-from d2r.algorithms.policy import sample_action
-from d2r.algorithms.replay import Replay
-from d2r.algorithms.sac import Diverged, MultiTaskSAC
-from d2r.config import RunConfig, config_hash, project_root, stated
-from d2r.config.execution import PLAIN, Execution
-from d2r.envs.vector import MetaWorldVectorEnv
-from d2r.errors import Unfit, UserError
-from d2r.evaluation.success import Evaluation, evaluate
-from d2r.files import read_bytes
-from d2r.kernel.library import implementation
-from d2r.networks.registry import build_actor, build_critics, count_parameters
-from d2r.runs.folders import RunFolders, hashes_of
-from d2r.runs.layout import EVALUATION, GROWING, METRICS, POLICY, ROUTES, TIMING
-from d2r.runs.record import SCHEMA, Failure, Parameters, Process, RunRecord
-from d2r.runs.tidy import COLUMNS, Row, TidyFile, csv_bytes
-from d2r.text import printable
-from d2r.training import provenance
-from d2r.training.checkpoint import CheckpointStore
-from d2r.training.instruments import Instruments
+from d2r.algorithms.acting import Acting, upload
+from d2r.algorithms.draws import Draws
+from d2r.algorithms.execution.update import Updates
+from d2r.algorithms.members import side_by_side
+from d2r.algorithms.replay import Batch, Replay
+from d2r.algorithms.sac import Diverged, MultiTaskSAC, NotFinite
+from d2r.config import RunConfig
+from d2r.config.seeds import write_seeds
+from d2r.envs.vector import StepArrays, vector_envs
+from d2r.evaluation.success import Evaluation, evaluate_all
+from d2r.networks.base import Network
+from d2r.networks.registry import build_actor, build_critics
+from d2r.runs.folders import RunFolders
+from d2r.training.instruments import Averages, Seat
 from d2r.training.progress import Reporter
+from d2r.training.run import Machine, Reached, Run, describe_process
 from d2r.training.seeding import Stream, seed_sequence, torch_generator
 from d2r.training.signals import StopRequest
-from d2r.training.source import source_state
-from d2r.training.state import check_state
-from d2r.training.timing import PARTS, Stopwatch
+from d2r.training.timing import Stopwatch
+
+Floats = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Where and how a run runs; all but ``workers`` may change last bits, ``execution`` also precision.
+class Cohort:
+    """The state of runs that differ in their seed alone, and what moves them together.
 
-    None of it is part of the run's configuration. A run that is resumed on another device or with other threads
-    or workers goes on with them, and its record names those of the process that ended it, and as ``earlier`` those
-    of the ones before; ``execution`` must be the checkpoint's.
+    A run that has come further than another waits: only those that are furthest behind are taken along, until the step
+    where the next one waits, so that the caller can begin a cohort of all that have come so far.
+
+    Args:
+        configs: of the runs, equal but for the seed; folders: of each.
+
+    Attributes:
+        ended: seeds of the runs that were published; failures: what went wrong with those of them that failed.
     """
 
-    workers: int = 0
-    threads: int = 1
-    device: str = "cpu"
-    execution: Execution = PLAIN
-
-
-class NumbersWentWrong(Exception):
-    """A run's numbers stopped being numbers; ``failure`` says where."""
-
-    def __init__(self, failure: Failure):
-        super().__init__(failure.message)
-        self.failure = failure
-
-
-def name_of(config: RunConfig) -> str:
-    """The run's name in what is said about it."""
-    return f"{config.scale}/{config.benchmark}/{config.method}/seed{config.seed}"
-
-
-class Run:
-    """The state of one run, and what moves it."""
-
-    def __init__(self, config: RunConfig, folders: RunFolders, machine: Machine, stop: StopRequest):
-        self.config, self.folders, self.machine, self.stop = config, folders, machine, stop
+    def __init__(
+        self, configs: Sequence[RunConfig], folders: Sequence[RunFolders], machine: Machine, stop: StopRequest
+    ):
+        self.config, self.machine, self.stop = configs[0], machine, stop
+        self.failures: dict[int, str] = {}
+        self.ended: set[int] = set()
         device = torch.device(machine.device)
-        initial = torch_generator(config.seed, Stream.INITIALISATION)
-        actor = build_actor(config.network, config.num_tasks, initial)
-        critics = build_critics(config.network, config.num_tasks, initial)
-        self.learner = MultiTaskSAC(actor.to(device), critics.to(device), config.sac, machine.execution)
-        protocol = config.protocol
+        actor, critics = _networks(configs)
+        autocast = machine.execution.autocast != "none"
+        self.learner = MultiTaskSAC(actor.to(device), critics.to(device), self.config.sac, autocast)
+        protocol, budget = self.config.protocol, self.config.budget
         self.replay = Replay(
-            config.budget.replay_capacity,
+            budget.replay_capacity,
             protocol.horizon,
-            config.num_tasks,
+            self.config.num_tasks,
             protocol.time_limit == "terminal",
             actor.route_shape,
             device,
+            len(configs),
         )
-        self.acting = torch_generator(config.seed, Stream.ACTING)
-        self.learning = torch_generator(config.seed, Stream.LEARNING)
-        environment = seed_sequence(config.seed, Stream.ENVIRONMENT)
-        self.env = MetaWorldVectorEnv(config.benchmark, protocol, environment, workers=machine.workers)
-        self.evaluation_env = MetaWorldVectorEnv(
-            config.benchmark, protocol, environment, evaluation=True, workers=machine.workers
+        self.averages = Averages(len(configs), self.config.num_tasks, device)
+        seeds = [seed_sequence(config.seed, Stream.ENVIRONMENT) for config in configs]
+        self.envs = vector_envs(self.config.benchmark, protocol, seeds, workers=machine.workers)
+        self.evaluation_envs = vector_envs(
+            self.config.benchmark, protocol, seeds, evaluation=True, workers=machine.workers
         )
-        self.instruments = Instruments(config, self.learner)
-        self.tidy = {name: TidyFile(folders.checkpoints, name) for name in GROWING}
-        self.store = CheckpointStore(folders.checkpoints)
+        process = describe_process(machine, len(configs))
+        self.runs = [
+            Run(config, folder, machine, env, process)
+            for config, folder, env in zip(configs, folders, self.envs, strict=True)
+        ]
         self.stopwatch = Stopwatch()
-        self.step = self.updates = self.resumes = 0
-        self.evaluated, self.checkpointed = 0, -1
-        self.started = provenance.now()
-        self.process = self._describe_process()
-        self.earlier: list[Process] = []
-        self.success: float | None = None
-        self.final: Evaluation | None = None
-        self.observations = self._begin()
-        self.reporter = Reporter(name_of(config), config.budget.steps, folders.state, self.started, self.step)
+        self.saved, self.until = Reached(step=-1), budget.steps
+        self._leaving: set[int] = set()
+        self.progress = self._begin()
+        self._stack()
 
-    def _describe_process(self) -> Process:
-        """Source, packages and machine of this process, as the record states them."""
-        return Process(
-            packages=provenance.package_versions(),
-            **source_state(project_root()),
-            cpu=provenance.cpu(),
-            kernel=implementation(self.machine.device),
-            gpu=provenance.gpu(self.machine.device),
-            threads=self.machine.threads,
-            workers=self.machine.workers,
-            device=self.machine.device,
-        )
+    @property
+    def step(self) -> int:
+        """Environment steps of every task that each run has taken."""
+        return self.progress.step
+
+    @property
+    def updates(self) -> int:
+        """Updates of each run."""
+        return self.progress.updates
 
     def close(self) -> None:
         """Give back the environments' processes."""
-        self.env.close()
-        self.evaluation_env.close()
+        for env in (*self.envs, *self.evaluation_envs):
+            env.close()
 
-    def _begin(self) -> npt.NDArray[np.float64]:
-        """Load the newest whole checkpoint that fits, or start; returns the current observations [task, 39].
+    def seat(self, place: int) -> Seat:
+        """A run's place in what is shared."""
+        return Seat(self.learner, self.averages, self.replay, place)
 
-        Raises:
-            UserError: there are whole checkpoints, but none fits.
-        """
-        older_than: int | None = None
-        while True:
-            state, notes = self.store.load(self.replay, older_than)
-            for note in notes:
-                self._warn(note)
-            if state is None:
-                break
-            try:
-                return self._restore(state)
-            except Unfit as why:
-                older_than = self.store.newest
-                self._warn(
-                    f"checkpoint {older_than:012d} does not fit this version and was passed over: {why}"
-                )
-        if older_than is not None:
-            raise UserError(
-                f"{self.folders.checkpoints}: its checkpoint does not fit this version of the program; "
-                "remove the folder to start again"
-            )
-        if notes:
-            self._warn("no checkpoint is whole; starting again")
-        for file in self.tidy.values():
-            file.start()
-        self.replay.total = 0
-        observations = self.env.reset_arrays()
-        self.replay.begin_episode(torch.from_numpy(observations))
-        return observations
-
-    def _warn(self, message: str) -> None:
-        print(f"{name_of(self.config)}: {printable(message)}", file=sys.stderr, flush=True)
-
-    def _restore(self, state: dict[str, Any]) -> npt.NDArray[np.float64]:
-        """Go on from a state; returns the current observations [task, 39].
-
-        Raises:
-            Unfit: it is one of another run or version.
-            UserError: it is this run's, and cannot be gone on from.
-        """
-        check_state(state, self.learner, self.instruments, set(self.tidy), self.config.budget.steps)
-        self._check_execution(state.get("execution"))
-        self.learner.load_state_dict(state["learner"])
-        self.acting.set_state(state["acting"])
-        self.learning.set_state(state["learning"])
-        self.instruments.load_state_dict(state["instruments"])
-        for name, file in self.tidy.items():
-            if not file.load_state_dict(state["tidy"][name]):
-                self._warn(f"{name} was damaged and restored from the checkpoint")
-        self.step, self.updates, self.evaluated = state["step"], state["updates"], state["evaluated"]
-        self.checkpointed = self.step
-        self.success, self.started = state["success"], state["started"]
-        self.resumes = state["resumes"] + 1
-        # older checkpoints do not say where they come from
-        before = [*state.get("earlier", []), {"until_step": self.step, **state.get("process", {})}]
-        self.earlier = [Process.model_validate(process) for process in before]
-        environment = json.loads(state["environment"])
-        environment["actions"] = state["environment_actions"].numpy()
-        environment["simulator_exceptions"] = np.array(environment["simulator_exceptions"])
-        observations = self.env.load_state_dict(environment)[:, : self.replay.obs.shape[-1]]
-        if self.step < self.config.budget.steps and self.step % self.config.protocol.horizon == 0:
+    def _begin(self) -> Reached:
+        """Load or start each run, and keep those that are furthest behind."""
+        found = [run.begin(self.seat(place)) for place, run in enumerate(self.runs)]
+        for place, progress in enumerate(found):
+            if progress is None:
+                self.envs[place].reset_arrays()
+        steps = [Reached() if progress is None else progress for progress in found]
+        behind = min(steps)
+        self._keep([place for place, progress in enumerate(steps) if progress == behind])
+        ahead = [progress.step for progress in steps if progress != behind]
+        self.until = min(ahead, default=self.config.budget.steps)
+        observations = np.stack([env.observations for env in self.envs])
+        if self.step_begins_episode(behind.step):
             self.replay.begin_episode(torch.from_numpy(observations))
-        # times count from the start of a process: a row of zeros says that a new one begins
-        self.tidy[TIMING].append([(self.step, part, 0.0) for part in (*PARTS, "total")])
-        print(f"{name_of(self.config)}: resumed at step {self.step}", flush=True)
-        return observations
+        self.replay.note_filling()
+        self.observations: npt.NDArray[np.float64] = observations
+        if any(run.resumes for run in self.runs):
+            self.saved = behind
+            for run in self.runs:
+                print(f"{run.name}: resumed at step {behind.step}", flush=True)
+        return behind
 
-    def _check_execution(self, options: dict[str, Any] | None) -> None:
-        """Refuse to go on by other arithmetic; older checkpoints do not say theirs."""
-        if options is None or options == self.machine.execution.model_dump():
+    def step_begins_episode(self, step: int) -> bool:
+        """Whether an episode begins at a step, and is not the one after the last."""
+        return step < self.config.budget.steps and step % self.config.protocol.horizon == 0
+
+    def _keep(self, places: Sequence[int]) -> None:
+        """Go on with some of the runs alone."""
+        if len(places) == len(self.runs):
             return
-        raise UserError(
-            f"{self.folders.checkpoints}: its checkpoint was made with {Execution(**options).options()}; resume it "
-            "so, or choose another --results"
-        )
+        for place in set(range(len(self.runs))) - set(places):
+            self.envs[place].close()
+            self.evaluation_envs[place].close()
+        self.runs = [self.runs[place] for place in places]
+        self.envs = [self.envs[place] for place in places]
+        self.evaluation_envs = [self.evaluation_envs[place] for place in places]
+        if not places:
+            return
+        self.learner = self.learner.of_seeds(places)
+        self.replay.keep(places)
+        self.averages = self.averages.of_seeds(places)
 
-    def checkpoint(self, last: bool = False) -> None:
-        """Write everything that the rest of the run depends on; after the last step that is no longer the replay."""
-        if self.step > self.evaluated:
-            self._record_times()
-        environment = dict(self.env.state_dict())
-        actions = torch.from_numpy(np.asarray(environment.pop("actions")))
-        environment["simulator_exceptions"] = np.asarray(environment["simulator_exceptions"]).tolist()
-        state = {
-            "learner": self.learner.state_dict(),
-            "acting": self.acting.get_state(),
-            "learning": self.learning.get_state(),
-            "instruments": self.instruments.state_dict(),
-            "tidy": {name: file.state_dict() for name, file in self.tidy.items()},
-            "step": self.step,
-            "updates": self.updates,
-            "evaluated": self.evaluated,
-            "success": self.success,
-            "started": self.started,
-            "resumes": self.resumes,
-            "process": self.process.written(),
-            "earlier": [process.written() for process in self.earlier],
-            "environment": json.dumps(environment),
-            "environment_actions": actions,
-            "execution": self.machine.execution.model_dump(),
-        }
-        with self.stopwatch("checkpoint"):
-            for note in self.store.save(self.step, state, None if last else self.replay):
-                self._warn(note)
-        self.checkpointed = self.step
+    def _stack(self) -> None:
+        """Set up what works on the learner of the runs that are left."""
+        execution = self.machine.execution
+        streams = [run.learning for run in self.runs]
+
+        def inputs() -> tuple[Batch, Draws]:
+            with self.stopwatch("replay"):
+                batch = self.replay.sample(self.config.sac.batch_per_task, streams)
+            return batch, self.learner.draw(batch, streams)
+
+        self.updating = Updates(self.learner, execution, inputs, streams)
+        self.acting = Acting(self.learner, [run.acting for run in self.runs], execution.graph)
+        self.reporter = Reporter(self.name, self.config.budget.steps, self.runs, self.step)
+
+    @property
+    def name(self) -> str:
+        """What the runs are called together."""
+        if len(self.runs) == 1:
+            return self.runs[0].name
+        config, seeds = self.config, write_seeds(run.config.seed for run in self.runs)
+        return f"{config.scale}/{config.benchmark}/{config.method}/seeds{seeds}"
 
     def to_the_end(self) -> int:
-        """Run until the budget is spent, a signal comes, or numbers go wrong."""
+        """Run until the budget is spent, another run waits, a signal comes, or every run's numbers have gone wrong.
+
+        Returns:
+            Exit status: 0, or that of the signal; runs are published if the budget is spent.
+        """
         budget = self.config.budget
-        while True:
+        while self.runs:
             due = self.step % budget.evaluate_every == 0 or self.step == budget.steps
-            if self.step > self.evaluated and due and not self.stop:
+            if self.step > self.progress.evaluated and due and not self.stop:
                 self.evaluate()
-            if self.step > self.checkpointed and (self.stop or self.step % budget.checkpoint_every == 0):
+            ends = bool(self.stop) or self.step == self.until < budget.steps
+            is_new = self.step > self.saved.step and self.step % budget.checkpoint_every == 0
+            if is_new or (ends and self.progress != self.saved):
                 self.checkpoint()
             if self.stop:
-                self.reporter.say(
-                    f"stopped by signal {self.stop.signal} at step {self.step}, checkpoint written"
-                )
+                for run in self.runs:
+                    self.reporter.say(
+                        run.name,
+                        f"stopped by signal {self.stop.signal} at step {self.step}, checkpoint written",
+                    )
                 return self.stop.exit_status
             if self.step == budget.steps:
-                break
+                return self._finish()
+            if ends:
+                return 0
             self.take_step()
-            self.reporter.update(self.step, self.updates, self.success)
-        if self.final is None:
-            self.final = self._evaluation()
-            if self.final is None:
+            self.reporter.update(self.progress)
+        return 0
+
+    def _finish(self) -> int:
+        """Publish the runs; each needs the evaluation of its final policy, which a signal may still prevent."""
+        if any(run.final is None for run in self.runs):
+            evaluations = self._evaluations()
+            if evaluations is None:
                 return self.stop.exit_status
-        self.publish(self.final, None)
+            for run, evaluation in zip(self.runs, evaluations, strict=True):
+                run.final = evaluation
+        self.checkpoint(last=True)
+        for place, run in enumerate(self.runs):
+            run.publish(self.seat(place), self.progress, None)
+            self.ended.add(run.config.seed)
+            self.reporter.done(run, self.progress, None)
         return 0
 
     def take_step(self) -> None:
         """One step of every task, and the update that is due."""
         with self.stopwatch("acting"):
             action, sources = self.act()
-        if not bool(action.isfinite().all()):  # the simulator would begin anew, and hide it
-            raise self._wrong("action", int((~action.isfinite()).any(1).nonzero()[0]))
+        self._fail_unless_finite("action", action.numpy())  # the simulator would begin anew, and hide it
+        action, sources = self._leave(action, sources)
+        if not self.runs:
+            return
         with self.stopwatch("environment"):
-            self.env.begin_step(action.numpy())
+            for env, of_seed in zip(self.envs, action.numpy(), strict=True):
+                env.begin_step(of_seed)
         if self.lags and self._update_due():
             self.update()
+            if len(self._leaving) == len(self.runs):
+                self._leave()
+                return
         with self.stopwatch("environment"):
-            result = self.env.end_step()
-        reached = result.final_observations if result.final_observations is not None else result.observations
-        if not (np.isfinite(reached).all() and np.isfinite(result.rewards).all()):
-            task = int(np.flatnonzero(~np.isfinite(reached).all(1) | ~np.isfinite(result.rewards))[0])
-            raise self._wrong("observation or reward", task)
+            result = stacked([env.end_step() for env in self.envs])
+        action, sources, *arrays = self._leave(action, sources, *result)
+        self._fail_unless_finite("observation or reward", arrays[0], arrays[1][..., None])
+        action, sources, *arrays = self._leave(action, sources, *arrays)
+        if not self.runs:
+            return
+        reached, rewards, self.observations = arrays
+        device = self.replay.obs.device
         with self.stopwatch("replay"):
-            self.replay.add(action, torch.from_numpy(result.rewards), torch.from_numpy(reached), sources)
-            if result.done:
-                self.replay.begin_episode(torch.from_numpy(result.observations))
-        self.observations = result.observations
-        self.step += 1
+            self.replay.add(
+                upload(action.numpy(), device), upload(rewards, device), upload(reached, device), sources
+            )
+        self.progress = self.progress._replace(step=self.step + 1)
+        if self.step_begins_episode(self.step):
+            self.replay.begin_episode(upload(self.observations, device))
         if self._update_due() and (not self.lags or self.step == self.config.budget.steps):
             self.update()
+            self._leave()
 
     @property
     def lags(self) -> bool:
@@ -297,116 +262,107 @@ class Run:
         return self.step > budget.warmup_steps and self.step % budget.update_every == 0
 
     def act(self) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Sample actions [task, 4] and, for a routed policy, the routes they came by [task, group, K]."""
-        actor = self.learner.actor
-        with torch.no_grad():
-            seen = (
-                torch.from_numpy(self.observations)
-                .to(self.learner.log_alpha)
-                .view(1, 1, len(self.observations), -1)
-            )
-            output = actor(seen, self.learner.sampled(actor, 1, self.acting))
-            noise = torch.randn((1, 1, len(self.observations), 4), generator=self.acting).to(seen)
-            action, _ = sample_action(output.value, noise)
-            if self.step < self.config.budget.warmup_steps and self.config.budget.warmup_actions == "uniform":
-                action = 2 * torch.rand(action.shape, generator=self.acting).to(action) - 1
-        sources = output.route.sources[0, 0].to("cpu", torch.uint8) if output.route is not None else None
-        return action[0, 0].cpu(), sources
+        """Sample actions [seed, task, 4] and, of routed policies, the routes they came by [seed, task, group, K]."""
+        budget = self.config.budget
+        uniformly = self.step < budget.warmup_steps and budget.warmup_actions == "uniform"
+        return self.acting.sample(self.observations, uniformly)
 
     def update(self) -> None:
-        """One update of the learner."""
-        with self.stopwatch("replay"):
-            batch = self.replay.sample(self.config.sac.batch_per_task, self.learning)
+        """One update of the learner; a seed whose numbers go wrong is published as it was before."""
         with self.stopwatch("learner"):
             try:
-                info = self.learner.update(batch, self.learner.draw(batch, self.learning))
+                info = self.updating.update()
             except Diverged as diverged:
-                raise self._wrong(diverged.quantity, diverged.task) from None
-            self.instruments.averages.add(info)
-        self.updates += 1
+                for place, wrong in diverged.wrong.items():
+                    self.fail(place, wrong)
+                if len(self._leaving) == len(self.runs):
+                    return
+                info = diverged.info
+                self.updating.finish(info, bool(info.masked.any()))
+            self.averages.add(info)
+        self.progress = self.progress._replace(updates=self.updates + 1)
 
-    def _wrong(self, quantity: str, task: int | None) -> NumbersWentWrong:
-        name = None if task is None else self.env.task_names[task]
-        of_task = f" of task {name}" if name else ""
-        message = f"{quantity}{of_task} is not finite at step {self.step} (update {self.updates})"
-        return NumbersWentWrong(Failure(task=name, step=self.step, quantity=quantity, message=message))
+    def fail(self, place: int, wrong: NotFinite) -> None:
+        """Publish a run as failed; :meth:`_leave` goes on without it."""
+        run = self.runs[place]
+        failure = run.failure(wrong, self.progress)
+        run.record_times(self.step, self.stopwatch.seconds)
+        run.publish(self.seat(place), self.progress, failure)
+        self.reporter.done(run, self.progress, failure)
+        self.failures[run.config.seed] = failure.message
+        self.ended.add(run.config.seed)
+        self._leaving.add(place)
 
-    def _evaluation(self) -> Evaluation | None:
+    def _fail_unless_finite(self, quantity: str, *arrays: Floats) -> None:
+        """Fail the runs of which one of the arrays [seed, task, ...] holds something else than numbers."""
+        bad = np.any([~np.isfinite(array).all(-1) for array in arrays], axis=0)
+        for place in np.flatnonzero(bad.any(1)):
+            self.fail(int(place), NotFinite(quantity, int(np.flatnonzero(bad[place])[0])))
+
+    def _leave(self, *of_seeds: Any) -> Any:
+        """Go on without the runs that failed; returns what was given, [seed, ...] each, of those that stay."""
+        if not self._leaving:
+            return of_seeds
+        places = [place for place in range(len(self.runs)) if place not in self._leaving]
+        self._leaving = set()
+        self.observations = self.observations[places]
+        self._keep(places)
+        if self.runs:
+            self._stack()
+        return [None if values is None else values[places] for values in of_seeds]
+
+    def _evaluations(self) -> list[Evaluation] | None:
         with self.stopwatch("evaluation"):
-            return evaluate(
-                self.evaluation_env,
-                self.learner.actor,
+            return evaluate_all(
+                self.evaluation_envs,
+                self.acting.best,
                 self.config.evaluation_episodes_at(self.step),
                 lambda: bool(self.stop),
             )
 
     def evaluate(self) -> None:
-        """Evaluate the current policy and write what is known at this step; a signal leaves it for the next start."""
-        evaluation = self._evaluation()
-        if evaluation is None:
+        """Evaluate the current policies and write what is known; a signal leaves it for the next start."""
+        evaluations = self._evaluations()
+        if evaluations is None:
             return
+        grown = False
         with self.stopwatch("instruments"):
-            measured = self.instruments.measure(evaluation, self.replay, self.step)
-        exceptions = [
-            (self.step, task, "simulator_exceptions", int(n))
-            for task, n in enumerate(self.env.simulator_exceptions)
-        ]
-        self.tidy[METRICS].append(self._with_task_names([*measured.metrics, *exceptions]))
-        self.tidy[ROUTES].append(self._with_task_names(measured.routes))
-        self._record_times()
-        self.success = float(evaluation.success.mean())
-        self.evaluated = self.step
-        if self.step == self.config.budget.steps:
-            self.final = evaluation
-
-    def _record_times(self) -> None:
-        self.tidy[TIMING].append([(self.step, name, spent) for name, spent in self.stopwatch.seconds.items()])
-
-    def _with_task_names(self, rows: Sequence[Row]) -> list[Row]:
-        return [(r[0], self.env.task_names[r[1]] if isinstance(r[1], int) else r[1], *r[2:]) for r in rows]
-
-    def publish(self, evaluation: Evaluation | None, failure: Failure | None) -> None:
-        """Write the run's outputs, and its last checkpoint without the replay."""
-        if failure is None:
-            self.checkpoint(last=True)
-        else:
-            self._record_times()
-        tidy = {name: read_bytes(file.path) for name, file in self.tidy.items()}
-        episodes: list[Row] = []
-        if evaluation is not None:
-            episodes = [
-                (self.env.task_names[task], episode, int(won), float(evaluation.returns[task, episode]))
-                for (task, episode), won in np.ndenumerate(evaluation.success)
+            measured = [
+                run.measure(evaluation, self.seat(place), self.step)
+                for place, (run, evaluation) in enumerate(zip(self.runs, evaluations, strict=True))
             ]
-        policy = {name: value.contiguous().cpu() for name, value in self.learner.actor.state_dict().items()}
-        # one key: safetensors writes several in random order
-        label = {"config_hash": config_hash(self.config)}
-        files = tidy | {
-            EVALUATION: csv_bytes(COLUMNS[EVALUATION], episodes),
-            POLICY: safetensors.torch.save(policy, metadata=label),
-        }
-        self.folders.publish(files, self._record(failure, files))
-        if failure is None:
-            self.store.keep_last()
-        self.reporter.done(self.step, self.updates, self.success, failure)
+        for run, evaluation, found in zip(self.runs, evaluations, measured, strict=True):
+            run.note_evaluation(evaluation, found, self.step, self.stopwatch.seconds)
+            grown = grown or found.grown
+        self.averages.clear()
+        if grown:
+            self.updating.begin_anew()
+            self.acting.begin_anew()
+        self.progress = self.progress._replace(evaluated=self.step)
 
-    def _record(self, failure: Failure | None, files: Mapping[str, bytes]) -> RunRecord:
-        return RunRecord(
-            schema=SCHEMA,
-            **self.folders.key._asdict(),
-            protocol=self.config.protocol.id,
-            status="finished" if failure is None else "failed",
-            **stated(self.config).model_dump(),
-            steps=self.step,
-            updates=self.updates,
-            **self.process.written(),
-            execution=self.machine.execution,
-            started=self.started,
-            ended=provenance.now(),
-            resumes=self.resumes,
-            earlier=self.earlier,
-            parameters=Parameters(**count_parameters(self.config.network, self.config.num_tasks)._asdict()),
-            simulator_exceptions=int(self.env.simulator_exceptions.sum()),
-            failure=failure,
-            outputs=hashes_of(files),
-        )
+    def checkpoint(self, last: bool = False) -> None:
+        """Write everything that the rest of each run depends on."""
+        with self.stopwatch("checkpoint"):
+            for place, run in enumerate(self.runs):
+                run.checkpoint(self.seat(place), self.progress, self.stopwatch.seconds, last)
+        self.saved = self.progress
+
+
+def _networks(configs: Sequence[RunConfig]) -> tuple[Network, Network]:
+    """Actor and critics of all runs, each drawn as if it were alone."""
+    actors, critics = [], []
+    for config in configs:
+        initial = torch_generator(config.seed, Stream.INITIALISATION)
+        actors.append(build_actor(config.network, config.num_tasks, initial))
+        critics.append(build_critics(config.network, config.num_tasks, initial))
+    return side_by_side(actors), side_by_side(critics)
+
+
+def stacked(results: Sequence[StepArrays]) -> tuple[Floats, Floats, Floats]:
+    """Where each run's step led to: observations reached [seed, task, 39], rewards, and observations to go on from."""
+    reached = [r.observations if r.final_observations is None else r.final_observations for r in results]
+    return (
+        np.stack(reached),
+        np.stack([result.rewards for result in results]),
+        np.stack([result.observations for result in results]),
+    )

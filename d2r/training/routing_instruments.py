@@ -83,7 +83,7 @@ def survey_routes(
 
 
 def survey_replay(learner: MultiTaskSAC, batch: Batch, step: int, generator: torch.Generator) -> list[Row]:
-    """Look at replayed transitions: agreement of routes, blocked sources, gradients that pull apart.
+    """Look at replayed transitions of a seed alone: agreement of routes, blocked sources, gradients that pull apart.
 
     ``gradient_cosine`` is the mean cosine over pairs of tasks of their gradients on the modules'
     parameters, of the policy loss for the actor and of the TD losses for the critics, on one batch, with
@@ -96,22 +96,22 @@ def survey_replay(learner: MultiTaskSAC, batch: Batch, step: int, generator: tor
     if batch.sources is not None:
         with torch.no_grad():
             current, stored = (
-                actor(batch.obs.unsqueeze(0)).route,
-                actor(batch.obs.unsqueeze(0), Replayed(batch.sources.unsqueeze(0))).route,
+                actor(batch.obs).route,
+                actor(batch.obs, Replayed(batch.sources)).route,
             )
         assert isinstance(current, Route)
         assert isinstance(stored, Route)
-        per_task = {"agreement": route_graph.agreement(batch.sources, current).mean(0)}
+        per_task = {"agreement": route_graph.agreement(batch.sources[0], current).mean(0)}
         if actor.restricts:
             per_task["blocked_share"] = route_graph.blocked_share(stored)[0].mean(0)
         rows += of_tasks(step, per_task)
-    draws = learner.draw(batch, generator)
+    draws = learner.draw(batch, [generator])
     for suffix, training in (("", True), ("_no_resrouting", False)):
         actor.train(training)
         critics.train(training)
         losses = learner.losses(batch, draws)
-        of_actor = module_gradients(losses.policy, actor)
-        of_critics = module_gradients(losses.critics.sum(0), critics)
+        of_actor = module_gradients(losses.policy[0], actor)
+        of_critics = module_gradients(losses.critics[0].sum(0), critics)
         rows.append((step, "", f"gradient_cosine{suffix}", mean_cosine(of_actor)))
         rows.append((step, "", f"critic_gradient_cosine{suffix}", mean_cosine(of_critics)))
         if training:

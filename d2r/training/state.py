@@ -13,12 +13,12 @@ import torch
 from pydantic import ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config.execution import Execution
 from d2r.errors import Unfit
 from d2r.runs.record import Count, Process, Written, json_object
 from d2r.tensors import forms
-from d2r.training.instruments import Instruments
+from d2r.training.instruments import Instruments, Seat
+from d2r.training.seeding import is_generator_state
 
 
 class _Part(Written):
@@ -85,12 +85,12 @@ class _Environment(Written):
 
 
 def check_state(
-    state: Mapping[str, Any], learner: MultiTaskSAC, instruments: Instruments, tidy: set[str], steps: int
+    state: Mapping[str, Any], seat: Seat, instruments: Instruments, tidy: set[str], steps: int
 ) -> None:
     """Check that a state is one of this run.
 
     Args:
-        learner: the run's, for names, shapes and types of its tensors; as are the instruments.
+        seat: the run's, for names, shapes and types of its tensors; as are the instruments.
         tidy: names of the run's tidy files.
         steps: that the run takes.
 
@@ -102,10 +102,10 @@ def check_state(
     except ValidationError as error:
         place = error.errors(include_url=False)[0]["loc"]
         raise Unfit(f"'{'.'.join(map(str, place))}' in it is missing or no such thing") from None
-    _check_learner(read.learner, learner)
-    _check_instruments(read.instruments, instruments, learner)
+    _check_learner(read.learner, seat)
+    _check_instruments(read.instruments, instruments, seat)
     for name, generator in (("acting", read.acting), ("learning", read.learning)):
-        if not _is_generator(generator):
+        if not is_generator_state(generator):
             raise Unfit(f"'{name}' in it is no state of a random generator")
     if set(read.tidy) != tidy:
         raise Unfit("'tidy' in it does not hold this run's files")
@@ -118,38 +118,30 @@ def check_state(
         raise Unfit("'environment' in it is no state of environments") from None
 
 
-def _check_learner(read: _Learner, learner: MultiTaskSAC) -> None:
-    own = learner.state_dict()
+def _check_learner(read: _Learner, seat: Seat) -> None:
+    own = seat.learner.state_dict(seat.place)
     for name in ("actor", "critics", "targets"):
         if forms(getattr(read, name)) != forms(own[name]):
             raise Unfit(f"'learner.{name}' in it does not have the tensors of this run's network")
-    if forms({"": read.log_alpha}) != forms({"": learner.log_alpha}):
+    if forms({"": read.log_alpha}) != forms({"": own["log_alpha"]}):
         raise Unfit("'learner.log_alpha' in it is not of this run's tasks")
-    moved = [*learner.actor.parameters(), *learner.critics.parameters(), learner.log_alpha]
+    moved = seat.learner.optimiser.shapes()
     for number, moments in read.optimiser.state.items():
         if not 0 <= number < len(moved) or not _are_moments(moments, moved[number]):
             raise Unfit("'learner.optimiser' in it does not have the moments of this run's parameters")
 
 
-def _are_moments(moments: Mapping[str, Tensor], parameter: Tensor) -> bool:
-    shapes = {"step": torch.Size(()), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+def _are_moments(moments: Mapping[str, Tensor], shape: torch.Size) -> bool:
+    shapes = {"step": torch.Size(()), "exp_avg": shape, "exp_avg_sq": shape}
     return {name: tensor.shape for name, tensor in moments.items()} == shapes
 
 
-def _check_instruments(read: _Instruments, instruments: Instruments, learner: MultiTaskSAC) -> None:
+def _check_instruments(read: _Instruments, instruments: Instruments, seat: Seat) -> None:
     sums = {"of_task": read.averages.of_task, "norms": read.averages.norms}
-    averages = instruments.averages
-    if forms(sums) != forms({"of_task": averages.of_task, "norms": averages.norms}):
+    averages = seat.averages
+    if forms(sums) != forms({"of_task": averages.of_task[0], "norms": averages.norms[0]}):
         raise Unfit("'instruments.averages' in it are not of this run's tasks")
     if (read.growth is None) != (instruments.growth is None):
         raise Unfit("'instruments.growth' in it is that of another method")
-    if read.frequency is not None and read.frequency.shape[:1] != learner.log_alpha.shape:
+    if read.frequency is not None and read.frequency.shape[:1] != seat.learner.log_alpha.shape[1:]:
         raise Unfit("'instruments.frequency' in it is not of this run's tasks")
-
-
-def _is_generator(state: Tensor) -> bool:
-    try:
-        torch.Generator().set_state(state)
-    except (RuntimeError, TypeError):  # of another size or type, or with a position that there is not
-        return False
-    return True

@@ -15,15 +15,19 @@ class Stopwatch:
     def __init__(self) -> None:
         self._began = time.perf_counter()
         self._parts = dict.fromkeys(PARTS, 0.0)
+        self._within = 0.0
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Count the time within to ``part``."""
-        began = time.perf_counter()
+        """Count the time within to ``part``, but for what is counted to another in between."""
+        began, before = time.perf_counter(), self._within
+        self._within = 0.0
         try:
             yield
         finally:
-            self._parts[part] += time.perf_counter() - began
+            spent = time.perf_counter() - began
+            self._parts[part] += spent - self._within
+            self._within = before + spent
 
     @property
     def seconds(self) -> dict[str, float]:

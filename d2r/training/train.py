@@ -1,10 +1,11 @@
-"""Train a run to its end: alone on its folders, from its last checkpoint, and with one line for whatever stops it."""
+"""Train runs to their end: alone on their folders, from their last checkpoints, one line for whatever stops them."""
 
 from __future__ import annotations
 
 import errno
 import sys
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import torch
@@ -15,8 +16,9 @@ from d2r.errors import RunFailure, UserError
 from d2r.networks.registry import check_size
 from d2r.runs.folders import Lock, NotThisRun, RunFolders
 from d2r.runs.record import RunRecord
-from d2r.training.loop import Machine, NumbersWentWrong, Run, name_of
+from d2r.training.loop import Cohort
 from d2r.training.memory import keep_freed_memory
+from d2r.training.run import Machine, name_of
 from d2r.training.signals import StopRequest
 from d2r.training.source import remarks
 
@@ -28,60 +30,100 @@ def train(
     record_failure: bool = False,
     overridden: bool = False,
 ) -> int:
-    """Train one run to its end, from its last checkpoint if there is one, and publish it.
+    """Train one run to its end: see :func:`train_together`."""
+    return train_together([config], results, machine, record_failure, overridden)
+
+
+def train_together(
+    configs: Sequence[RunConfig],
+    results: Path,
+    machine: Machine,
+    record_failure: bool = False,
+    overridden: bool = False,
+) -> int:
+    """Train runs side by side to their end, each from its last checkpoint if there is one, and publish them.
 
     Args:
+        configs: of one run, or of several that differ in their seed alone.
         results: folder of the scale, such as ``results/smoke``.
-        record_failure: return 0 if numbers go wrong, so that a pipeline goes on; the run is published as failed
-            in any case.
-        overridden: the configuration is not the scale's own, so it must not replace a finished run of another.
+        record_failure: return 0 if numbers go wrong, so that a pipeline goes on; such a run is published as failed
+            in any case, and the others go on.
+        overridden: the configurations are not the scale's own, so they must not replace a finished run of another.
 
     Returns:
         Exit status: 0 finished, 143 or 130 stopped by a signal with a checkpoint.
 
     Raises:
-        UserError: the networks are too large, another process works on the run, its folders cannot be written or
+        UserError: the networks are too large, another process works on a run, its folders cannot be written or
         used, or what lies in them must not be replaced.
         RunFailure: numbers went wrong and ``record_failure`` is not set, a worker died, or the disk is full; the
             last good checkpoint stands.
     """
-    check_size(config.network, config.num_tasks, config.method)
-    folders = RunFolders(results, config)
-    folders.create()
-    with Lock(folders.state), StopRequest() as stop:
-        folders.sweep()
-        record = _published(config, folders, overridden)
-        if record is not None:
+    check_size(configs[0].network, configs[0].num_tasks, configs[0].method)
+    all_folders = [RunFolders(results, config) for config in configs]
+    for folders in all_folders:
+        folders.create()
+    with ExitStack() as locks:
+        for folders in all_folders:
+            locks.enter_context(Lock(folders.state))
+        stop = locks.enter_context(StopRequest())
+        waiting, failed, said = [], False, list[str]()
+        for config, folders in zip(configs, all_folders, strict=True):
+            folders.sweep()
+            record = _published(config, folders, overridden)
+            if record is None:
+                waiting.append((config, folders))
+                continue
+            failed = failed or not record.finished
             print(
                 f"{name_of(config)}: already {record.status}; to train it again remove {folders.published} "
                 f"and {folders.state}"
             )
-            return 0 if record.finished or record_failure else RunFailure.status
-        for remark in remarks(project_root()):
-            print(f"{name_of(config)}: {remark}", file=sys.stderr)
-        torch.set_num_threads(machine.threads)
-        keep_freed_memory()
-        try:
-            with closing(Run(config, folders, machine, stop)) as run:
-                try:
-                    return run.to_the_end()
-                except NumbersWentWrong as wrong:
-                    run.publish(None, wrong.failure)
-                    if record_failure:
-                        print(f"{name_of(config)}: failed: {wrong}", file=sys.stderr)
-                        return 0
-                    raise RunFailure(f"{name_of(config)}: {wrong}; published as failed") from None
-        except WorkerDied as died:
-            raise RunFailure(f"{name_of(config)}: {died}") from None
-        except BrokenPipeError:  # nobody reads the standard output any more
-            raise
-        except OSError as error:
-            where = error.filename2 or error.filename or folders.state
-            remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend this"
-            raise RunFailure(
-                f"{where}: cannot be read or written ({error.strerror}); the last checkpoint is whole, "
-                f"{remedy} and run the same command again"
-            ) from None
+        if waiting:
+            for remark in remarks(project_root()):
+                print(f"{name_of(waiting[0][0])}: {remark}", file=sys.stderr)
+            torch.set_num_threads(machine.threads)
+            keep_freed_memory()
+        while waiting:
+            status, ended, failures = _go_on(waiting, machine, stop)
+            for config, _ in waiting:
+                if config.seed in failures and record_failure:
+                    print(f"{name_of(config)}: failed: {failures[config.seed]}", file=sys.stderr)
+                elif config.seed in failures:
+                    said.append(f"{name_of(config)}: {failures[config.seed]}; published as failed")
+            if status:
+                return status
+            waiting = [(config, folders) for config, folders in waiting if config.seed not in ended]
+    if said:
+        raise RunFailure("; ".join(said))
+    return RunFailure.status if failed and not record_failure else 0
+
+
+def _go_on(
+    waiting: Sequence[tuple[RunConfig, RunFolders]], machine: Machine, stop: StopRequest
+) -> tuple[int, set[int], dict[int, str]]:
+    """Train runs until those that have come furthest wait no more for the others, or to the end.
+
+    Returns:
+        Exit status, seeds of the runs that have ended, and what went wrong with those of them that failed.
+    """
+    configs, folders = [config for config, _ in waiting], [folder for _, folder in waiting]
+    name = name_of(configs[0])
+    try:
+        with closing(Cohort(configs, folders, machine, stop)) as cohort:
+            status = cohort.to_the_end()
+            return status, cohort.ended, cohort.failures
+    except WorkerDied as died:
+        raise RunFailure(f"{name}: {died}") from None
+    except BrokenPipeError:  # nobody reads the standard output any more
+        raise
+    except OSError as error:
+        where = error.filename2 or error.filename or folders[0].state
+        remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend this"
+        raise RunFailure(
+            f"{where}: cannot be read or written ({error.strerror}); the last checkpoint is whole, "
+            f"{remedy} and run the same command again"
+        ) from None
 
 
 def _published(config: RunConfig, folders: RunFolders, overridden: bool) -> RunRecord | None:

@@ -12,7 +12,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -21,19 +21,18 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from d2r.algorithms.recorded import WARM_UPS
-from d2r.algorithms.replay import Batch
-from d2r.algorithms.sac import Draws, MultiTaskSAC, task_weights
+from d2r.algorithms.members import side_by_side
+from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import SacConfig
 from d2r.config.execution import PLAIN, Execution
 from d2r.config.load import parse
 from d2r.config.networks import RoutedConfig
 from d2r.errors import UserError
-from d2r.networks.base import Output
+from d2r.networks.base import Network
 from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.maker import Maker
-from d2r.networks.routing import DETERMINISTIC, Replayed
 from d2r.runs.record import json_object
+from d2r.verify.reproduce import Reproduction
 
 TOLERANCE = 1e-9
 UNREADABLE = (
@@ -92,11 +91,15 @@ class Comparison(NamedTuple):
         return parts[0] if parts[0] == "update" else "/".join(parts[:2])
 
 
-def verify_file(path: Path, execution: Execution = PLAIN, device: str = "cpu") -> list[Comparison]:
+def verify_file(
+    path: Path, execution: Execution = PLAIN, device: str = "cpu", cohort: int = 1
+) -> list[Comparison]:
     """Recompute every array of a golden file.
 
     Args:
         execution: how the update is executed; a captured one is compared when it is replayed.
+        cohort: seeds that learn side by side; the file's is each of them in turn, the others have other parameters,
+            transitions and draws, and the worst error counts.
 
     Raises:
         UserError: if the file cannot be read, lacks an array, or holds one that this form does not have,
@@ -109,16 +112,20 @@ def verify_file(path: Path, execution: Execution = PLAIN, device: str = "cpu") -
     meta = _meta(path, arrays.pop("meta", None))
     recorded = {name: array for name, array in arrays.items() if not name.startswith(INPUTS)}
     _check_sizes(path, meta, arrays)
-    learner = _build(path, meta, execution, device)
-    _check_parameters(path, learner, arrays)
-    computed = _recompute(learner, arrays, device)
-    unknown = sorted(set(recorded) - set(computed))
-    if unknown:
-        raise UserError(f"{path}: array '{unknown[0]}' is not part of a golden file; remove it")
-    absent = [name for name in computed if name not in recorded]
-    if absent:
-        raise UserError(f"{path}: array '{absent[0]}' is missing; record the file again")
-    return [Comparison(name, _error(recorded[name], computed[name])) for name in recorded]
+    worst = dict.fromkeys(recorded, 0.0)
+    for place in range(cohort):
+        learner = _build(path, meta, execution, device, cohort)
+        reproduction = Reproduction(learner, arrays, device, place)
+        _check_parameters(path, reproduction, arrays)
+        computed = reproduction.arrays(execution)
+        unknown = sorted(set(recorded) - set(computed))
+        if unknown:
+            raise UserError(f"{path}: array '{unknown[0]}' is not part of a golden file; remove it")
+        absent = [name for name in computed if name not in recorded]
+        if absent:
+            raise UserError(f"{path}: array '{absent[0]}' is missing; record the file again")
+        worst = {name: max(worst[name], _error(recorded[name], computed[name])) for name in recorded}
+    return [Comparison(name, error) for name, error in worst.items()]
 
 
 def _meta(path: Path, text: Any) -> Meta:
@@ -172,40 +179,6 @@ def _error(recorded: np.ndarray[Any, Any], computed: Tensor) -> float:
     return error if np.isfinite(error) else float("inf")
 
 
-def _recompute(learner: MultiTaskSAC, given: Mapping[str, Any], device: str) -> dict[str, Tensor]:
-    _rewind(learner, given)
-    inputs = {
-        name[3:]: torch.from_numpy(array).to(device, torch.double)
-        for name, array in given.items()
-        if name.startswith("in/")
-    }
-    observed = {
-        "actor": inputs["obs"].unsqueeze(0),
-        "q1": torch.cat([inputs["obs"], inputs["action"]], -1).unsqueeze(0),
-    }
-    computed: dict[str, Tensor] = {}
-    for mode in ("eval", "train"):
-        for name, network in (("actor", learner.actor), ("q1", learner.critics)):
-            assert isinstance(network, D2RNetwork)
-            network.train(mode == "train")
-            rules = {
-                "deterministic": DETERMINISTIC,
-                "stored": Replayed(_sources(network, inputs["stored_route"])),
-            }
-            for kind, rule in rules.items():
-                prefix = f"forward/{mode}/{name}/{kind}"
-                network.zero_grad()
-                output = network(observed[name], rule)
-                (output.value[0] * inputs[f"probe_{name}"]).sum().backward()
-                computed |= {f"{prefix}/{key}": value for key, value in _forward_arrays(network, output)}
-                computed |= {
-                    f"{prefix}/grad/{key}": value.clone() for key, value in _named(network, 0, grad=True)
-                }
-    learner.actor.train()
-    learner.critics.train()
-    return computed | _update_arrays(learner, given, inputs)
-
-
 def _check_sizes(path: Path, meta: Meta, given: Mapping[str, Any]) -> None:
     """Refuse sizes that the file's own arrays do not have, before networks of those sizes take any memory.
 
@@ -241,11 +214,10 @@ def _check_sizes(path: Path, meta: Meta, given: Mapping[str, Any]) -> None:
     _check_shape(path, given, "in/log_alpha", (meta.num_tasks,))
 
 
-def _check_parameters(path: Path, learner: MultiTaskSAC, given: Mapping[str, Any]) -> None:
+def _check_parameters(path: Path, reproduction: Reproduction, given: Mapping[str, Any]) -> None:
     """Check that the file holds every parameter of the networks, as :func:`_check_sizes` does inputs."""
-    for net, network, member in _networks(learner):
-        for name, parameter in _named(network, member):
-            _check_shape(path, given, f"before/{net}/{name}", tuple(parameter.shape))
+    for name, parameter in reproduction.parameters():
+        _check_shape(path, given, f"before/{name}", tuple(parameter.shape))
 
 
 def _check_shape(path: Path, given: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> None:
@@ -258,7 +230,7 @@ def _check_shape(path: Path, given: Mapping[str, Any], name: str, shape: tuple[i
         )
 
 
-def _build(path: Path, meta: Meta, execution: Execution, device: str) -> MultiTaskSAC:
+def _build(path: Path, meta: Meta, execution: Execution, device: str, cohort: int) -> MultiTaskSAC:
     sizes = {
         "num_modules": meta.num_modules,
         "module_dim": meta.module_dim,
@@ -272,140 +244,11 @@ def _build(path: Path, meta: Meta, execution: Execution, device: str) -> MultiTa
     config = parse(RoutedConfig, sizes, f"{path}: 'meta'")
     sac = parse(SacConfig, meta.model_dump(include=set(SacConfig.model_fields)), f"{path}: 'meta'")
     generator = torch.Generator()
-    of_actor = Maker(meta.obs_dim, 2 * meta.action_dim, meta.num_tasks, 1, generator)
-    of_critics = Maker(meta.obs_dim + meta.action_dim, 1, meta.num_tasks, 2, generator)
-    actor, critics = D2RNetwork(config, of_actor), D2RNetwork(config, of_critics)
-    return MultiTaskSAC(actor.double().to(device), critics.double().to(device), sac, execution)
 
+    def stacked(inputs: int, outputs: int, ensemble: int) -> Network:
+        make = Maker(inputs, outputs, meta.num_tasks, ensemble, generator)
+        return side_by_side([D2RNetwork(config, make) for _ in range(cohort)]).double().to(device)
 
-def _rewind(learner: MultiTaskSAC, given: Mapping[str, Any]) -> None:
-    """Set all that an update moves, in place, to what it is before the recorded one."""
-    with torch.no_grad():
-        for net, network, member in _networks(learner):
-            for name, parameter in _named(network, member):
-                parameter.copy_(torch.from_numpy(given[f"before/{net}/{name}"]))
-        learner.log_alpha.copy_(torch.from_numpy(given["in/log_alpha"]))
-        for moments in learner.optimiser.state.values():
-            for value in moments.values():
-                value.zero_()
-
-
-def _networks(learner: MultiTaskSAC) -> Iterator[tuple[str, D2RNetwork, int]]:
-    """Names of a golden file, and the ensemble member that each one is here."""
-    for net, network, member in (
-        ("actor", learner.actor, 0),
-        ("q1", learner.critics, 0),
-        ("q2", learner.critics, 1),
-        ("target_q1", learner.targets, 0),
-        ("target_q2", learner.targets, 1),
-    ):
-        assert isinstance(network, D2RNetwork)
-        yield net, network, member
-
-
-def _named(network: D2RNetwork, member: int, grad: bool = False) -> Iterator[tuple[str, Tensor]]:
-    """Parameters (or gradients) of one ensemble member under a golden file's names."""
-
-    def of(parameter: Tensor) -> Tensor:
-        value = parameter.grad if grad else parameter
-        return (torch.zeros_like(parameter) if value is None else value)[member]
-
-    assert network.router is not None
-    assert network.task_encoder is not None
-    layers = {f"state_encoder.{i}": layer for i, layer in enumerate(network.state_encoder)}
-    layers |= {f"router.{i}": layer for i, layer in enumerate(network.router)}
-    layers |= {"task_encoder": network.task_encoder, "module.1": network.first_module, "head": network.head}
-    for name, layer in layers.items():
-        for kind, parameter in layer.named_parameters():
-            yield f"{name}.{kind}", of(parameter)
-    for index in range(network.config.num_modules - 1):
-        yield f"module.{index + 2}.weight", of(network.module_weight)[index]
-        yield f"module.{index + 2}.bias", of(network.module_bias)[index]
-
-
-def _sources(network: D2RNetwork, k_hot: Tensor) -> Tensor:
-    """Turn k-hot routes [..., N(N+1)/2] into indices [1, ..., group, K]; a small group repeats its last candidate."""
-    groups, width = [], network.top_k
-    for of_group in torch.split(k_hot, list(range(1, network.config.num_modules + 1)), -1):
-        size = of_group.shape[-1]
-        chosen = of_group.topk(min(width, size)).indices
-        groups.append(torch.nn.functional.pad(chosen, (0, max(0, width - size)), value=size - 1))
-    return torch.stack(groups, -2).unsqueeze(0)
-
-
-def _forward_arrays(network: D2RNetwork, output: Output) -> Iterator[tuple[str, Tensor]]:
-    route = output.route
-    assert route is not None
-
-    group = torch.arange(network.config.num_modules, device=route.weights.device).unsqueeze(1)
-    place = torch.arange(network.top_k, device=route.weights.device)
-
-    def flat(per_candidate: Tensor) -> Tensor:
-        return per_candidate[0][..., group >= group.T]
-
-    taken = (place <= group).expand_as(route.weights).to(route.weights)
-    spread = torch.zeros_like(route.logits)
-    yield "output", output.value[0]
-    yield "weights", flat(spread.scatter_add(-1, route.sources, route.weights))
-    yield "route", flat(spread.scatter_add(-1, route.sources, taken))
-    yield "softmax", flat(route.logits.softmax(-1))
-
-
-def _update_arrays(
-    learner: MultiTaskSAC, given: Mapping[str, Any], inputs: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """The update, in the steps of :meth:`MultiTaskSAC.update`, so that gradients can be read before clipping."""
-    actor, critics = learner.actor, learner.critics
-    assert isinstance(actor, D2RNetwork)
-    assert isinstance(critics, D2RNetwork)
-    noise, next_noise, drawn_1, drawn_2 = (
-        torch.from_numpy(given[f"update/{name}"]).to(inputs["obs"])
-        for name in ("noise_actor", "noise_next_action", "sampled_route_q1", "sampled_route_q2")
-    )
-    drawn = torch.cat([_sources(critics, drawn_1), _sources(critics, drawn_2)])
-    stored = _sources(actor, inputs["stored_route"])
-    batch = Batch(
-        inputs["obs"],
-        inputs["action"],
-        inputs["reward"].squeeze(-1),
-        inputs["next_obs"],
-        inputs["terminal"].squeeze(-1),
-        stored[0],
-    )
-    draws = Draws(noise, next_noise, Replayed(stored), Replayed(drawn), torch.Generator())
-    before_clipping: dict[str, Tensor] = {}
-    clip = learner.clip
-
-    def record_then_clip() -> tuple[Tensor, Tensor, Tensor]:
-        for net, network, member in list(_networks(learner))[:3]:
-            before_clipping.update(
-                {f"update/grad/{net}/{key}": g.clone() for key, g in _named(network, member, grad=True)}
-            )
-        assert learner.log_alpha.grad is not None
-        before_clipping["update/grad/log_alpha"] = learner.log_alpha.grad.clone()
-        return clip()
-
-    learner.clip = record_then_clip  # type: ignore[method-assign]
-    if learner.execution.graph:
-        for _ in range(WARM_UPS):
-            learner.update(batch, draws)
-        _rewind(learner, given)
-    info = learner.update(batch, draws)
-    losses = info.losses
-    computed = before_clipping | {
-        "update/task_loss": losses.of_task,
-        "update/alpha_loss": losses.alpha.mean(),
-        "update/policy_loss": losses.policy.mean(),
-        "update/qf1_loss": losses.critics[0].mean(),
-        "update/qf2_loss": losses.critics[1].mean(),
-        "update/loss": torch.where(info.masked, 0.0, losses.of_task).mean(),
-        "update/grad_norm/actor": info.actor_norm[0],
-        "update/grad_norm/q1": info.critic_norm[0],
-        "update/grad_norm/q2": info.critic_norm[1],
-        "update/grad_norm/log_alpha": info.alpha_norm,
-        "after/log_alpha": learner.log_alpha,
-        "after/tau": task_weights(learner.log_alpha),
-    }
-    for net, network, member in _networks(learner):
-        computed |= {f"after/{net}/{key}": value for key, value in _named(network, member)}
-    return computed
+    actor = stacked(meta.obs_dim, 2 * meta.action_dim, 1)
+    critics = stacked(meta.obs_dim + meta.action_dim, 1, 2)
+    return MultiTaskSAC(actor, critics, sac, execution.autocast != "none")

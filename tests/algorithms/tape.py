@@ -2,7 +2,8 @@
 from there.
 
 As with the real thing, recording leaves everything as it was, no Python runs in a replay, results appear
-where they were while recording, and the host may not look at a number meanwhile.
+where they were while recording, generators go on from replay to replay, and the host may not look at a number
+meanwhile.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class _Recording(TorchDispatchMode):
         super().__init__()
         self.kernels: list[tuple[Any, Any, Any, list[Tensor]]] = []
         self.made_here: set[int] = set()
+        self.streams: dict[int, tuple[torch.Generator, Tensor]] = {}
         self.before: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -55,6 +57,9 @@ class _Recording(TorchDispatchMode):
             if argument.alias_info is not None and argument.alias_info.is_write:
                 self._keep(tensors(value))
         self._keep([t for name, value in kwargs.items() if name == "out" for t in tensors(value)])
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, torch.Generator) and id(value) not in self.streams:
+                self.streams[id(value)] = value, value.get_state()
         result = func(*args, **kwargs)
         is_view_or_in_place = any(r.alias_info is not None for r in func._schema.returns)
         results = [] if is_view_or_in_place else tensors(result)
@@ -75,6 +80,8 @@ class _Recording(TorchDispatchMode):
     def undo(self) -> None:
         for whole, content in self.before.values():
             whole.copy_(content)
+        for stream, state in self.streams.values():
+            stream.set_state(state)
 
     def replay(self) -> None:
         with torch.no_grad():

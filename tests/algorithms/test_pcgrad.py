@@ -14,6 +14,7 @@ from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import SacConfig
 from d2r.config.networks import MultiHeadConfig
 from d2r.networks.registry import build_actor, build_critics
+from tests.support.one_seed import one_seed
 
 
 def algorithm_1(gradients, order):
@@ -35,7 +36,7 @@ def algorithm_1(gradients, order):
 
 def combined(gradients, generator):
     """What an ensemble of one makes of its [task, parameter] gradients."""
-    return pcgrad(gradients.unsqueeze(0), generator).squeeze(0)
+    return pcgrad(gradients.unsqueeze(0), [generator]).squeeze(0)
 
 
 def random_order(tasks, source):
@@ -138,7 +139,7 @@ def test_each_task_of_each_member_has_an_order_of_its_own(monkeypatch):
     monkeypatch.setattr(surgery, "project", recorded)
     gram = torch.eye(8).expand(2, 8, 8)
     for seed in (1, 1, 2):
-        pcgrad_weights(gram, torch.Generator().manual_seed(seed))
+        pcgrad_weights(gram, [torch.Generator().manual_seed(seed)])
     assert torch.equal(orders[0], orders[1])
     assert not torch.equal(orders[0], orders[2])
     rows = [tuple(row) for row in orders[0].flatten(0, 1).tolist()]
@@ -150,7 +151,7 @@ def test_members_draw_and_project_as_if_they_came_one_after_the_other():
     gradients = torch.stack([conflicting(seed, 6, 101)[0] for seed in range(3)])
     source = torch.Generator().manual_seed(4)
     one_by_one = torch.stack([combined(member, source) for member in gradients])
-    together = pcgrad(gradients, torch.Generator().manual_seed(4))
+    together = pcgrad(gradients, [torch.Generator().manual_seed(4)])
     # one product of all members and one of each may sum in another order
     torch.testing.assert_close(together, one_by_one, rtol=1e-9, atol=1e-12 * float(gradients.abs().max()))
 
@@ -184,25 +185,25 @@ def learner_with_surgery():
 
     reward = draw() + torch.tensor([-3.0, 3.0, -1.0, 1.0], dtype=torch.float64)
     data = Batch(draw(39), draw(4).tanh(), reward, draw(39), torch.zeros_like(reward), None)
-    return sac, data
+    return sac, one_seed(data)
 
 
 def test_a_learner_gives_every_member_of_its_networks_the_algorithms_gradient():
     sac, data = learner_with_surgery()
-    losses = sac.losses(data, sac.draw(data, torch.Generator().manual_seed(1)))
-    masked = torch.tensor([False, False, True, False])
+    losses = sac.losses(data, sac.draw(data, [torch.Generator().manual_seed(1)]))
+    masked = torch.tensor([[False, False, True, False]])
     gradients = []  # of the actor, then of each critic: [task, parameter]
     for network in (sac.actor, sac.critics):
         for member in range(network.ensemble):
             rows = []
             for task in range(TASKS):
-                mean_loss = losses.of_task[task] / TASKS
+                mean_loss = losses.of_task[0, task] / TASKS
                 of_task = torch.autograd.grad(mean_loss, list(network.parameters()), retain_graph=True)
                 row = torch.cat([gradient[member].flatten() for gradient in of_task])
-                rows.append(torch.zeros_like(row) if masked[task] else row)
+                rows.append(torch.zeros_like(row) if masked[0, task] else row)
             gradients.append(torch.stack(rows))
 
-    sac.backward(losses, masked, torch.Generator().manual_seed(2))
+    sac.backward(losses, masked, [torch.Generator().manual_seed(2)])
 
     source = torch.Generator().manual_seed(2)
     networks = [(sac.actor, 0), (sac.critics, 0), (sac.critics, 1)]

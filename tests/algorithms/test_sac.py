@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from d2r.algorithms.gradients import clip_members
 from d2r.algorithms.policy import mean_action, sample_action
 from d2r.algorithms.replay import Batch
-from d2r.algorithms.sac import Diverged, MultiTaskSAC, clip_members, task_weights
+from d2r.algorithms.sac import Diverged, MultiTaskSAC, task_weights
 from d2r.config import SacConfig
 from d2r.config.networks import (
     IndependentConfig,
@@ -26,6 +27,7 @@ from d2r.config.networks import (
 from d2r.networks.base import Output
 from d2r.networks.registry import build_actor, build_critics
 from d2r.networks.routing import DETERMINISTIC, RouteRule
+from tests.support.one_seed import one_seed
 
 TASKS, SIZE = 3, 16
 
@@ -47,11 +49,11 @@ def batch(reward: float = 1.0, **changes: Tensor) -> Batch:
         torch.zeros(SIZE, TASKS),
         None,
     )
-    return made._replace(**changes)
+    return one_seed(made._replace(**changes))
 
 
 def update(sac: MultiTaskSAC, data: Batch) -> Any:
-    return sac.update(data, sac.draw(data, torch.Generator().manual_seed(2)))
+    return sac.update(data, sac.draw(data, [torch.Generator().manual_seed(2)]))
 
 
 def parameters(sac: MultiTaskSAC) -> Tensor:
@@ -90,24 +92,24 @@ def test_temperature_never_exceeds_its_cap_and_has_its_own_rate() -> None:
     assert (sac.log_alpha == 0).all(), "entropy below target pushes alpha up, and the cap holds it"
     sac = learner(target_entropy=-40.0, lr_alpha=0.01)
     update(sac, batch())
-    assert torch.allclose(sac.log_alpha, torch.full((TASKS,), -0.01), atol=1e-6), (
+    assert torch.allclose(sac.log_alpha, torch.full((1, TASKS), -0.01), atol=1e-6), (
         "Adam's first step is its rate"
     )
 
 
 def test_a_task_with_an_extreme_loss_is_left_out_and_the_others_are_not() -> None:
     data = batch()
-    data.reward[:, 1] = 1e4
+    data.reward[0, :, 1] = 1e4
     sac, same = learner(), learner()
     info = update(sac, data)
-    assert info.masked.tolist() == [False, True, False]
+    assert info.masked.tolist() == [[False, True, False]]
     before = parameters(same)
     alone = data._replace(reward=torch.where(torch.tensor([False, True, False]), 1e5, data.reward))
     update(same, alone)
     assert torch.equal(parameters(sac), parameters(same)), "how extreme the masked loss is does not matter"
     assert not torch.equal(parameters(sac), before)
-    assert sac.log_alpha[1] == 0
-    assert (sac.log_alpha[[0, 2]] != 0).all()
+    assert sac.log_alpha[0, 1] == 0
+    assert (sac.log_alpha[0, [0, 2]] != 0).all()
     assert not update(learner(task_loss_threshold=None), data).masked.any()
 
 
@@ -118,8 +120,8 @@ def test_paco_resets_the_combination_of_a_task_that_was_left_out(reset: bool) ->
     networks = (sac.actor, sac.critics)
     before = torch.cat([network.composition.detach() for network in networks])
     data = batch()
-    data.reward[:, 1] = 1e4
-    assert update(sac, data).masked.tolist() == [False, True, False]
+    data.reward[0, :, 1] = 1e4
+    assert update(sac, data).masked.tolist() == [[False, True, False]]
     after = torch.cat([network.composition.detach() for network in networks])
     step = 1.01 * max(sac.config.lr_actor, sac.config.lr_critic)  # Adam's first step is its rate
     moved = (after - before).abs().amax(-1)
@@ -139,7 +141,7 @@ def test_each_network_is_clipped_on_its_own() -> None:
     data = batch(reward=100.0)
     info = update(sac, data)
     assert (info.critic_norm > 0.05).all()
-    assert info.critic_norm.shape == (2,)
+    assert info.critic_norm.shape == (1, 2)
     for member in range(2):
         norm = math.sqrt(sum(float(p.grad[member].square().sum()) for p in sac.critics.parameters()))
         assert norm == pytest.approx(0.05, rel=1e-3)
@@ -173,7 +175,7 @@ def test_each_agent_is_clipped_on_its_own() -> None:
         task_loss_threshold=None,
     )
     data = batch()
-    data.reward[:, 1] = 100.0
+    data.reward[0, :, 1] = 100.0
     info = update(sac, data)
     own_loss = (info.losses.log_prob - 40.0).abs()
     torch.testing.assert_close(info.alpha_norm, own_loss, msg="an agent's loss is not averaged with others'")
@@ -181,7 +183,7 @@ def test_each_agent_is_clipped_on_its_own() -> None:
         torch.testing.assert_close(
             norms(network.parameters(), 2), torch.full((members, TASKS), bound), rtol=0.01, atol=0.0
         )
-    torch.testing.assert_close(sac.log_alpha.grad.abs(), torch.full((TASKS,), bound), rtol=0.01, atol=0.0)
+    torch.testing.assert_close(sac.log_alpha.grad.abs(), torch.full((1, TASKS), bound), rtol=0.01, atol=0.0)
 
 
 def test_clipping_leaves_small_gradients_alone() -> None:
@@ -213,7 +215,7 @@ def test_the_next_action_is_the_one_for_the_next_observation() -> None:
         return Output(torch.zeros(2, *x.shape[1:-1], 1))
 
     sac = learner()
-    draws = sac.draw(batch(), torch.Generator().manual_seed(2))
+    draws = sac.draw(batch(), [torch.Generator().manual_seed(2)])
     sac.targets, sac.critics = only_action, always_zero
 
     def td_loss(data: Batch) -> Tensor:
@@ -231,7 +233,7 @@ def test_target_and_policy_loss_take_the_smaller_of_the_two_critics() -> None:
     assert (values[0] < values[1]).any()
     assert (values[1] < values[0]).any()
     sac = learner()
-    draws = sac.draw(batch(), torch.Generator().manual_seed(2))
+    draws = sac.draw(batch(), [torch.Generator().manual_seed(2)])
     sac.critics = lambda x, rule=DETERMINISTIC: Output(torch.zeros(2, SIZE, TASKS, 1))
 
     def td_loss(answer: Tensor) -> Tensor:
@@ -252,14 +254,14 @@ def test_td_target_is_the_reward_and_the_discounted_value_with_its_entropy() -> 
     with torch.no_grad():
         sac.log_alpha.copy_(torch.tensor([0.0, -0.5, -2.0]))
     data = batch(reward=2.0)
-    draws = sac.draw(data, torch.Generator().manual_seed(2))
+    draws = sac.draw(data, [torch.Generator().manual_seed(2)])
     sac.critics = lambda x, rule=DETERMINISTIC: Output(torch.zeros(2, SIZE, TASKS, 1))
     sac.targets = lambda x, rule=DETERMINISTIC: Output(torch.full((2, SIZE, TASKS, 1), 5.0))
     loss = sac.critic_losses(data, draws, sac.alpha, sac.loss_weights())
-    _, log_prob = sample_action(sac.actor(data.next_obs.unsqueeze(0)).value[0], draws.next_noise)
+    _, log_prob = sample_action(sac.actor(data.next_obs).value, draws.next_noise)
     for task, alpha in enumerate((1.0, math.exp(-0.5), math.exp(-2.0))):
-        target = 2.0 + 0.9 * (5.0 - alpha * log_prob[:, task])
-        torch.testing.assert_close(loss[:, task], target.square().mean().expand(2))
+        target = 2.0 + 0.9 * (5.0 - alpha * log_prob[0, :, task])
+        torch.testing.assert_close(loss[0, :, task], target.square().mean().expand(2))
 
 
 def test_targets_move_slowly_towards_the_critics() -> None:
@@ -273,7 +275,7 @@ def test_targets_move_slowly_towards_the_critics() -> None:
 
 def test_policy_loss_leaves_no_gradient_in_the_critics() -> None:
     sac = learner()
-    losses = sac.losses(batch(), sac.draw(batch(), torch.Generator().manual_seed(2)))
+    losses = sac.losses(batch(), sac.draw(batch(), [torch.Generator().manual_seed(2)]))
     losses.policy.sum().backward()
     assert all(p.grad is None for p in sac.critics.parameters())
     assert all(p.grad is not None for p in sac.actor.parameters())
@@ -283,12 +285,12 @@ def test_policy_loss_leaves_no_gradient_in_the_critics() -> None:
 @pytest.mark.parametrize("where", ["reward", "obs"])
 def test_numbers_that_go_wrong_stop_before_anything_changes(where: str) -> None:
     data = batch()
-    getattr(data, where)[3, 2] = float("nan")
+    getattr(data, where)[0, 3, 2] = float("nan")
     sac = learner()
     before = parameters(sac)
     with pytest.raises(Diverged) as diverged:
         update(sac, data)
-    assert diverged.value.task == 2
+    assert diverged.value.wrong[0].task == 2
     assert torch.equal(parameters(sac), before)
     assert (sac.log_alpha == 0).all()
 
@@ -297,7 +299,7 @@ def test_independent_agents_do_not_touch_each_other() -> None:
     """Changing one task's data changes that agent's parameters and temperature, and no other's."""
     data = batch()
     changed = batch()
-    changed.obs[:, 1] += 1.0
+    changed.obs[0, :, 1] += 1.0
     one, two = (
         learner(IndependentConfig(hidden_dim=16), clip_per="task", task_weights="uniform") for _ in range(2)
     )

@@ -86,7 +86,7 @@ def test_an_evaluation_environment_may_have_workers_too() -> None:
 def test_a_killed_worker_is_one_clear_line_and_no_hang() -> None:
     env = build(protocol(), workers=2)
     env.reset_arrays()
-    first, second = env._tasks.process_ids
+    first, second = env._tasks.pool.process_ids
     for ignored in (signal.SIGINT, signal.SIGTERM):  # answered by the parent alone
         os.kill(first, ignored)
     env.step_arrays(actions(1)[0])
@@ -108,7 +108,7 @@ def test_a_killed_worker_is_one_clear_line_and_no_hang() -> None:
 def test_a_worker_killed_by_a_signal_without_a_name() -> None:
     with closing(build(protocol(), workers=1)) as env:
         env.reset_arrays()
-        (worker,) = env._tasks.process_ids
+        (worker,) = env._tasks.pool.process_ids
         os.kill(worker, signal.SIGRTMIN + 3)
         with pytest.raises(WorkerDied, match=f"killed by signal {signal.SIGRTMIN + 3}, process {worker}"):
             trace(env, actions(3))
@@ -117,7 +117,7 @@ def test_a_worker_killed_by_a_signal_without_a_name() -> None:
 def test_a_worker_killed_while_it_steps() -> None:
     env = build(shortened("d2r-official", 500), workers=1)
     env.reset_arrays()
-    (worker,) = env._tasks.process_ids
+    (worker,) = env._tasks.pool.process_ids
     killer = subprocess.Popen(
         [sys.executable, "-c", f"import os, time; time.sleep(0.2); os.kill({worker}, 9)"]
     )
@@ -179,7 +179,7 @@ def test_goals_of_another_run_are_told_from_a_fault(goal: dict[str, Any], worker
 
 def test_closing_ends_the_processes() -> None:
     env = build(protocol(), workers=2)
-    processes = env._tasks.process_ids
+    processes = env._tasks.pool.process_ids
     assert all(map(running, processes))
     env.close()
     env.close()
@@ -196,7 +196,7 @@ env = MetaWorldVectorEnv(
     "mt10-fixed", Protocol.model_validate_json(sys.argv[1]), np.random.SeedSequence(1), workers=2
 )
 env.reset_arrays()
-print(*env._tasks.process_ids, flush=True)
+print(*env._tasks.pool.process_ids, flush=True)
 while True:
     env.step_arrays(np.zeros((10, 4)))
 """

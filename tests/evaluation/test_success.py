@@ -59,8 +59,10 @@ class Flashes:
     def reset_arrays(self) -> npt.NDArray[np.float64]:
         return np.zeros((10, 39))
 
-    def step_arrays(self, action: npt.NDArray[np.float32]) -> SimpleNamespace:
+    def begin_step(self, action: npt.NDArray[np.float32]) -> None:
         self.steps += 1
+
+    def end_step(self) -> SimpleNamespace:
         successes = np.zeros(10, bool)
         successes[0] = self.steps == PROTOCOL.horizon + 7
         return SimpleNamespace(observations=np.zeros((10, 39)), rewards=np.zeros(10), successes=successes)

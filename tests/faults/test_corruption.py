@@ -26,7 +26,8 @@ from d2r.runs.manifest import MANIFEST, check_manifest
 from d2r.runs.record import check_output, read_config, read_run
 from d2r.runs.tidy import TidyFile
 from d2r.training.checkpoint import COPY, CheckpointStore
-from d2r.training.loop import Machine, Run
+from d2r.training.loop import Cohort
+from d2r.training.run import Machine
 from d2r.training.train import train
 from d2r.verify import artifact
 from tests.support.damage import damage_one
@@ -48,17 +49,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with working_in(folder) as patch:
         scale = load_scale("tiny")
         config = resolve_run(scale, BENCHMARK, "mtsac", 1)
-        take_step = Run.take_step
+        take_step = Cohort.take_step
 
-        def take_step_or_end(run: Run) -> None:
+        def take_step_or_end(run: Cohort) -> None:
             take_step(run)
             if run.step == 137:
                 raise Interrupted
 
-        patch.setattr(Run, "take_step", take_step_or_end)
+        patch.setattr(Cohort, "take_step", take_step_or_end)
         with pytest.raises(Interrupted):
             train(config, folder / "results/tiny", Machine())
-        patch.setattr(Run, "take_step", take_step)
+        patch.setattr(Cohort, "take_step", take_step)
         interrupted = RunFolders(folder / "results/tiny", config).checkpoints
         shutil.copytree(interrupted, folder / "interrupted")
         assert train(config, folder / "results/tiny", Machine()) == 0
@@ -78,7 +79,7 @@ def load(folder: Path, config: RunConfig) -> tuple[dict[str, Any] | None, Any, l
     replay = Replay(
         config.budget.replay_capacity, config.protocol.horizon, config.num_tasks, True, actor.route_shape
     )
-    state, notes = CheckpointStore(folder).load(replay)
+    state, notes = CheckpointStore(folder).load(replay.ring(0))
     if state is None:
         return None, None, notes
     for name in GROWING:
@@ -86,7 +87,7 @@ def load(folder: Path, config: RunConfig) -> tuple[dict[str, Any] | None, Any, l
         if not file.load_state_dict(state["tidy"][name]):
             notes.append(f"{name} was restored")
         assert file.state_dict() == state["tidy"][name]
-    return state, replay.export(replay.total - len(replay), replay.total), notes
+    return state, replay.ring(0).export(replay.total - len(replay), replay.total), notes
 
 
 def test_checkpoints(world: Any, tmp_path: Path, counts: Counter[str]) -> None:

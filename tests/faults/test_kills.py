@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from d2r.kernel.library import implementation
 from tests.support.tiny import (
     PATIENCE,
     PROJECT,
@@ -84,6 +85,29 @@ def test_a_killed_run_ends_with_the_same_bytes(
         counts["kills survived"] += 1
     training.finish(WORKERS[workers][KILLS])
     assert_equal(training.end_state(), expected)
+
+
+@pytest.mark.skipif(implementation() != "compiled", reason="each kill leaves others to be trained together")
+@pytest.mark.parametrize("moment", ["at random", "while a checkpoint is written"])
+def test_killed_seeds_side_by_side_end_each_with_the_bytes_of_a_run_alone(
+    moment: str, tmp_path: Path, uninterrupted: Callable[[str], dict[str, Any]], counts: Counter[str]
+) -> None:
+    """Some of them have a checkpoint that the others have not yet, and wait for those."""
+    expected = uninterrupted("d2r")
+    training = Training(make_project(tmp_path / "project"), "d2r", "1-3")
+    generator = random.Random(f"side by side {moment}")
+    steps = expected["record"]["steps"]
+    for kill in range(KILLS):
+        training.start(WORKERS["another number each time"][kill])
+        after = round(steps * kill / (KILLS + 1)) + generator.randrange(steps // (KILLS + 1))
+        assert training.kill_when(_moment(training, after, moment, generator))
+        counts["kills survived"] += 1
+    training.finish(2)
+    assert_equal(training.end_state(), expected)
+    for seed in (2, 3):
+        alone = Training(make_project(tmp_path / f"alone{seed}"), "d2r", str(seed))
+        alone.finish()
+        assert_equal(training.end_state(seed), alone.end_state(seed))
 
 
 @pytest.mark.parametrize("which", range(4))

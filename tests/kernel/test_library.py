@@ -108,7 +108,9 @@ def rules(of: D2RNetwork, batch: int) -> Iterator[RouteRule]:
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(2, batch, 4, of.num_logits, generator=generator, dtype=torch.float64)
     yield DETERMINISTIC
-    yield Sampled(torch.tensor([0.5, 1.0, 2.0, 4.0], dtype=torch.float64), noise)
+    temperature = torch.tensor([[0.5, 1.0, 2.0, 4.0], [3.0, 1.0, 0.2, 0.7]], dtype=torch.float64)
+    yield Sampled(temperature[:1], noise)
+    yield Sampled(temperature, noise)
     chosen = of(torch.randn(1, batch, 4, 6, generator=generator, dtype=torch.float64)).route
     assert chosen is not None
     yield Replayed(chosen.sources)

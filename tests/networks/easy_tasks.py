@@ -157,15 +157,15 @@ def trained_outcome(method: str, seed: int) -> Outcome:
             outcomes.append(evaluate(trained, 1))
         if step % HORIZON == 0:
             observation = environment.reset()
-            replay.begin_episode(observation)
+            replay.begin_episode(observation.unsqueeze(0))
         with torch.no_grad():
-            output = actor(observation.view(1, 1, tasks, -1), learner.sampled(actor, 1, source))
+            output = actor(observation.view(1, 1, tasks, -1), learner.sampled(actor, 1, [source]))
             action, _ = sample_action(output.value[0], torch.randn(1, tasks, 4, generator=source))
         observation, reward, _ = environment.step(action[0])
-        route = None if output.route is None else output.route.sources[0, 0].to(torch.uint8)
-        replay.add(action[0], reward, observation, route)
+        route = None if output.route is None else output.route.sources[:, 0].to(torch.uint8)
+        replay.add(action, reward.unsqueeze(0), observation.unsqueeze(0), route)
         if step >= WARMUP:
-            batch = replay.sample(BATCH, source)
-            learner.update(batch, learner.draw(batch, source))
+            batch = replay.sample(BATCH, [source])
+            learner.update(batch, learner.draw(batch, [source]))
     outcomes.append(evaluate(trained, 1))
     return Outcome(*(torch.cat(values) for values in zip(*outcomes, strict=True)))

@@ -153,7 +153,7 @@ def test_paco_resets_a_masked_task_to_a_mixture_of_the_others():
     before = critics.composition.detach().clone()
     others = {name: p.detach().clone() for name, p in critics.named_parameters() if name != "composition"}
     masked = torch.tensor([False, True, False, False, True, False])
-    critics.after_update(masked, generator(7))
+    critics.after_update(masked.unsqueeze(0), [generator(7)])
     after = critics.composition.detach()
     assert torch.equal(after[:, ~masked], before[:, ~masked])
     kept = before[:, ~masked]
@@ -168,7 +168,7 @@ def test_paco_reset_draws_a_mixture_of_its_own_for_each_critic():
     critics = paco_critics()
     with torch.no_grad():
         critics.composition[1] = critics.composition[0]
-    critics.after_update(torch.tensor([False] * 5 + [True]), generator(3))
+    critics.after_update(torch.tensor([[False] * 5 + [True]]), [generator(3)])
     first, second = critics.composition.detach()
     assert torch.equal(first[:5], second[:5])
     assert (first[5] != second[5]).all()
@@ -179,7 +179,7 @@ def test_paco_reset_is_convex_beyond_the_bounding_box():
     with torch.no_grad():
         critics.composition[:, 0] = torch.tensor([1.0, 0.0])
         critics.composition[:, 1:5] = torch.tensor([0.0, 1.0])
-    critics.after_update(torch.tensor([False] * 5 + [True]), generator(3))
+    critics.after_update(torch.tensor([[False] * 5 + [True]]), [generator(3)])
     torch.testing.assert_close(critics.composition[:, 5].sum(-1), torch.ones(2))
     assert (critics.composition[:, 5] > 0).all()
 
@@ -191,7 +191,7 @@ def test_paco_reset_can_be_switched_off_and_needs_a_task_to_copy():
         (paco_critics(), everything),
     ):
         before = critics.composition.detach().clone()
-        critics.after_update(masked, generator())
+        critics.after_update(masked.unsqueeze(0), [generator()])
         assert torch.equal(critics.composition, before)
 
 
@@ -200,7 +200,7 @@ def test_other_networks_ignore_masked_tasks():
         if config.type != "paco":
             actor = small_actor(config)
             before = {name: p.detach().clone() for name, p in actor.named_parameters()}
-            actor.after_update(torch.tensor([True, False, True]), generator())
+            actor.after_update(torch.tensor([[True, False, True]]), [generator()])
             assert all(torch.equal(p, before[name]) for name, p in actor.named_parameters())
 
 

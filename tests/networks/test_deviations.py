@@ -54,7 +54,7 @@ def learner(**switches: object) -> MultiTaskSAC:
 
 def test_route_of_the_critics_in_the_td_loss() -> None:
     for kind, rule in (("sampled", Sampled), ("deterministic", Deterministic)):
-        draws = learner(critic_route=kind).draw(batch(stored=True), torch.Generator())
+        draws = learner(critic_route=kind).draw(batch(stored=True), [torch.Generator()])
         assert isinstance(draws.critic_rule, rule)
 
 

@@ -16,7 +16,7 @@ from d2r.networks.d2r.plain import PlainD2R
 from d2r.networks.d2r.route_graph import edges
 from d2r.networks.maker import Maker
 from d2r.networks.routing import DETERMINISTIC, Replayed, Sampled
-from d2r.verify import golden
+from d2r.verify import golden, reproduce
 
 from .small import generator, spread
 
@@ -35,7 +35,7 @@ def draw_rule(kind, network, seed):
         return DETERMINISTIC
     shape = (network.ensemble, BATCH, TASKS, network.num_logits)
     gumbel = -torch.empty(shape, dtype=torch.float64).exponential_(generator=generator(seed)).log()
-    sampled = Sampled(torch.tensor([0.5, 3.0], dtype=torch.float64), gumbel)
+    sampled = Sampled(torch.tensor([[0.5, 3.0]], dtype=torch.float64), gumbel)
     if kind == "sampled":
         return sampled
     return Replayed(network(observe(seed), sampled).route.sources[:1].to(torch.uint8))
@@ -105,7 +105,8 @@ def test_both_start_from_the_same_parameters_under_the_same_names():
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_an_official_update_is_reproduced_by_the_page(path, monkeypatch):
-    monkeypatch.setattr(golden, "D2RNetwork", PlainD2R)
+    for module in (golden, reproduce):
+        monkeypatch.setattr(module, "D2RNetwork", PlainD2R)
     assert max(comparison.error for comparison in golden.verify_file(path)) <= golden.TOLERANCE
 
 

@@ -56,7 +56,7 @@ def observations():
 def sampled(network, temperature=1.0, seed=3):
     shape = (network.ensemble, BATCH, TASKS, network.num_logits)
     gumbel = -torch.empty(shape, dtype=torch.float64).exponential_(generator=generator(seed)).log()
-    return Sampled(torch.full((TASKS,), temperature, dtype=torch.float64), gumbel)
+    return Sampled(torch.full((1, TASKS), temperature, dtype=torch.float64), gumbel)
 
 
 def test_numbers_of_logits_are_the_official_ones():
@@ -212,7 +212,7 @@ def test_sampling_follows_the_tempered_softmax(config):
     temperature = torch.tensor([0.7, 2.0], dtype=torch.float64)
     shape = (1, 4000, TASKS, actor.num_logits)
     gumbel = -torch.empty(shape, dtype=torch.float64).exponential_(generator=source).log()
-    route = actor(x, Sampled(temperature, gumbel)).route
+    route = actor(x, Sampled(temperature.unsqueeze(0), gumbel)).route
     for task in range(TASKS):
         logits = route.logits[0, 0, task, -1]
         expected = 4000 * (logits / temperature[task]).softmax(-1)

@@ -244,7 +244,7 @@ def learner(method: str) -> MultiTaskSAC:
     [("d2r", True), ("d2r-no-resrouting", True), ("d2r-target-route", False), ("d2r-naive", False)],
 )
 def test_route_in_the_policy_loss(method: str, replayed: bool) -> None:
-    draws = learner(method).draw(batch(stored=True), torch.Generator().manual_seed(1))
+    draws = learner(method).draw(batch(stored=True), [torch.Generator().manual_seed(1)])
     assert isinstance(draws.actor_rule, Replayed) == replayed
     assert isinstance(draws.critic_rule, Sampled), "the critics draw their routes anew in every variant"
 
@@ -257,9 +257,9 @@ def test_route_temperature_follows_alpha_only_with_balancing(method: str, balanc
     sac = learner(method)
     with torch.no_grad():
         sac.log_alpha.copy_(torch.tensor([0.0, -1.0, -3.0]))
-    tau = sac.route_temperature
+    (tau,) = sac.route_temperature
     if balanced:
-        expected = 1 / sac.alpha
+        expected = 1 / sac.alpha[0]
         assert torch.allclose(tau, 3 * expected / expected.sum())
         assert tau[2] > tau[1] > tau[0], "the least mastered task explores routes most"
     else:
@@ -269,7 +269,7 @@ def test_route_temperature_follows_alpha_only_with_balancing(method: str, balanc
 def test_temperature_moves_choices_and_never_weights() -> None:
     built = network("d2r")
     cold = built(states(), sampled(built)).route
-    hot = built(states(), Sampled(torch.full((TASKS,), 50.0), sampled(built).gumbel)).route
+    hot = built(states(), Sampled(torch.full((1, TASKS), 50.0), sampled(built).gumbel)).route
     assert cold is not None
     assert hot is not None
     assert not torch.equal(hot.sources, cold.sources)
@@ -288,7 +288,7 @@ def test_sampling_has_the_exact_distribution_without_replacement(temperature: fl
     logits = torch.cat([torch.zeros(6), values]).view(1, 10, 1)
     draws = 40_000
     gumbel = -torch.empty(1, draws, 1, 10).exponential_(generator=torch.Generator().manual_seed(5)).log()
-    rule = Sampled(torch.tensor([temperature]), gumbel)
+    rule = Sampled(torch.tensor([[temperature]]), gumbel)
     pairs = built.choice.choose(logits.expand(1, 10, draws), rule, draws)[0, 3].T
     p = (values / temperature).softmax(0)
     expected, observed = [], []

@@ -27,7 +27,7 @@ from d2r.play.picture import LIT, Caption, compose
 from d2r.play.policy import Policy, load_policy
 from d2r.play.stage import LIBRARIES, Stage
 from d2r.runs.tidy import number
-from d2r.training.loop import Machine
+from d2r.training.run import Machine
 from d2r.training.seeding import Stream, seed_sequence
 from d2r.training.train import train
 from tests.support.policies import random_policy

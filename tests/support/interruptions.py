@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from d2r.training.loop import Run
+from d2r.training.loop import Cohort
 
 
 class Interrupted(BaseException):
@@ -13,12 +13,12 @@ class Interrupted(BaseException):
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
     """Let a run end without warning when it has taken so many steps, once for each."""
-    take_step = Run.take_step
+    take_step = Cohort.take_step
 
-    def take_step_or_end(run: Run) -> None:
+    def take_step_or_end(run: Cohort) -> None:
         take_step(run)
         if run.step in steps:
             steps.remove(run.step)
             raise Interrupted
 
-    monkeypatch.setattr(Run, "take_step", take_step_or_end)
+    monkeypatch.setattr(Cohort, "take_step", take_step_or_end)

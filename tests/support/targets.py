@@ -32,7 +32,7 @@ from d2r.runs.progress import run_progress
 from d2r.runs.record import read_config, read_run, record_bytes
 from d2r.runs.tidy import read_rows
 from d2r.training.checkpoint import CheckpointStore, Manifest, Segment
-from d2r.training.loop import Machine
+from d2r.training.run import Machine
 from d2r.training.train import train
 from d2r.verify.artifact import verify_artifact
 from d2r.verify.golden import verify_file
@@ -239,7 +239,7 @@ def whole_manifest(world: World) -> bytes:
 def read_manifest(world: World, content: bytes) -> None:
     folder = checkpoint_folder(world)
     (folder / "checkpoint-000000000020.json").write_bytes(content)
-    assert CheckpointStore(folder).load(small_replay())[0] is None
+    assert CheckpointStore(folder).load(small_replay().ring(0))[0] is None
 
 
 def load_checkpoint(world: World, state: bytes, segment: bytes) -> None:
@@ -250,7 +250,7 @@ def load_checkpoint(world: World, state: bytes, segment: bytes) -> None:
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     manifest = Manifest(20, "state-20.pt", [Segment(0, 20, "replay-0-20.safetensors")], hashes, {})
     (folder / "checkpoint-000000000020.json").write_bytes(manifest.to_bytes())
-    CheckpointStore(folder).load(small_replay())
+    CheckpointStore(folder).load(small_replay().ring(0))
 
 
 def whole_state(world: World) -> bytes:
@@ -259,10 +259,10 @@ def whole_state(world: World) -> bytes:
 
 def whole_segment(world: World) -> bytes:
     replay = small_replay()
-    replay.begin_episode(torch.zeros(10, 39))
+    replay.begin_episode(torch.zeros(1, 10, 39))
     for _ in range(20):
-        replay.add(torch.zeros(10, 4), torch.zeros(10), torch.zeros(10, 39), None)
-    return save(replay.export(0, 20))
+        replay.add(torch.zeros(1, 10, 4), torch.zeros(1, 10), torch.zeros(1, 10, 39), None)
+    return save(replay.ring(0).export(0, 20))
 
 
 def whole_golden(world: World) -> bytes:

@@ -51,8 +51,8 @@ def make_project(folder: Path) -> Path:
 class Training:
     """``d2r train`` of one method in a project: a process that can be watched, signalled and killed."""
 
-    def __init__(self, project: Path, method: str):
-        self.project, self.method = project, method
+    def __init__(self, project: Path, method: str, seeds: str = "1"):
+        self.project, self.method, self.seeds = project, method, seeds
         self.results = project / "results/tiny"
         self.published = self.results / "runs" / BENCHMARK / method / "seed1"
         self.state = self.results / "state" / BENCHMARK / method / "seed1"
@@ -60,7 +60,8 @@ class Training:
 
     def start(self, workers: int = 0) -> subprocess.Popen[str]:
         """Start the command in the background."""
-        arguments = ["--scale", "tiny", "--benchmark", BENCHMARK, "--method", self.method, "--seed", "1"]
+        arguments = ["--scale", "tiny", "--benchmark", BENCHMARK, "--method", self.method]
+        arguments += ["--seeds", self.seeds]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "d2r.cli.main", "train", *arguments, "--workers", str(workers)],
             cwd=self.project,
@@ -108,14 +109,15 @@ class Training:
             path.name.startswith((".state", ".replay", ".checkpoint")) for path in self.state.glob("*/.*")
         )
 
-    def end_state(self) -> dict[str, Any]:
-        """All that a finished run leaves, wall-clock times left out."""
-        files = {path.name: path.read_bytes() for path in self.published.iterdir()}
+    def end_state(self, seed: int = 1) -> dict[str, Any]:
+        """All that a finished run leaves, wall-clock times left out, and beside whom it was trained."""
+        published, own_state = (folder.with_name(f"seed{seed}") for folder in (self.published, self.state))
+        files = {path.name: path.read_bytes() for path in published.iterdir()}
         record = json.loads(files.pop("run.json"))
         del files["timing.csv"], record["outputs"]["timing.csv"]
-        for name in ("started", "ended", "resumes", "earlier", "workers", "sha256"):
+        for name in ("started", "ended", "resumes", "earlier", "workers", "cohort", "sha256"):
             del record[name]
-        (last,) = self.state.glob("*/state-*.pt")
+        (last,) = own_state.glob("*/state-*.pt")
         state = torch.load(last, weights_only=True)
         del state["tidy"]["timing.csv"]
         for name in ("started", "resumes", "earlier", "process"):

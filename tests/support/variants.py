@@ -12,6 +12,7 @@ from d2r.config import load_method
 from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.registry import build_actor
 from d2r.networks.routing import Sampled
+from tests.support.one_seed import one_seed
 
 TASKS, BATCH = 3, 8
 SMALL = {"module_dim": 8, "encoder_dim": 12, "router_dim": 10}
@@ -43,7 +44,7 @@ def sampled(built: D2RNetwork, seed: int = 2) -> Sampled:
         .exponential_(generator=torch.Generator().manual_seed(seed))
         .log()
     )
-    return Sampled(torch.ones(TASKS), gumbel)
+    return Sampled(torch.ones(1, TASKS), gumbel)
 
 
 def batch(stored: bool) -> Batch:
@@ -51,7 +52,7 @@ def batch(stored: bool) -> Batch:
     sources = torch.zeros(BATCH, TASKS, 16, 2, dtype=torch.uint8)
     for group in range(1, 16):
         sources[:, :, group, 1] = 1
-    return Batch(
+    made = Batch(
         torch.randn(BATCH, TASKS, 39, generator=generator),
         torch.rand(BATCH, TASKS, 4, generator=generator) * 2 - 1,
         torch.rand(BATCH, TASKS, generator=generator),
@@ -59,3 +60,4 @@ def batch(stored: bool) -> Batch:
         torch.zeros(BATCH, TASKS),
         sources if stored else None,
     )
+    return one_seed(made)

@@ -31,15 +31,18 @@ def add(replay: Replay, count: int) -> None:
     for _ in range(count):
         generator = torch.Generator().manual_seed(replay.total)
         if replay.total % HORIZON == 0:
-            replay.begin_episode(torch.rand(TASKS, 39, generator=generator))
-        action, reward = torch.rand(TASKS, 4, generator=generator), torch.rand(TASKS, generator=generator)
-        routes = torch.randint(3, (TASKS, 3, 2), generator=generator, dtype=torch.uint8)
-        replay.add(action, reward, torch.rand(TASKS, 39, generator=generator), routes)
+            replay.begin_episode(torch.rand(1, TASKS, 39, generator=generator))
+        action, reward = (
+            torch.rand(1, TASKS, 4, generator=generator),
+            torch.rand(1, TASKS, generator=generator),
+        )
+        routes = torch.randint(3, (1, TASKS, 3, 2), generator=generator, dtype=torch.uint8)
+        replay.add(action, reward, torch.rand(1, TASKS, 39, generator=generator), routes)
 
 
 def contents(replay: Replay) -> dict[str, Any]:
     """What can still be drawn from the replay, and where it goes on."""
-    held = replay.export(max(0, replay.total - len(replay)), replay.total) if replay.total else {}
+    held = replay.ring(0).export(max(0, replay.total - len(replay)), replay.total) if replay.total else {}
     return {"total": replay.total, **held}
 
 
@@ -51,7 +54,7 @@ def save_until(store: CheckpointStore, replay: Replay, last: int) -> None:
     """Checkpoint after every second transition, as a run would."""
     for step in range(replay.total, last + 1, 2):
         add(replay, step - replay.total)
-        store.save(step, state_at(step), replay)
+        store.save(step, state_at(step), replay.ring(0))
 
 
 @pytest.mark.parametrize("steps", [0, 2, 8, 12, 14, 30, 52])
@@ -59,7 +62,7 @@ def test_what_was_saved_comes_back(tmp_path: Path, steps: int) -> None:
     replay = make_replay()
     save_until(CheckpointStore(tmp_path), replay, steps)
     restored = make_replay()
-    state, notes = CheckpointStore(tmp_path).load(restored)
+    state, notes = CheckpointStore(tmp_path).load(restored.ring(0))
     assert notes == []
     assert_equal(state, state_at(steps))
     assert_equal(contents(restored), contents(replay))
@@ -104,7 +107,7 @@ def crashes_at(call: int, folder: Path) -> bool:
                     os.kill(os.getpid(), signal.SIGKILL)
 
         store, replay = CheckpointStore(folder), make_replay()
-        store.load(replay)
+        store.load(replay.ring(0))
         sys.addaudithook(count)
         save_until(store, replay, replay.total + 4)
         os._exit(0)
@@ -121,7 +124,7 @@ def test_a_crash_at_any_system_call_leaves_a_whole_checkpoint(tmp_path: Path) ->
         if not crashes_at(call, folder):
             break
         replay, undisturbed = make_replay(), make_replay()
-        state, notes = CheckpointStore(folder).load(replay)
+        state, notes = CheckpointStore(folder).load(replay.ring(0))
         assert state is not None
         assert state["step"] in (14, 16, 18)
         assert notes == [], "an unfinished write is no damage"
@@ -139,7 +142,7 @@ def test_damage_is_found_and_passed_over(tmp_path: Path) -> None:
         shutil.copytree(tmp_path / "whole", folder)
         what = damage_one(folder, random.Random(seed))
         replay, undisturbed = make_replay(), make_replay()
-        state, notes = CheckpointStore(folder).load(replay)
+        state, notes = CheckpointStore(folder).load(replay.ring(0))
         assert state is not None, what
         assert state["step"] == 20 or notes or "missing" in what, what
         assert_equal(state, state_at(state["step"]), what)
@@ -152,7 +155,7 @@ def test_a_damaged_segment_is_restored_from_its_copy(tmp_path: Path) -> None:
     segment = max(tmp_path.glob("replay-*.safetensors"))
     whole = segment.read_bytes()
     segment.write_bytes(whole[:-1] + b"!")
-    state, notes = CheckpointStore(tmp_path).load(make_replay())
+    state, notes = CheckpointStore(tmp_path).load(make_replay().ring(0))
     assert state is not None
     assert state["step"] == 20
     assert "restored from its copy" in notes[0]
@@ -165,7 +168,7 @@ def test_damage_to_a_segment_and_its_copy_leaves_the_checkpoint_before(tmp_path:
     for path in (newest, newest.with_name(newest.name + COPY)):
         path.write_bytes(b"")
     replay = make_replay()
-    state, notes = CheckpointStore(tmp_path).load(replay)
+    state, notes = CheckpointStore(tmp_path).load(replay.ring(0))
     assert state is not None
     assert (state["step"], replay.total) == (18, 18)
     assert "000000000020 is damaged and was passed over" in notes[0]
@@ -179,7 +182,7 @@ def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     (folder / "checkpoint-000000000002.json").write_bytes(manifest.to_bytes())
     with pytest.raises(Damaged, match="outside its folder"):
         Manifest.read(folder / "checkpoint-000000000002.json")
-    assert CheckpointStore(folder).load(make_replay())[0] is None
+    assert CheckpointStore(folder).load(make_replay().ring(0))[0] is None
 
 
 @pytest.mark.parametrize("name", ["state\0.pt", "state\ud800.pt"])
@@ -191,7 +194,7 @@ def test_a_manifest_that_names_what_no_file_can_be_called(name: str, tmp_path: P
     newest.write_bytes(
         manifest._replace(state=name, files={name: "0" * 64}, sizes={}, segments=[]).to_bytes()
     )
-    state, (note,) = CheckpointStore(tmp_path).load(make_replay())
+    state, (note,) = CheckpointStore(tmp_path).load(make_replay().ring(0))
     assert state is not None
     assert state["step"] == 2
     assert "000000000004 is damaged and was passed over" in note

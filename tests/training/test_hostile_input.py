@@ -182,7 +182,7 @@ def test_a_fifo_among_records_is_no_wait(config: RunConfig, tmp_path: Path) -> N
     os.mkfifo(folders.state / "lock")
     assert run_progress(folders.key, tmp_path, load_scale("tiny")).status == "waiting"
     os.mkfifo(folders.checkpoints / "checkpoint-000000000010.json")
-    state, (note,) = CheckpointStore(folders.checkpoints).load(small_replay())
+    state, (note,) = CheckpointStore(folders.checkpoints).load(small_replay().ring(0))
     assert state is None
     assert "is not readable" in note
 

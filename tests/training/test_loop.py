@@ -17,8 +17,9 @@ from d2r.config.networks import RoutedConfig
 from d2r.networks.registry import build_actor, build_critics
 from d2r.runs.folders import RunFolders
 from d2r.runs.layout import OUTPUTS
-from d2r.training.growth import Growth
-from d2r.training.loop import Machine, Run
+from d2r.training.growth import Growth, grow, modules_in_use
+from d2r.training.loop import Cohort
+from d2r.training.run import Machine
 from d2r.training.seeding import Stream, seed_sequence
 from d2r.training.signals import StopRequest
 from d2r.training.train import train
@@ -97,13 +98,13 @@ def test_warm_up_acts_as_configured_and_updates_nothing(actions: str, tmp_path: 
     folders = RunFolders(tmp_path, run_config)
     folders.create()
     with StopRequest() as stop:
-        run = Run(run_config, folders, Machine(), stop)
+        run = Cohort([run_config], [folders], Machine(), stop)
         before = [p.clone() for p in run.learner.actor.parameters()]
         for _ in range(20):
             run.take_step()
         assert run.updates == 0
         assert all(torch.equal(a, b) for a, b in zip(before, run.learner.actor.parameters(), strict=True))
-        taken = run.replay.action[:20]
+        taken = run.replay.action[0, :20]
         # an untrained policy has standard deviation 1 before the squashing and so saturates; uniform actions do not
         assert (float(taken.abs().mean()) > 0.55) == (actions == "policy")
         for _ in range(8):
@@ -154,13 +155,13 @@ def test_late_evaluations_have_episodes_of_their_own(tmp_path: Path) -> None:
 
 def test_growth_waits_for_success_to_stop_rising() -> None:
     assert isinstance(load_method("d2r-growing").network, RoutedConfig)
-    growth = Growth(learner("d2r-growing"), patience=2)
+    growth, growing = Growth(patience=2), learner("d2r-growing")
     sizes = []
     for success in (0.1, 0.2, 0.2, 0.1, 0.2, 0.2, 0.3, 0.3):
-        growth.after_evaluation(success)
-        sizes.append(growth.modules)
+        if growth.is_due(success):
+            assert grow(growing, 0)
+        sizes.append(modules_in_use(growing, 0))
     assert sizes == [4, 4, 4, 5, 5, 6, 6, 6]
-    resumed = Growth(learner("d2r-growing"), patience=2)
+    resumed = Growth(patience=2)
     resumed.load_state_dict(growth.state_dict())
-    resumed.after_evaluation(0.3)
-    assert resumed.modules == 5, "the second evaluation without a rise was counted before the restart"
+    assert resumed.is_due(0.3), "the second evaluation without a rise was counted before the restart"

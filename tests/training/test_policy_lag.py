@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from d2r.config import RunConfig
-from d2r.training.loop import Machine, Run
+from d2r.training.loop import Cohort
+from d2r.training.run import Machine
 from d2r.training.train import train
 from tests.support.interruptions import Interrupted, interrupt_at
 from tests.support.tiny import BENCHMARK
@@ -27,9 +28,9 @@ def outputs(results: Path, config: RunConfig) -> dict[str, bytes]:
 def updates_known_when_acting(config: RunConfig, results: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many updates the policy has had at each step."""
     known: list[int] = []
-    act = Run.act
+    act = Cohort.act
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "act", lambda run: (known.append(run.updates), act(run))[1])
+        patch.setattr(Cohort, "act", lambda run: (known.append(run.updates), act(run))[1])
         assert train(config, results, Machine()) == 0
     return known
 
@@ -58,8 +59,8 @@ def test_neither_workers_nor_interruptions_change_the_result(
 
 def test_every_update_is_made(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    publish = Run.publish
-    monkeypatch.setattr(Run, "publish", lambda run, *rest: (made.append(run.updates), publish(run, *rest))[1])
+    finish = Cohort._finish
+    monkeypatch.setattr(Cohort, "_finish", lambda run: (made.append(run.updates), finish(run))[1])
     for results, one in (("prompt", config), ("late", lagging(config))):
         assert train(one, tmp_path / results, Machine()) == 0
     assert made[0] == made[1] > 0

@@ -9,13 +9,13 @@ from d2r.config import RunConfig, config_hash
 from d2r.config.load import parse
 from d2r.files import sha256
 from d2r.runs.record import is_unchanged, record_bytes
-from d2r.training.loop import Machine
+from d2r.training.run import Machine
 from d2r.training.train import train
 
 STATED = {
     "schema", "scale", "benchmark", "method", "seed", "protocol", "status", "config", "config_hash", "config_schema",
     "steps", "updates", "packages", "commit", "dirty", "image", "cpu", "kernel", "gpu", "threads", "workers", "device",
-    "execution", "started", "ended", "resumes", "earlier", "parameters", "simulator_exceptions",
+    "cohort", "execution", "started", "ended", "resumes", "earlier", "parameters", "simulator_exceptions",
     "failure", "outputs", "sha256",
 }  # fmt: skip
 

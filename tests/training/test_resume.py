@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2r.algorithms.replay import Replay
+from d2r.algorithms.replay import Ring
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import RunConfig, config_hash, load_scale, resolve_run
 from d2r.config.execution import Execution
@@ -22,23 +22,26 @@ from d2r.files import sha256
 from d2r.runs.layout import CONFIG, GROWING
 from d2r.training.checkpoint import Manifest
 from d2r.training.instruments import Instruments
-from d2r.training.loop import Machine, Run
+from d2r.training.loop import Cohort
+from d2r.training.run import Machine, Run
 from d2r.training.train import train
 from tests.support.interruptions import Interrupted, interrupt_at
 from tests.support.tiny import BENCHMARK, assert_equal
 
 
-def everything(run: Run) -> dict[str, Any]:
+def everything(run: Cohort) -> dict[str, Any]:
     """All that the rest of a run could depend on, and what it has written."""
-    environment = run.env.state_dict()
+    (own,) = run.runs
+    environment = own.env.state_dict()
+    total = run.replay.total
     return {
         "learner": run.learner.state_dict(),
-        "replay": (run.replay.total, run.replay.export(run.replay.total - len(run.replay), run.replay.total)),
-        "generators": (run.acting.get_state(), run.learning.get_state()),
+        "replay": (total, run.replay.ring(0).export(total - len(run.replay), total)),
+        "generators": (own.acting.get_state(), own.learning.get_state()),
         "environment": {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in environment.items()},
         "observations": run.observations.tolist(),
-        "counts": (run.step, run.updates, run.evaluated),
-        "files": {name: run.tidy[name].path.read_bytes() for name in ("metrics.csv", "routes.csv")},
+        "counts": run.progress,
+        "files": {name: own.tidy[name].path.read_bytes() for name in ("metrics.csv", "routes.csv")},
     }
 
 
@@ -46,13 +49,13 @@ def everything(run: Run) -> dict[str, Any]:
 def ends(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Everything that each run held when it had taken its last step."""
     seen: list[dict[str, Any]] = []
-    publish = Run.publish
+    finish = Cohort._finish
 
-    def look_and_publish(run: Run, *arguments: Any) -> None:
+    def look_and_finish(run: Cohort) -> int:
         seen.append(everything(run))
-        publish(run, *arguments)
+        return finish(run)
 
-    monkeypatch.setattr(Run, "publish", look_and_publish)
+    monkeypatch.setattr(Cohort, "_finish", look_and_finish)
     return seen
 
 
@@ -134,7 +137,7 @@ def test_a_checkpoint_of_another_version_is_one_line(
     with pytest.raises(Interrupted):
         train(config, tmp_path, Machine())
     restore = Run._restore
-    monkeypatch.setattr(Run, "_restore", lambda run, state: restore(run, state | {"learner": {}}))
+    monkeypatch.setattr(Run, "_restore", lambda run, state, seat: restore(run, state | {"learner": {}}, seat))
     with pytest.raises(UserError, match="does not fit this version"):
         train(config, tmp_path, Machine())
 
@@ -148,7 +151,7 @@ def test_a_checkpoint_of_another_version_is_one_line(
         ),
         (Instruments, "load_state_dict", AttributeError),
         (TaskSlice, "replay", IndexError),
-        (Replay, "restore", AttributeError),
+        (Ring, "restore", AttributeError),
     ],
 )
 def test_a_fault_of_our_own_while_a_checkpoint_is_restored_is_seen(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from d2r.config import RunConfig
-from d2r.training.loop import Machine
+from d2r.training.run import Machine
 from d2r.training.source import CODE, UNKNOWN, remarks, source_state
 from d2r.training.train import train
 

@@ -19,7 +19,8 @@ from d2r.errors import RunFailure, UserError
 from d2r.runs.folders import Lock, NotThisRun, RunFolders
 from d2r.runs.layout import OUTPUTS
 from d2r.runs.record import record_bytes
-from d2r.training.loop import Machine, Run
+from d2r.training.loop import Cohort
+from d2r.training.run import Machine
 from d2r.training.signals import ECHO_SECONDS, StopRequest
 from d2r.training.train import train
 from tests.support.records import record_of
@@ -35,14 +36,14 @@ def not_under_nohup() -> Iterator[None]:
 
 def signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     """Let a run get a signal when it has taken ``step`` steps."""
-    take_step = Run.take_step
+    take_step = Cohort.take_step
 
-    def take_step_and_signal(run: Run) -> None:
+    def take_step_and_signal(run: Cohort) -> None:
         take_step(run)
         if run.step == step:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(Run, "take_step", take_step_and_signal)
+    monkeypatch.setattr(Cohort, "take_step", take_step_and_signal)
 
 
 def checkpoints(results: Path) -> list[int]:
@@ -157,10 +158,10 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_last_checkpoint(
 def test_a_dead_worker_is_one_line(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(run: Run) -> None:
+    def die(run: Cohort) -> None:
         raise WorkerDied("environment worker 1 died")
 
-    monkeypatch.setattr(Run, "take_step", die)
+    monkeypatch.setattr(Cohort, "take_step", die)
     with pytest.raises(RunFailure, match="environment worker 1 died"):
         train(config, tmp_path, Machine())
 
@@ -252,9 +253,9 @@ def test_what_a_killed_process_left_of_publishing_is_swept_at_the_next_start(
 
 
 def test_an_error_names_its_file(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(run: Run) -> None:
+    def fail(run: Cohort) -> None:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES), "/somewhere/metrics.csv")
 
-    monkeypatch.setattr(Run, "take_step", fail)
+    monkeypatch.setattr(Cohort, "take_step", fail)
     with pytest.raises(RunFailure, match=r"^/somewhere/metrics\.csv: .*Permission denied.*mend this"):
         train(config, tmp_path, Machine())

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from d2r.algorithms.replay import Replay
 from d2r.algorithms.sac import MultiTaskSAC, UpdateInfo
@@ -19,7 +20,8 @@ from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import RunFailure
 from d2r.findings.collect import collect
 from d2r.training.checkpoint import CheckpointStore
-from d2r.training.loop import Machine, Run
+from d2r.training.loop import Cohort
+from d2r.training.run import Machine
 from d2r.training.train import train
 from tests.support.tiny import BENCHMARK
 
@@ -53,15 +55,15 @@ def bad_reward(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
 
 
 def bad_action(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
-    act = Run.act
+    act = Cohort.act
 
-    def spoilt(run: Run) -> object:
+    def spoilt(run: Cohort) -> object:
         action, sources = act(run)
         if run.step == STEP - 1:
-            action[TASK, 0] = value
+            action[0, TASK, 0] = value
         return action, sources
 
-    monkeypatch.setattr(Run, "act", spoilt)
+    monkeypatch.setattr(Cohort, "act", spoilt)
 
 
 def bad_loss(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
@@ -70,7 +72,7 @@ def bad_loss(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
     def spoilt(learner: MultiTaskSAC, *arguments: object) -> object:
         loss, mean_log_prob = policy_loss(learner, *arguments)
         factor = torch.ones_like(loss)
-        factor[TASK] = value
+        factor[:, TASK] = value
         return loss * factor, mean_log_prob
 
     monkeypatch.setattr(MultiTaskSAC, "policy_loss", spoilt)
@@ -120,7 +122,7 @@ def test_a_run_stops_with_a_diagnosis_and_a_checkpoint_from_before(
     assert (failure["task"] is not None) == of_task
     (folder,) = (path.parent for path in tmp_path.glob("state/*/*/*/*/metrics.csv"))
     replay = Replay(config.budget.replay_capacity, config.protocol.horizon, config.num_tasks, True, None)
-    state, notes = CheckpointStore(folder).load(replay)
+    state, notes = CheckpointStore(folder).load(replay.ring(0))
     assert state is not None
     assert notes == []
     assert state["step"] == step // 10 * 10
@@ -130,15 +132,15 @@ def test_a_run_stops_with_a_diagnosis_and_a_checkpoint_from_before(
 def test_a_network_whose_parameters_are_no_numbers_is_diagnosed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = Run._begin
+    begin = Cohort._begin
 
-    def begin_spoilt(run: Run) -> object:
+    def begin_spoilt(run: Cohort) -> object:
         with torch.no_grad():
             for parameter in run.learner.critics.parameters():
                 parameter.fill_(float("nan"))
         return begin(run)
 
-    monkeypatch.setattr(Run, "_begin", begin_spoilt)
+    monkeypatch.setattr(Cohort, "_begin", begin_spoilt)
     config = resolve_run(load_scale("tiny"), BENCHMARK, "d2r", 1)
     with pytest.raises(RunFailure, match="loss of task reach-v3 is not finite"):
         train(config, tmp_path, Machine())
@@ -147,7 +149,7 @@ def test_a_network_whose_parameters_are_no_numbers_is_diagnosed(
 def test_a_run_that_fails_at_its_first_step_has_a_checkpoint_too(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Run, "act", lambda run: (torch.full((10, 4), float("nan")), None))
+    monkeypatch.setattr(Cohort, "act", lambda run: (torch.full((1, 10, 4), float("nan")), None))
     with pytest.raises(RunFailure):
         train(config, tmp_path, Machine())
     assert list(tmp_path.glob("state/*/*/*/*/checkpoint-000000000000.json"))
@@ -195,9 +197,11 @@ def test_large_losses_are_numbers(config: RunConfig, tmp_path: Path, monkeypatch
     """Their sum is none in float32, but each is."""
     check = MultiTaskSAC.check
 
-    def enlarged(learner: MultiTaskSAC, info: UpdateInfo) -> None:
+    def enlarged(learner: MultiTaskSAC, info: UpdateInfo, flags: Tensor) -> bool:
         huge = torch.full_like(info.losses.policy, 3e38)
-        check(learner, info._replace(losses=info.losses._replace(policy=huge)))
+        enlarged = info._replace(losses=info.losses._replace(policy=huge))
+        assert not enlarged.flags()[0].any()
+        return check(learner, enlarged, enlarged.flags())
 
     monkeypatch.setattr(MultiTaskSAC, "check", enlarged)
     assert train(config, tmp_path, Machine()) == 0

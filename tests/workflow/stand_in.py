@@ -28,42 +28,54 @@ def train(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser()
     for name in ("scale", "benchmark", "method", "results"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seed", dest="seeds")
+    parser.add_argument("--seeds")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--graph", action="store_true")
     parser.add_argument("--record-failure", action="store_true")
     args = parser.parse_args(arguments)
     if os.environ.get("STAND_IN_FAILS") == args.method:
         print("the stand-in was asked to fail")
         return 1
     from d2r.config import RunKey, load_scale, resolve_run
+    from d2r.config.seeds import parse_seeds
 
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: signals.append(received))
-    key = RunKey(args.scale, args.benchmark, args.method, args.seed)
-    config = resolve_run(load_scale(args.scale), args.benchmark, args.method, args.seed)
+    seeds = parse_seeds(args.seeds)
+    keys = [RunKey(args.scale, args.benchmark, args.method, seed) for seed in seeds]
     results = Path(args.results)
-    state, folder = key.state_folder(results), key.folder(results)
-    checkpoint = state / "checkpoint"
-    write(state / "lock", f"{os.getpid()} on {os.uname().nodename}\n")
-    step = int(checkpoint.read_text()) if checkpoint.exists() else 0
-    with Path("starts.log").open("a") as log:
-        log.write(f"{args.benchmark}/{args.method}/seed{args.seed} {step}\n")
+    done: dict[RunKey, int] = {}
+    with Path("jobs.log").open("a") as log:
+        log.write(f"{args.benchmark}/{args.method}/{args.seeds} {args.device}\n")
+    for key in keys:
+        state = key.state_folder(results)
+        write(state / "lock", f"{os.getpid()} on {os.uname().nodename}\n")
+        checkpoint = state / "checkpoint"
+        done[key] = int(checkpoint.read_text()) if checkpoint.exists() else 0
+        with Path("starts.log").open("a") as log:
+            log.write(f"{args.benchmark}/{args.method}/seed{key.seed} {done[key]}\n")
     started = datetime.now(UTC).isoformat()
     steps = max(1, round(float(os.environ.get("STAND_IN_SECONDS", "0")) / TICK))
-    while step < steps:
+    while min(done.values()) < steps:
         time.sleep(TICK)
-        step += 1
-        write(checkpoint, str(step))
-        progress = {"step": step, "steps": steps, "updates": step, "success": 0.25, "started": started}
-        progress |= {
-            "updated": datetime.now(UTC).isoformat(),
-            "steps_per_second": 1 / TICK,
-            "pid": os.getpid(),
-        }
-        write(state / "progress.json", json.dumps(progress))
+        for key in keys:
+            done[key] = step = min(steps, done[key] + 1)
+            state = key.state_folder(results)
+            write(state / "checkpoint", str(step))
+            progress = {"step": step, "steps": steps, "updates": step, "success": 0.25, "started": started}
+            progress |= {
+                "updated": datetime.now(UTC).isoformat(),
+                "steps_per_second": 1 / TICK,
+                "pid": os.getpid(),
+            }
+            write(state / "progress.json", json.dumps(progress))
         if signals:
             return 128 + signals[0]
-    publish(key, config, folder, started, config.budget.steps)
+    for key in keys:
+        config = resolve_run(load_scale(args.scale), args.benchmark, args.method, key.seed)
+        publish(key, config, key.folder(results), started, config.budget.steps)
     return 0
 
 

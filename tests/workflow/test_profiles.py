@@ -27,8 +27,8 @@ def test_shared_settings_stand_in_one_profile() -> None:
         name: set(yaml.safe_load((SOURCE / "profiles" / name / "profile.yaml").read_text()))
         for name in PROFILES
     }
-    assert PROFILES == ["default", "kubernetes", "slurm"]
-    assert not keys["default"] & (keys["slurm"] | keys["kubernetes"])
+    assert PROFILES == ["cohorts", "default", "kubernetes", "slurm"]
+    assert not keys["default"] & (keys["cohorts"] | keys["slurm"] | keys["kubernetes"])
 
 
 def test_one_pod_keeps_its_results_and_has_time_to_save_a_checkpoint() -> None:

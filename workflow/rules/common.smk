@@ -3,15 +3,25 @@ import sys
 from pathlib import Path
 
 from d2r.config import SEED, RunKey, benchmark_ids, load_scale, plan_runs
+from d2r.config.seeds import write_seeds
 from d2r.errors import UserError
 from d2r.runs.layout import RUN_FILES, files_of_runs
+from d2r.planning.cohorts import (
+    assign,
+    cohorts_of,
+    read_assignment,
+    write_assignment,
+)
 from d2r.planning.workflow import (
+    check_cohort_config,
     check_report,
     check_targets,
     choose_scale,
     find_own_commands_first,
+    options_of_device,
     refuse_to_repeat,
     run_settings,
+    settings_together,
     sources_of_analysis,
     take_over_stale_lock,
 )
@@ -36,6 +46,19 @@ if workflow.is_main_process:
 
 SCALE = in_one_line(choose_scale, config)
 config["scale"] = SCALE.id  # which Snakemake takes for a number where it looks like one
+TRAIN_OPTIONS = in_one_line(options_of_device, config)
+
+# Which runs are trained side by side is decided where the workflow is planned, and known to the processes of its jobs.
+RESULTS = Path("results") / SCALE.id
+ASSIGNED = in_one_line(read_assignment, SCALE.id, RESULTS)
+if workflow.is_main_process:
+    size = in_one_line(
+        check_cohort_config,
+        config,
+        workflow.storage_settings.default_storage_provider is None,
+    )
+    ASSIGNED = assign(plan_runs(SCALE), RESULTS, size, ASSIGNED)
+TRAINED_TOGETHER = {cohort.name: cohort for cohort in cohorts_of(ASSIGNED)}
 
 if workflow.is_main_process:
     in_one_line(check_targets, sys.argv[1:])
@@ -69,6 +92,24 @@ def results_folder(wildcards, output):
     while folder.parts[-2:] != ("results", wildcards.scale):
         folder = folder.parent
     return folder
+
+
+def results_together(wildcards, output):
+    """The same for a rule without wildcards."""
+    return Path(output[0]).parents[4]
+
+
+def train_options(wildcards, output):
+    """How a run is trained; asks for the output as what follows from it is no reason to train anew."""
+    return TRAIN_OPTIONS
+
+
+def runs_together(wildcards, output):
+    """What the command of a rule without wildcards says of its runs."""
+    scale, _, benchmark, method, _, _ = Path(output[0]).parts[-6:]
+    folders = {Path(file).parent.name for file in output}
+    seeds = write_seeds(int(folder.removeprefix("seed")) for folder in folders)
+    return f"--scale {scale} --benchmark {benchmark} --method {method} --seeds {seeds}"
 
 
 def identity_of_run(wildcards):

@@ -16,9 +16,41 @@ rule train:
     params:
         identity=identity_of_run,
         results=results_folder,
+        options=train_options,
     shell:
         "exec setpriv --pdeathsig TERM"
         " d2r train --scale {wildcards.scale} --benchmark {wildcards.benchmark}"
         " --method {wildcards.method} --seed {wildcards.seed} --results {params.results}"
-        " --record-failure"
+        " --record-failure {params.options}"
         " >> {log} 2>&1"
+
+
+# Seeds of one method side by side in one process, where the profile says so (`cohort` in the configuration). A command
+# is put together when its job runs, so what tells these rules apart is in their parameters; those that follow from the
+# output are no reason to train anew.
+for TOGETHER in TRAINED_TOGETHER.values():
+
+    rule:
+        name:
+            TOGETHER.name
+        output:
+            files_of_runs(TOGETHER.keys, RUN_FILES),
+        log:
+            RESULTS / f"logs/train/{TOGETHER.files}.log",
+        benchmark:
+            RESULTS / f"benchmarks/train/{TOGETHER.files}.tsv"
+        threads: 1
+        resources:
+            mem_mb=settings_together(TOGETHER).memory_mb,
+        params:
+            identity=settings_together(TOGETHER).identity,
+            results=results_together,
+            runs=runs_together,
+            options=train_options,
+        shell:
+            "exec setpriv --pdeathsig TERM"
+            " d2r train {params.runs} --results {params.results}"
+            " --record-failure {params.options}"
+            " >> {log} 2>&1"
+
+    workflow.ruleorder(TOGETHER.name, "train")

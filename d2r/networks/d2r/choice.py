@@ -7,6 +7,7 @@ task) pair: PyTorch then reduces the candidates of a reader over whole vectors o
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Literal
 
@@ -37,6 +38,8 @@ class RouteChoice(nn.Module):
         exists: [N, N] boolean, candidates of each reader among the modules in use.
         in_group: [N, K] boolean, whether a reader has so many candidates.
         last_candidate: [N, 1], what a reader with fewer than K candidates repeats, with weight 0.
+
+    These have the ensemble as one more axis before them where its members use different numbers of modules.
     """
 
     exists: Tensor
@@ -78,26 +81,27 @@ class RouteChoice(nn.Module):
         self._keep("_mask", torch.tensor(mask))
         self._keep("_weighted", torch.tensor([reader.weighted for reader in readers]).view(-1, 1, 1))
         self._keep("_row", torch.arange(count).view(-1, 1, 1) * count)
-        self.use_modules(self.num_modules)
+        self.use_modules([self.num_modules])
 
     def _keep(self, name: str, table: Tensor) -> None:
         """Keep a table on the network's device, and out of its state."""
         self.register_buffer(name, table, persistent=False)
 
-    def use_modules(self, count: int) -> None:
-        """Let readers choose among the first ``count`` modules only."""
-        self.in_use = count
+    def use_modules(self, counts: Sequence[int]) -> None:
+        """Let readers choose among the first modules only: so many of each member of the ensemble, or of all."""
+        self.in_use, self._alike = max(counts), len(set(counts)) == 1
         module = torch.arange(self.num_modules, device=self._mask.device)
-        exists = self._mask & (module < count)
-        number = exists.sum(1, keepdim=True)
-        last = torch.where(exists, module, 0).amax(1, keepdim=True)
-        in_order = torch.where(exists, module, self.num_modules).sort(1).values
+        count = torch.tensor(counts, device=module.device).view(-1, 1, 1)
+        exists = self._mask & (module < (self.in_use if self._alike else count))
+        number = exists.sum(-1, keepdim=True)
+        last = torch.where(exists, module, 0).amax(-1, keepdim=True)
+        in_order = torch.where(exists, module, self.num_modules).sort(-1).values
         self._keep("exists", exists)
         self._keep("in_group", module[: self.top_k] < number)
         self._keep("last_candidate", last)
-        self._keep("_in_order", torch.minimum(in_order[:, : self.top_k], last).unsqueeze(2))
-        self._keep("_least_share", (1.0 / (number + 1)).unsqueeze(2))
-        self._keep("_logit_or_constant", torch.where(exists, self._logit_of, self.num_logits).flatten())
+        self._keep("_in_order", torch.minimum(in_order[..., : self.top_k], last).unsqueeze(-1))
+        self._keep("_least_share", (1.0 / (number + 1)).unsqueeze(-1))
+        self._keep("_logit_or_constant", torch.where(exists, self._logit_of, self.num_logits).flatten(-2))
 
     @property
     def restricts(self) -> bool:
@@ -107,7 +111,8 @@ class RouteChoice(nn.Module):
     @property
     def is_compiled(self) -> bool:
         """Whether the compiled library knows this way to decide: that of module level, and not every ablation."""
-        return self._at_module_level and self.renormalise and self.resrouting != "target" and not self._soft
+        as_in_paper = self._at_module_level and self.renormalise and self.resrouting != "target"
+        return as_in_paper and not self._soft and self._alike
 
     def decide(self, logits: Tensor, rule: RouteRule, batch: int, restrict: bool) -> Decided:
         """Pick sources, weigh them, and say which of them ResRouting lets be optimised if that is asked for."""
@@ -139,7 +144,7 @@ class RouteChoice(nn.Module):
                 replayed = sources.permute(0, 3, 4, 1, 2).flatten(3).to(torch.long)
                 return replayed.expand(len(logits), -1, -1, -1)
             case Sampled(temperature, gumbel):
-                coldness = temperature.reciprocal().repeat(batch)
+                coldness = temperature.reciprocal().repeat(1, batch).unsqueeze(1)
                 noise = gumbel.permute(0, 3, 1, 2).flatten(2)
                 return self.top(self.per_reader(torch.addcmul(noise, logits, coldness)))
             case Deterministic():
@@ -150,14 +155,14 @@ class RouteChoice(nn.Module):
         if self._soft:
             return self._in_order.expand(*scores.shape[:2], -1, scores.shape[3])
         best = largest(scores, self.top_k)
-        return torch.where(self.in_group.unsqueeze(2), best, self.last_candidate.unsqueeze(2))
+        return torch.where(self.in_group.unsqueeze(-1), best, self.last_candidate.unsqueeze(-1))
 
     def weigh(self, logits: Tensor, sources: Tensor) -> Tensor:
         """Softmax over the logits of the chosen sources alone, or their part of the full one.
 
         Shape [ensemble, reader, K, row].
         """
-        missing = torch.where(self.in_group, 0.0, NO_CANDIDATE).to(logits.dtype).unsqueeze(2)
+        missing = torch.where(self.in_group, 0.0, NO_CANDIDATE).to(logits.dtype).unsqueeze(-1)
         chosen = self._of_sources(logits, sources) + missing
         if self.renormalise:
             weights = chosen.softmax(2)
@@ -176,7 +181,11 @@ class RouteChoice(nn.Module):
 
     def per_reader(self, logits: Tensor) -> Tensor:
         """Spread logits over [ensemble, reader, N, row]; minus infinity where a module is no candidate."""
-        spread = self._with_constants(logits).index_select(1, self._logit_or_constant)
+        known, index = self._with_constants(logits), self._logit_or_constant
+        if self._alike:
+            spread = known.index_select(1, index)
+        else:
+            spread = known.gather(1, index.unsqueeze(2).expand(-1, -1, logits.shape[2]))
         return spread.view(len(logits), self.num_modules, self.num_modules, -1)
 
     def _with_constants(self, logits: Tensor) -> Tensor:

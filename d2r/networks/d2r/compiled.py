@@ -28,7 +28,8 @@ class Question(NamedTuple):
 
     Attributes:
         in_use, top_k: how many modules are there to be chosen, and K.
-        noise: [E, logit, row] to be added to the logits, which are divided by ``temperature`` [task] first; or none.
+        noise: [E, logit, row] to be added to the logits, which are divided by ``temperature`` [E or 1, task] first; or
+            none.
         given: [E or 1, row, group, K] uint8, sources to be taken as they are; or none.
         restrict: whether ``suitable`` is asked for.
     """
@@ -61,12 +62,14 @@ def _decide(kernel: Functions, logits: Tensor, question: Question) -> Decided:
     suitable = logits.new_empty(shape, dtype=torch.bool) if question.restrict else None
     noise, temperature = question.noise, question.temperature
     coldness = None if temperature is None else temperature.reciprocal()
+    tasks = 1 if coldness is None else coldness.shape[1]
     sizes = numbers(
-        *(ensemble, rows, 1 if coldness is None else len(coldness)),
+        *(ensemble, rows, tasks),
         *(question.groups, question.in_use, question.top_k),
         *logits.stride(),
         *((0, 0, 0) if noise is None else noise.stride()),
         0 if question.given is None or len(question.given) == 1 else question.given.stride(0),
+        0 if coldness is None or len(coldness) == 1 else tasks,
     )
     kernel["decide"](
         sizes,

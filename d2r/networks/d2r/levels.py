@@ -49,6 +49,7 @@ class D2RNetwork(RoutedNetwork):
     """
 
     config: RoutedConfig
+    numbers = ("active",)
 
     def __init__(self, config: RoutedConfig, make: Maker):
         count, dim = config.num_modules, config.module_dim
@@ -61,7 +62,7 @@ class D2RNetwork(RoutedNetwork):
         self.active: Tensor
         grows = config.initial_modules is not None
         self.register_buffer("active", torch.tensor(config.initial_modules or count), persistent=grows)
-        self.choice.use_modules(config.initial_modules or count)
+        self._use_active()
         self.fixed_route: Tensor | None
         fixed = None
         if config.router == "random":
@@ -87,20 +88,30 @@ class D2RNetwork(RoutedNetwork):
     ) -> Any:
         """Restore parameters and, of a growing network, how many modules are in use."""
         result = super().load_state_dict(state_dict, strict, assign)
-        self.choice.use_modules(int(self.active))
+        self._use_active()
         return result
+
+    def _use_active(self) -> None:
+        """Let routes use as many modules as each seed's networks have, those of its members alike."""
+        of_seeds = self.active.reshape(-1).tolist()
+        each = self.ensemble // len(of_seeds)
+        self.choice.use_modules([count for count in of_seeds for _ in range(each)])
 
     @property
     def in_use(self) -> int:
-        """Modules that routes may use."""
+        """Modules that routes may use, of the seed that uses most."""
         return self.choice.in_use
 
-    def grow(self) -> bool:
-        """Let routes use one module more; false if all are in use."""
-        if self.in_use == self.config.num_modules:
+    def modules_of(self, seed: int) -> int:
+        """Modules that the routes of a seed may use."""
+        return int(self.active.reshape(-1)[seed])
+
+    def grow(self, seed: int = 0) -> bool:
+        """Let the routes of a seed use one module more; false if all are in use."""
+        if self.modules_of(seed) == self.config.num_modules:
             return False
-        self.active += 1
-        self.choice.use_modules(self.in_use + 1)
+        self.active.view(-1)[seed] += 1
+        self._use_active()
         return True
 
     def without_router(self, rule: RouteRule, batch: int) -> RouteRule:

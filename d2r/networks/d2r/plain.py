@@ -98,7 +98,7 @@ class PlainD2R(Network):
                 sources = logits.topk(k).indices
             case Sampled(tau, gumbel):  # to act: K draws without replacement from softmax(logits / tau)
                 noise = gumbel[..., before : before + candidates]
-                sources = (logits / tau.unsqueeze(-1) + noise).topk(k).indices
+                sources = (logits / tau[:, None, :, None] + noise).topk(k).indices
             case Replayed(behaviour):  # in the policy loss: what was read when the action was taken
                 sources = behaviour[..., candidates - 1, :k].long().expand(*logits.shape[:-1], k)
         chosen = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, sources, True)

@@ -31,6 +31,20 @@ def check_threads(threads: int) -> None:
         raise UserError(f"--threads {threads}: must be from 1 to {MOST_THREADS}")
 
 
+MOST_SEEDS = 64
+"""More than any device here has memory for at the paper's sizes."""
+
+
+def check_cohort(seeds: int) -> None:
+    """Refuse a number of seeds that cannot learn side by side.
+
+    Raises:
+        UserError: if it is not from 1 to :data:`MOST_SEEDS`.
+    """
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise UserError(f"{seeds} seeds side by side: must be from 1 to {MOST_SEEDS}")
+
+
 def prepare(execution: Execution, device: str) -> None:
     """Check device and execution, and set what holds for the whole process.
 
