@@ -35,9 +35,6 @@ PROGRESS = "progress.json"
 LOCK = "lock"
 """Held by the process that works on a run; lies beside its progress and names that process: ``PID on HOST``."""
 CONFIG = "config.json"
-"""What the checkpoints beside it are of, as a run's record states it."""
-
-CONFIG = "config.json"
 """What the checkpoints beside it are of, as a run's record states it; it is there before any progress is."""
 
 
