@@ -159,7 +159,7 @@ def copy(tmp_path: Path) -> Copy:
     return Copy(tmp_path / "copy")
 
 
-CHECKS = ("tests/test_documents.py", "tests/networks", "tests/config", "tests/analysis/test_claims.py")
+CHECKS = ("tests/test_documents.py", "tests/networks", "tests/config", "tests/findings/test_claims.py")
 
 
 @pytest.mark.slow

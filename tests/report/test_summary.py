@@ -13,8 +13,7 @@ from d2r.report.bars import Axis, axis_of, balanced
 from d2r.report.readme import readme_markdown
 from d2r.report.summary import Summary
 from d2r.statistics import Estimate
-
-from .synthetic import Plan
+from tests.support.synthetic import Plan
 
 Make = Callable[[Plan], Path]
 FAR_APART = {"d2r": 0.55, "d2r-naive": 0.1, "mtsac": 1.4, "softmod-deep": 0.55}

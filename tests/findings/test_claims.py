@@ -19,8 +19,7 @@ from d2r.findings.measures import measure
 from d2r.findings.results import load_results
 from d2r.report.claims_text import claims_markdown, command, found_text
 from d2r.statistics import simulation
-
-from .synthetic import REPOSITORY, Plan
+from tests.support.synthetic import REPOSITORY, Plan
 
 Make = Callable[[Plan], Path]
 Capture = pytest.CaptureFixture[str]

@@ -26,10 +26,9 @@ from d2r.report.figures import write_figures
 from d2r.report.page import MOST_CELLS, SECTIONS, build_page, write_report
 from d2r.report.page_data import ALPHABET, LEVELS, encoded, page_data, round_out
 from d2r.report.tables import BUILDERS, write_tables
+from tests.support import synthetic
 from tests.support.projects import working_in
-
-from . import synthetic
-from .synthetic import Plan, write_project, write_runs
+from tests.support.synthetic import Plan, write_project, write_runs
 
 MOST_BYTES = 1_500_000
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}'
