@@ -3,7 +3,7 @@
 # Usage: workflow/films.sh [FOLDER [RUN [TASK...]]]        (`dvc pull` brings the released policies)
 set -eu
 here=$(dirname -- "$0")
-folder=${1:-docs/films}
+folder=${1:-results/released/lite/films}
 run=${2:-results/released/lite/runs/mt10-rand/d2r/seed1}
 if [ $# -gt 2 ]; then shift 2; else set -- reach drawer-close window-open push; fi
 mkdir -p "$folder"
