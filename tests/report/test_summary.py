@@ -46,8 +46,8 @@ def test_methods_that_are_apart_are_named_on_their_side(make_results: Make) -> N
 
 def test_alike_methods_are_not_told_apart(make_results: Make) -> None:
     found = summary(make_results, {"d2r": 0.5, "mtsac": 0.5, "d2r-naive": 0.5})
-    assert found.headline.endswith("no other method is told apart from D2R")
-    assert found.sentences[1].startswith("None of the 2 differences to D2R is told apart from zero")
+    assert found.headline.endswith("no method is shown to be better or worse than D2R")
+    assert found.sentences[1].startswith("None of the 2 differences from D2R can be told from chance")
 
 
 def test_two_runs_tell_nothing_apart(make_results: Make) -> None:
