@@ -9,7 +9,7 @@ from d2r.cli.methods import describe_methods, markdown_table
 from d2r.config import Scale, project_root
 from d2r.errors import UserError
 from d2r.findings.results import load_results
-from d2r.report.claims_text import claims_markdown
+from d2r.report.claims_text import claims_markdown, evidence_markdown
 from d2r.report.readme import readme_markdown, success_markdown
 
 RELEASED = "results/released/lite"
@@ -30,6 +30,7 @@ def documents(root: Path) -> dict[Path, str]:
         readme: _between_marks(readme, readme_markdown(released, RELEASED)),
         found: _between_marks(found, success_markdown(released)),
         root / "docs" / "claims.md": claims_markdown(released),
+        root / "docs" / "appendix" / "evidence.md": evidence_markdown(released),
         root / "workflow" / "schemas" / "scale.schema.json": scale_schema(),
     }
 
