@@ -40,8 +40,15 @@ def _rows(methods: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 
 def markdown_table(methods: Sequence[dict[str, Any]]) -> str:
-    """Methods, as :func:`describe_methods` gives them, as a Markdown table of kind and parameter counts."""
-    lines = [HEADER, ["---", "---", *["---:"] * 4], *([f"`{name}`", *rest] for name, *rest in _rows(methods))]
+    """Methods, as :func:`describe_methods` gives them, as a Markdown table: what each is, and its actor's size."""
+    lines = [
+        ["method", "what it is", *(f"{suite.upper()} actor" for suite in SUITES)],
+        ["---", "---", "---:", "---:"],
+    ]
+    for method in methods:
+        first, *_ = method["summary"].split(". ")
+        actors = (f"{method['parameters'][suite]['actor']:,}" for suite in SUITES)
+        lines.append([f"`{method['id']}`", f"{first.rstrip('.')}.", *actors])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -100,8 +100,8 @@ def claims_markdown(results: Results) -> str:
         "",
         *_wrapped(
             "Each claim of the paper (and three questions of ours), the experiment that bears on it, and what the runs "
-            f"of the scale `{scale}` say. `d2r analyze claims` writes this page from `d2r/findings/data/claims.yaml` and "
-            "those runs. [statistics.md](statistics.md) has the rules of the verdicts, "
+            f"of the scale `{scale}` say. `d2r analyze claims` writes this page from `d2r/findings/data/claims.yaml` "
+            "and those runs. [statistics.md](statistics.md) has the rules of the verdicts, "
             "[the appendix](appendix/evidence.md) the numbers behind them, and "
             f"`results/released/{scale}/report/index.html` the runs behind the numbers."
         ),
