@@ -29,7 +29,7 @@ NUMBERS_OF_A_SENTENCE = 5
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 NUMBER = re.compile(r"(?<![\w.,#-])[+±−-]?\d[\d.,]*")
-SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+SENTENCE_END = re.compile(r"(?<=[.!?])[*_)”]*\s+")
 
 
 def text(page: Path) -> str:

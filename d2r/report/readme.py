@@ -6,7 +6,7 @@ import textwrap
 
 from d2r.config.schema import LATE_EVALUATIONS
 from d2r.findings.results import Results
-from d2r.report.summary import Compared, Summary
+from d2r.report.summary import VERDICTS, Compared, Summary
 from d2r.report.text import percent_interval, points_interval
 
 WIDTH = 120
@@ -23,7 +23,7 @@ def readme_markdown(results: Results, folder: str) -> str:
     lines = [
         f"![Differences to D2R with 95 % intervals]({folder}/figures/differences.png)",
         "",
-        *_wrapped(f"**{summary.headline}.** {summary.sentences[-1]}"),
+        *_wrapped(f"**{summary.headline}.** {_claims(summary)}"),
     ]
     return "\n".join(lines)
 
@@ -42,6 +42,20 @@ def success_markdown(results: Results) -> str:
         *_table(summary),
     ]
     return "\n".join(lines)
+
+
+def _claims(summary: Summary) -> str:
+    """How many claims have which verdict, the decided ones by name."""
+    parts = []
+    for verdict in VERDICTS:
+        found = [judgement for judgement in summary.judgements if judgement.verdict == verdict]
+        names = ", ".join(f"“{judgement.claim.id.replace('-', ' ')}”" for judgement in found)
+        parts.append(f"{len(found)} {verdict}" + (f" ({names})" if found and verdict != "open" else ""))
+    untested = sum(not judgement.is_tested for judgement in summary.judgements)
+    return (
+        f"Of {len(summary.judgements)} [claims](docs/claims.md) the runs find {', '.join(parts[:-1])} and {parts[-1]}; "
+        f"{untested} of the open ones were not run at this scale."
+    )
 
 
 def _wrapped(text: str) -> list[str]:

@@ -85,7 +85,10 @@ def test_the_readme_has_the_headline_and_the_figure(make_results: Make) -> None:
     found = summary(make_results, FAR_APART)
     text = readme_markdown(found.results, "somewhere")
     assert "](somewhere/figures/differences.png)" in text
-    assert f"**{found.headline}.**" in " ".join(text.split())
+    said = " ".join(text.split())
+    assert f"**{found.headline}.** Of {len(found.judgements)} [claims]" in said
+    for verdict, count in found.verdicts.items():
+        assert f"{count} {verdict}" in said
 
 
 def test_the_table_of_results_has_every_method(make_results: Make) -> None:
