@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1]
 KEPT = (
     "d2r", "config", "docs", "tests", "results/released/lite", "workflow/schemas", "pyproject.toml", "Makefile",
-    "requirements-cpu.lock", "requirements-cuda.lock",
+    "requirements-cpu.lock", "requirements-cuda.lock", "README.md",
 )  # fmt: skip
 
 ABLATION = """\

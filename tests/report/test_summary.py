@@ -10,7 +10,7 @@ import pytest
 
 from d2r.findings.results import load_results
 from d2r.report.bars import Axis, axis_of, balanced
-from d2r.report.readme import readme_markdown
+from d2r.report.readme import readme_markdown, success_markdown
 from d2r.report.summary import Summary
 from d2r.statistics import Estimate
 from tests.support.synthetic import Plan
@@ -80,10 +80,19 @@ def test_d2r_alone_is_no_error(make_results: Make) -> None:
     assert "nothing to compare with D2R yet" in found.headline
 
 
-def test_the_readme_has_every_method_and_the_figure(make_results: Make) -> None:
+def test_the_readme_has_the_headline_and_the_figure(make_results: Make) -> None:
     found = summary(make_results, FAR_APART)
     text = readme_markdown(found.results, "somewhere")
     assert "](somewhere/figures/differences.png)" in text
+    said = " ".join(text.split())
+    assert f"**{found.headline}.** Of {len(found.judgements)} [claims]" in said
+    for verdict, count in found.verdicts.items():
+        assert f"{count} {verdict}" in said
+
+
+def test_the_table_of_results_has_every_method(make_results: Make) -> None:
+    found = summary(make_results, FAR_APART)
+    text = success_markdown(found.results)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == 2 + len(FAR_APART)
     bold = {row.split(" | ")[0].removeprefix("| ") for row in rows if "**" in row}
