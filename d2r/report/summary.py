@@ -150,14 +150,10 @@ class Summary:
 
     def _claims(self) -> str:
         total, counts = len(self.judgements), self.verdicts
-        means: dict[Verdict, str] = {
-            "supported": "supported",
-            "refuted": "refuted, which rules out an effect worth having,",
-        }
         decided = [
-            f"{_counted(counts[verdict])} {_is(counts[verdict])} {words} ({self._named(verdict)})"
-            for verdict, words in means.items()
-            if counts[verdict]
+            f"{_counted(counts[verdict])} {_is(counts[verdict])} {verdict} ({self._named(verdict)})"
+            for verdict in VERDICTS
+            if verdict != "open" and counts[verdict]
         ]
         untested = sum(not judgement.is_tested for judgement in self.judgements)
         left = (
