@@ -6,7 +6,8 @@ import argparse
 
 from d2r.cli import execution
 from d2r.cli.folders import add_results, scale_folder
-from d2r.config import benchmark_ids, check_seed, load_scale, resolve_run
+from d2r.cli.text import BENCHMARK_HELP
+from d2r.config import check_seed, load_scale, resolve_run
 from d2r.config.seeds import parse_seeds
 from d2r.cores import available_cores
 from d2r.errors import UserError
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scale", default="smoke", help="how much is run: a file of config/scales (default smoke)"
     )
-    parser.add_argument("--benchmark", required=True, help=", ".join(benchmark_ids()))
+    parser.add_argument("--benchmark", required=True, help=BENCHMARK_HELP)
     parser.add_argument("--method", required=True, help="a file of config/methods")
     seeds = parser.add_mutually_exclusive_group(required=True)
     seeds.add_argument("--seed", type=check_seed, help="the one source of the run's randomness")

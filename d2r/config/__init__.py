@@ -4,6 +4,7 @@ from d2r.config.benchmarks import Benchmark, benchmark_ids, load_benchmark
 from d2r.config.identity import Stated, choices, config_hash, identity, is_run, stated
 from d2r.config.load import (
     RunKey,
+    budget_suite,
     check_seed,
     load_method,
     load_protocol,
@@ -29,6 +30,7 @@ __all__ = [
     "Scale",
     "Stated",
     "benchmark_ids",
+    "budget_suite",
     "check_seed",
     "choices",
     "config_hash",

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from d2r.config import benchmark_ids, load_method, method_ids
+from d2r.config import load_method, method_ids
+from d2r.config.benchmarks import in_order
 from d2r.config.schema import LATE_EVALUATIONS
 from d2r.errors import UserError, nearest
 from d2r.findings.collect import COLLECTED, KEY, RUN_COLUMNS
@@ -71,9 +72,8 @@ class Results:
 
     @cached_property
     def benchmarks(self) -> list[str]:
-        """Benchmarks with at least one planned or finished run, in the paper's order."""
-        present = set(self.runs["benchmark"])
-        return [name for name in benchmark_ids() if name in present]
+        """Benchmarks with at least one planned or finished run, in the order of tables."""
+        return in_order(self.runs["benchmark"].unique())
 
     @cached_property
     def methods(self) -> list[MethodInfo]:
@@ -307,8 +307,7 @@ def _fault(table: pd.DataFrame, columns: Mapping[str, Kind]) -> str | None:
             return f"holds something else than it should in column '{column}'"
     if is_runs and table.duplicated(["benchmark", "method", "seed"]).any():
         return "names a run twice"
-    unknown = set(table["benchmark"]) - set(benchmark_ids())
-    return f"names the unknown benchmark '{min(unknown)}'" if unknown else None
+    return None
 
 
 def _is_whole(path: Path) -> bool:

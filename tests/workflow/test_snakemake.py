@@ -179,7 +179,7 @@ def test_forced_run_is_refused_while_its_training_state_would_be_taken_up(
 
 def test_editors_files_beside_the_configuration_are_ignored(project: Project) -> None:
     assert project.snakemake("all").returncode == 0
-    for kind in ("methods", "protocols", "scales"):
+    for kind in ("methods", "protocols", "scales", "benchmarks"):
         folder = project.root / "config" / kind
         (folder / ".#film.yaml").symlink_to("someone@somewhere.1234")
         (folder / ".film.yaml").write_text("half a ")
