@@ -98,7 +98,7 @@ def _run(argv: list[str]) -> int:
         raise UserError(f"unknown command '{name}'; {nearest(name, COMMANDS)}")
     gc.set_threshold(COLLECT_AFTER)
     module = importlib.import_module(COMMANDS[name])
-    _refuse_repeats(name, argv[1:])
+    _refuse_repeats(name, argv[1:], getattr(module, "REPEATED", ()))
     parser = Parser(prog=f"d2r {name}", description=module.__doc__, allow_abbrev=False)
     module.add_arguments(parser)
     status: int = module.run(parser.parse_args(argv[1:]))
@@ -106,11 +106,11 @@ def _run(argv: list[str]) -> int:
     return status
 
 
-def _refuse_repeats(name: str, argv: list[str]) -> None:
+def _refuse_repeats(name: str, argv: list[str], may_repeat: Sequence[str]) -> None:
     """Refuse an option that is given twice: argparse would silently keep the last one."""
     options = [argument.partition("=")[0] for argument in argv if argument.startswith("--")]
     for option in options:
-        if options.count(option) > 1:
+        if options.count(option) > 1 and option not in may_repeat:
             raise UserError(f"d2r {name}: {option} is given twice; give it once")
 
 

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from d2r.config.files import NAME, config_folder, ids_of, read_named
 from d2r.config.parse import parse
 from d2r.errors import UserError, closest, nearest
+from d2r.text import by_number
 
 OBSERVATION_DIM = 39
 """Current frame (18), previous frame (18) and goal position (3)."""
@@ -115,12 +116,7 @@ def in_order(names: Iterable[str]) -> list[str]:
         >>> in_order(["mt50-rand", "mt10-rand", "mt3-doors", "mt10-fixed"])
         ['mt3-doors', 'mt10-fixed', 'mt10-rand', 'mt50-rand']
     """
-
-    def parts(name: str) -> list[tuple[bool, int, str]]:
-        words = re.findall(r"[0-9]+|[^0-9]+", name)
-        return [(not word.isdecimal(), int(word) if word.isdecimal() else 0, word) for word in words]
-
-    return sorted(names, key=parts)
+    return sorted(names, key=by_number)
 
 
 @cache

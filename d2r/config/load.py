@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from d2r.config.benchmarks import in_order, load_benchmark, nearest_size, suite_size, suite_tasks
+from d2r.config.changes import Values, changed_id, check_keys, split_id, word
 from d2r.config.embeddings import read_task_embeddings
-from d2r.config.files import ids_of, read_named
+from d2r.config.files import NAME, ids_of, read_named
 from d2r.config.networks import NetworkConfig, network_classes, size_names
 from d2r.config.parse import FILLED_IN, parse
 from d2r.config.paths import project_root
@@ -76,7 +77,11 @@ def check_seed(text: str) -> int:
 
 
 def _method_data(name: str, seen: tuple[str, ...] = ()) -> tuple[Path, dict[str, Any]]:
-    """A method's own keys laid over those of the method that it ``extends``."""
+    """A method's own keys laid over those of the method that it ``extends``, or some of whose values it changes."""
+    unchanged, values = split_id(name)
+    if values:
+        path, data = _method_data(unchanged)
+        return path, _with_values(load_method(unchanged), data, name, values)
     path, data = read_named("methods", name)
     network = data.get("network")
     for key, instead in FILLED_IN.items():
@@ -105,9 +110,51 @@ def _method_data(name: str, seen: tuple[str, ...] = ()) -> tuple[Path, dict[str,
     return path, {**{key: base[key] for key in base if key not in OF_ONE_METHOD}, **data}
 
 
+def _with_values(method: Method, data: dict[str, Any], name: str, values: Values) -> dict[str, Any]:
+    check_keys(method, values, f"method '{name}'")
+    changed = {key: kept for key, kept in data.items() if key not in OF_ONE_METHOD}
+    said = []
+    for key, value in values.items():
+        section, _, own = key.partition(".")
+        changed[section] = {**changed.get(section, {}), own: value}
+        if section == "network" and "mt50" in changed:
+            changed["mt50"] = {size: of for size, of in changed["mt50"].items() if size != own}
+        said.append(f"{own} {word(value)}")
+    return changed | {"id": name, "title": f"{data['title']} ({', '.join(said)})"}
+
+
+def changed_method(method: str, values: Values, where: str) -> str:
+    """The id of a method with other values; without any, its own.
+
+    Args:
+        where: what states the values, for messages.
+
+    Raises:
+        UserError: for an unknown method, or values that it cannot have.
+    """
+    return changed_id(load_method(method), values, where) if values else method
+
+
+def is_method(name: str) -> bool:
+    """Whether an id is a method's: of a file, or of such a method with other values."""
+    if "+" not in name:
+        return name in method_ids()
+    try:
+        load_method(name)
+    except UserError:
+        return False
+    return True
+
+
 @cache
 def load_method(name: str) -> Method:
-    """Read ``config/methods/<name>.yaml``; its ``extends`` key names the method that it changes."""
+    """Read ``config/methods/<name>.yaml``; its ``extends`` key names the method that it changes.
+
+    An id such as ``d2r+sac.batch_per_task-32`` is that method with other values.
+    """
+    unchanged, values = split_id(name)
+    if values and name != (right := changed_method(unchanged, values, f"method '{name}'")):
+        raise UserError(f"unknown method '{name}'; did you mean '{right}'?")
     path, data = _method_data(name)
     method = parse(Method, data, str(path))
     network = type(method.network)
@@ -140,11 +187,14 @@ def load_scale(name: str) -> Scale:
     scale = parse(Scale, data, str(path))
     read_named("protocols", scale.protocol, named_in=path)
     load_protocol(scale.protocol)
+    _check_variants(scale, path)
     for group in scale.runs:
-        if group.methods != "all":
-            for method in group.methods:
-                if method not in method_ids():
-                    raise UserError(f"{path}: unknown method '{method}'; {nearest(method, method_ids())}")
+        for method in group.methods if group.methods != "all" else ():
+            if "+" in method:
+                _said_in(path, load_method, method)
+            elif method not in (*method_ids(), *scale.variants):
+                known = (*method_ids(), *scale.variants)
+                raise UserError(f"{path}: unknown method '{method}'; {nearest(method, known)}")
         for benchmark in group.benchmarks:
             _said_in(path, load_benchmark, benchmark)
     for suite in scale.budget:
@@ -155,6 +205,31 @@ def load_scale(name: str) -> Scale:
     _check_size_names(scale.network, valid, f"{path}: network")
     parse(SacConfig, scale.sac, f"{path}: sac")
     return scale
+
+
+def _check_variants(scale: Scale, path: Path) -> None:
+    """See to it that each variant is one, has a name of its own, and is no other's double."""
+    names: dict[str, str] = {}
+    for name, variant in scale.variants.items():
+        where = f"{path}: variants.{name}"
+        if not re.fullmatch(NAME, name) or name in method_ids():
+            raise UserError(
+                f"{where}: must have a name of its own, of lower-case letters, digits and hyphens"
+            )
+        if not is_method(variant.of):
+            raise UserError(f"{where}: unknown method '{variant.of}'; {nearest(variant.of, method_ids())}")
+        changed = changed_method(variant.of, variant.set, where)
+        if changed in names:
+            raise UserError(f"{where}: is '{names[changed]}' once more; remove one of them")
+        names[changed] = name
+
+
+def method_id(scale: Scale, name: str) -> str:
+    """The id of a method that a scale names: of its own variants the one that says what they change."""
+    variant = scale.variants.get(name)
+    if variant is None:
+        return name
+    return changed_method(variant.of, variant.set, f"variants.{name} of scale '{scale.id}'")
 
 
 def _said_in(path: Path, look_up: Callable[[str], object], name: str) -> None:
@@ -177,13 +252,14 @@ def budget_suite(scale: Scale, suite: str) -> str:
 
 def plan_runs(scale: Scale) -> list[RunKey]:
     """Every run of a scale, once, seed by seed so that an interrupted scale has whole rounds of seeds."""
+    every = (*method_ids(), *scale.variants)
     place = {
         name: number for number, name in enumerate(in_order({b for g in scale.runs for b in g.benchmarks}))
     }
     keys = {
-        RunKey(scale.id, benchmark, method, seed): (order, position)
+        RunKey(scale.id, benchmark, method_id(scale, method), seed): (order, position)
         for group in reversed(scale.runs)
-        for position, method in enumerate(method_ids() if group.methods == "all" else group.methods)
+        for position, method in enumerate(every if group.methods == "all" else group.methods)
         for benchmark in group.benchmarks
         for order, seed in enumerate(group.seeds or scale.seeds)
     }

@@ -148,6 +148,15 @@ class Method(Frozen):
     deviations: Annotated[tuple[str, ...], Descriptive()] = Field((), strict=False)
 
 
+class Variant(Frozen):
+    """A method with other values."""
+
+    of: str
+    """The method."""
+    set: dict[str, bool | int | float | str | None] = Field(min_length=1)
+    """By key, such as ``sac.batch_per_task``."""
+
+
 class RunGroup(Frozen):
     """A block of the experiment: each benchmark with each method."""
 
@@ -168,6 +177,8 @@ class Scale(Frozen):
     description: Words
     protocol: str
     seeds: tuple[Seed, ...] = Field(min_length=1, strict=False)
+    variants: dict[str, Variant] = {}
+    """By the name that ``runs`` gives each; ``methods: all`` includes them. Their ids say what is changed."""
     runs: tuple[RunGroup, ...] = Field(min_length=1, strict=False)
     width: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor on every ``*_dim`` of every network, rounded to a multiple of 8: the same shrinkage for all methods."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from d2r.config import load_method, method_ids
+from d2r.config import is_method, load_method
 from d2r.config.benchmarks import in_order
 from d2r.config.schema import LATE_EVALUATIONS
 from d2r.errors import UserError, nearest
@@ -21,7 +21,7 @@ from d2r.findings.collect import COLLECTED, KEY, RUN_COLUMNS
 from d2r.limits import refuse_shortage
 from d2r.runs.tables import strange_name
 from d2r.runs.tidy import Kind
-from d2r.text import printable
+from d2r.text import by_number, printable
 
 T = TypeVar("T")
 Floats = npt.NDArray[np.float64]
@@ -80,7 +80,8 @@ class Results:
         """Methods with at least one planned or finished run: D2R, its variants, then the baselines."""
         infos = [method_info(name) for name in self.runs["method"].unique()]
         return sorted(
-            infos, key=lambda info: (info.id != REFERENCE, info.kind != "variant", info.title.lower())
+            infos,
+            key=lambda info: (info.id != REFERENCE, info.kind != "variant", by_number(info.title.lower())),
         )
 
     def method(self, name: str) -> MethodInfo:
@@ -271,6 +272,11 @@ def load_results(folder: Path) -> Results:
             wrong: str | None = "is not a table"
         else:
             wrong = _fault(table, columns) or (None if _is_whole(path) else "is cut off")
+            of_no_run = (
+                set() if is_runs or wrong else set(table["benchmark"]) - set(tables["runs"]["benchmark"])
+            )
+            if of_no_run:
+                wrong = f"names the benchmark '{min(of_no_run)}', of which there is no run"
         if wrong:
             raise UserError(f"{path}: {wrong}; run `d2r collect --results {folder}` again")
         tables[path.stem] = table
@@ -325,7 +331,7 @@ def _machine(cpu: str, device: str, threads: str, execution: str) -> str:
 
 def method_info(name: str) -> MethodInfo:
     """Title and kind of a method, from its file; a method whose file is gone is called by its id."""
-    if name not in method_ids():
+    if not is_method(name):
         return MethodInfo(name, name, "variant" if name.startswith(REFERENCE) else "baseline")
     method = load_method(name)
     return MethodInfo(name, method.title, method.kind)

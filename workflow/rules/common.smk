@@ -78,7 +78,7 @@ RUN_FOLDER = "results/{scale}/runs/{benchmark}/{method}/seed{seed}"
 wildcard_constraints:
     scale="[a-z0-9-]+",
     benchmark="[a-z0-9-]+",
-    method="[a-z0-9-]+",
+    method="[a-z0-9-]+([+][A-Za-z0-9_.-]+)*",
     seed=SEED,
 
 
