@@ -84,6 +84,15 @@ class Results:
             key=lambda info: (info.id != REFERENCE, info.kind != "variant", by_number(info.title.lower())),
         )
 
+    @cached_property
+    def _routed(self) -> set[tuple[str, str]]:
+        pairs = self.routes[["benchmark", "method"]].drop_duplicates()
+        return set(pairs.itertuples(index=False, name=None))
+
+    def routed_methods(self, benchmark: str) -> list[str]:
+        """Methods with recorded routes on a benchmark, in table order."""
+        return [method.id for method in self.methods if (benchmark, method.id) in self._routed]
+
     def method(self, name: str) -> MethodInfo:
         """The method with this id.
 

@@ -24,6 +24,8 @@ COLLECTED_FILES = (RUN_RECORD, METRICS, ROUTES, EVALUATION, TIMING)
 
 RUNS = "runs"
 POLICIES = "policies"
+FILMS = "films"
+"""Films that ``d2r watch`` made of a scale's policies: its page shows those that are there."""
 RELEASED = "released"
 """In ``results/released/<scale>`` the policies are DVC's, and so lie in a tree of their own."""
 

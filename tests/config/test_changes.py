@@ -214,7 +214,7 @@ def test_a_bad_variant_gets_one_line(
 
 
 def test_the_sweep_of_the_documentation_is_planned(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = (PROJECT / "docs" / "workflow.md").read_text(encoding="utf-8")
+    page = (PROJECT / "docs" / "reproduce.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     assert len(blocks[1].splitlines()) < 20, "with its command"
     benchmark, sweep = map(yaml.safe_load, blocks)

@@ -20,8 +20,7 @@ from d2r.report.page import write_report
 from d2r.report.tables import write_tables
 from d2r.runs.record import record_bytes
 from tests.support.projects import forget_configuration
-
-from .synthetic import Plan, write_project, write_runs
+from tests.support.synthetic import Plan, write_project, write_runs
 
 Make = Callable[[Plan], Path]
 

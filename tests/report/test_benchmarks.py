@@ -11,8 +11,7 @@ from d2r.findings.results import load_results
 from d2r.report import figures
 from d2r.report.page import write_report
 from d2r.report.tables import write_tables
-
-from .synthetic import Plan
+from tests.support.synthetic import Plan
 
 Make = Callable[[Plan], Path]
 UNKNOWN = "mt7-kitchen"
