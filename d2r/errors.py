@@ -30,7 +30,11 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         "did you mean 'mtsac'?"
     """
     options = sorted(set(valid))
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return "valid: " + ", ".join(options)
+    near = closest(name, options)
+    return "valid: " + ", ".join(options) if near is None else f"did you mean '{near}'?"
+
+
+def closest(name: str, valid: Iterable[str]) -> str | None:
+    """Return the valid spelling closest to ``name``, none if all are far from it."""
+    close = difflib.get_close_matches(name, sorted(set(valid)), n=1, cutoff=0.6)
+    return close[0] if close else None

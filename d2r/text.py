@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 LONGEST = 1000
 """Characters of a text that are shown."""
-NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}"
+LONGEST_NAME = 100
+NAME = rf"[A-Za-z0-9_][A-Za-z0-9_.+-]{{0,{LONGEST_NAME - 1}}}"
 """What scales, benchmarks, methods, protocols, tasks and quantities are called: part of paths, labels and columns."""
 
 
@@ -28,3 +31,14 @@ def printable(text: str, longest: int = LONGEST) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+def by_number(text: str) -> list[tuple[bool, int, str]]:
+    """A key to sort texts by in which numbers come in the order of their size.
+
+    Example:
+        >>> sorted(["mt50-rand", "mt10-rand", "mt3-doors"], key=by_number)
+        ['mt3-doors', 'mt10-rand', 'mt50-rand']
+    """
+    words = re.findall(r"[0-9]+|[^0-9]+", text)
+    return [(not word.isdecimal(), int(word) if word.isdecimal() else 0, word) for word in words]

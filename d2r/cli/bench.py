@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from d2r.cli import execution
-from d2r.config import benchmark_ids
+from d2r.cli.text import BENCHMARK_HELP
 from d2r.errors import UserError
 
 
@@ -35,9 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _env_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``d2r bench env``."""
-    parser.add_argument(
-        "--benchmark", default="mt50-rand", help=f"{', '.join(benchmark_ids())} (default: %(default)s)"
-    )
+    parser.add_argument("--benchmark", default="mt50-rand", help=f"{BENCHMARK_HELP} (default: %(default)s)")
     parser.add_argument(
         "--protocol", default="d2r-official", help="horizon, goals and reward (default: %(default)s)"
     )

@@ -110,17 +110,17 @@ def parse(argv: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
     if name not in COMMANDS:
         raise UserError(f"unknown command '{name}'; {nearest(name, COMMANDS)}")
     module = importlib.import_module(COMMANDS[name])
-    _refuse_repeats(name, words)
+    _refuse_repeats(name, words, getattr(module, "REPEATED", ()))
     parser = Parser(prog=f"d2r {name}", description=module.__doc__, allow_abbrev=False)
     module.add_arguments(parser)
     return module, parser.parse_args(words)
 
 
-def _refuse_repeats(name: str, argv: list[str]) -> None:
+def _refuse_repeats(name: str, argv: list[str], may_repeat: Sequence[str]) -> None:
     """Refuse an option that is given twice: argparse would silently keep the last one."""
     options = [argument.partition("=")[0] for argument in argv if argument.startswith("--")]
     for option in options:
-        if options.count(option) > 1:
+        if options.count(option) > 1 and option not in may_repeat:
             raise UserError(f"d2r {name}: {option} is given twice; give it once")
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from d2r.cli.text import table
 from d2r.config import load_method, method_ids, resolve_network
-from d2r.config.benchmarks import SUITES
+from d2r.config.benchmarks import suite_size
 
+SUITES = ("mt10", "mt50")
 HEADER = ["method", "kind", "MT10 actor", "MT10 critic", "MT50 actor", "MT50 critic"]
 
 
@@ -62,10 +63,10 @@ def describe_methods() -> list[dict[str, Any]]:
         (load_method(name) for name in method_ids()), key=lambda m: (m.kind != "variant", m.id)
     ):
         parameters = {}
-        for suite, tasks in SUITES.items():
-            network = resolve_network(method.id, suite)
-            check_size(network, len(tasks), method.id)
-            parameters[suite] = count_parameters(network, len(tasks))._asdict()
+        for suite in SUITES:
+            network, tasks = resolve_network(method.id, suite), suite_size(suite)
+            check_size(network, tasks, method.id)
+            parameters[suite] = count_parameters(network, tasks)._asdict()
         described.append(
             {
                 "id": method.id,

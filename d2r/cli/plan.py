@@ -15,7 +15,7 @@ from d2r.cli.text import duration, size, table
 from d2r.config import RunConfig, Scale, load_scale
 from d2r.cores import available_cores
 from d2r.errors import UserError
-from d2r.planning.cost import Block, Rates, wall_seconds
+from d2r.planning.cost import Block, Rates, budgets_of_others, wall_seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +83,7 @@ def _document(scale: Scale, blocks: Sequence[Block], cores: int) -> dict[str, An
         "wall_hours": wall_seconds(blocks, cores) / 3600,
         "disk_bytes": sum(b.runs * b.disk_bytes for b in blocks),
         "working_bytes": _peak_working_bytes(blocks, cores),
+        "budget_of": budgets_of_others(scale),
         "blocks": [asdict(b) | {"core_hours": b.core_seconds / 3600} for b in blocks],
     }
 
@@ -126,6 +127,10 @@ def _describe(scale: Scale, blocks: Sequence[Block], cores: int) -> str:
     return "\n".join(
         [
             table(header, rows, left=2),
+            *(
+                f"{suite}: scale '{scale.id}' names no budget for it, so that of {other} holds, the nearest size."
+                for suite, other in budgets_of_others(scale).items()
+            ),
             f"{scale.id}: {runs} runs, {finished} of them finished; the others take {hours:.2f} core-hours,",
             f"  {time} on {cores} cores, and {size(disk)} of disk with {size(working)} more while they train.",
             "  A step is one of every task's environment. An estimate: rates change as replays and caches fill.",

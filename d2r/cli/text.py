@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+BENCHMARK_HELP = "a file of config/benchmarks, or mt1-TASK-fixed or mt1-TASK-rand for one task alone"
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """Align columns under ``header``; the first ``left`` of them to the left, the others to the right.

@@ -6,10 +6,15 @@ import argparse
 
 from d2r.cli import execution
 from d2r.cli.folders import add_results, scale_folder
-from d2r.config import benchmark_ids, check_seed, load_scale, resolve_run
+from d2r.cli.text import BENCHMARK_HELP
+from d2r.config import changed_method, check_seed, load_scale, method_id, resolve_run
+from d2r.config.changes import read_values
 from d2r.config.seeds import parse_seeds
 from d2r.cores import available_cores
 from d2r.errors import UserError
+
+REPEATED = ("--set",)
+"""Options that may be given several times."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,8 +22,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scale", default="smoke", help="how much is run: a file of config/scales (default smoke)"
     )
-    parser.add_argument("--benchmark", required=True, help=", ".join(benchmark_ids()))
-    parser.add_argument("--method", required=True, help="a file of config/methods")
+    parser.add_argument("--benchmark", required=True, help=BENCHMARK_HELP)
+    parser.add_argument(
+        "--method",
+        required=True,
+        help="a file of config/methods, or a variant of the scale",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another value of the method, such as sac.batch_per_task=32 or network.num_modules=8; may be repeated",
+    )
     seeds = parser.add_mutually_exclusive_group(required=True)
     seeds.add_argument("--seed", type=check_seed, help="the one source of the run's randomness")
     seeds.add_argument(
@@ -50,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     overrides = {} if args.steps is None else {"steps": args.steps}
     seeds = [args.seed] if args.seeds is None else args.seeds
     check_cohort(len(seeds))
-    first = resolve_run(scale, args.benchmark, args.method, seeds[0], overrides)
+    method = changed_method(method_id(scale, args.method), read_values(args.set), "--set")
+    first = resolve_run(scale, args.benchmark, method, seeds[0], overrides)
     configs = [first.model_copy(update={"seed": seed}) for seed in seeds]
     results = args.results or scale_folder(scale)
     check_threads(args.threads)

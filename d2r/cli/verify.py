@@ -8,7 +8,7 @@ from pathlib import Path
 
 from d2r.cli import execution
 from d2r.cli.folders import add_results
-from d2r.config import benchmark_ids
+from d2r.cli.text import BENCHMARK_HELP
 from d2r.errors import UserError
 from d2r.text import printable
 
@@ -90,9 +90,7 @@ def _golden(args: argparse.Namespace) -> int:
 
 def _env_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``d2r verify env``."""
-    parser.add_argument(
-        "--benchmark", default="mt50-rand", help=f"{', '.join(benchmark_ids())} (default: %(default)s)"
-    )
+    parser.add_argument("--benchmark", default="mt50-rand", help=f"{BENCHMARK_HELP} (default: %(default)s)")
     parser.add_argument(
         "--protocol", default="d2r-official", help="horizon, goals and reward (default: %(default)s)"
     )

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
-from d2r.config.benchmarks import SUITES
 from d2r.errors import UserError, nearest
 
 FLOAT32_MAX = (2 - 2**-23) * 2.0**127
 
 
-def read_task_embeddings(path: Path, suite: str) -> tuple[tuple[float, ...], ...]:
-    """Read a JSON object of task name -> list of numbers and return the vectors in the suite's task order.
+def read_task_embeddings(path: Path, tasks: Iterable[str]) -> tuple[tuple[float, ...], ...]:
+    """Read a JSON object of task name -> list of numbers and return the vectors of ``tasks``, in their order.
 
-    Names are those of Meta-World without or with their version (``reach`` or ``reach-v3``); tasks of other
-    suites are ignored.
+    Names are those of Meta-World without or with their version (``reach`` or ``reach-v3``); other tasks are
+    ignored.
 
     Raises:
         UserError: if the file is not such an object, lacks a task or names one twice, or its vectors are empty,
@@ -34,7 +34,7 @@ def read_task_embeddings(path: Path, suite: str) -> tuple[tuple[float, ...], ...
     if not data:
         raise UserError(f"{path}: the object is empty; give each task's name a list of numbers")
     vectors: list[tuple[float, ...]] = []
-    for task in SUITES[suite]:
+    for task in tasks:
         name = task.rsplit("-v", 1)[0]
         if task in data and name in data:
             raise UserError(

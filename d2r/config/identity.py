@@ -22,7 +22,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from d2r.config.load import parse
+from d2r.config.parse import parse
 from d2r.config.schema import Descriptive, RunConfig
 from d2r.errors import UserError
 
@@ -95,7 +95,9 @@ def _values(model: BaseModel, with_defaults: bool) -> dict[str, object]:
         if any(isinstance(mark, Descriptive) for mark in field.metadata):
             continue
         value = getattr(model, name)
-        by_default = not field.is_required() and value == field.get_default(call_default_factory=True)
+        by_default = not field.is_required() and value == field.get_default(
+            call_default_factory=True, validated_data=dict(model)
+        )
         if with_defaults or name == "type" or not by_default:
             kept[name] = _values(value, with_defaults) if isinstance(value, BaseModel) else value
     return kept

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from d2r.config.benchmarks import benchmark_ids, load_benchmark
+from d2r.config.benchmarks import in_order, load_benchmark, nearest_size, suite_size, suite_tasks
+from d2r.config.changes import Values, changed_id, check_keys, split_id, word
 from d2r.config.embeddings import read_task_embeddings
-from d2r.config.networks import NetworkConfig, network_class, network_classes, size_names
-from d2r.config.paths import config_root, project_root
-from d2r.config.reader import read_yaml
+from d2r.config.files import NAME, ids_of, read_named
+from d2r.config.networks import NetworkConfig, network_classes, size_names
+from d2r.config.parse import FILLED_IN, parse
+from d2r.config.paths import project_root
 from d2r.config.schema import (
     MAX_SEED,
     SEED,
@@ -26,15 +28,9 @@ from d2r.config.schema import (
     Scale,
 )
 from d2r.errors import UserError, nearest
-from d2r.files import is_visible_file
 
-Model = TypeVar("Model", bound=BaseModel)
-
-NAME = "[a-z0-9-]+"
-"""What methods, protocols and scales may be called: folders are named by it, and Snakemake's rules look for it."""
-
-FILLED_IN = {"task_embeddings": "embeddings_file", "matched": "match_parameters_of"}
-"""Keys of a network that only resolving a run sets, unchecked, and the key of a method's file that leads to each."""
+_SIZES = {"mt10": 10, "mt50": 50}
+"""Sets of tasks that methods' sources state network sizes for, and how many tasks they have."""
 
 OF_ONE_METHOD = ("color", "deviations")
 """Keys of a method's file that a method which ``extends`` it does not take over."""
@@ -57,119 +53,14 @@ class RunKey(NamedTuple):
         return results / "state" / self.benchmark / self.method / f"seed{self.seed}"
 
 
-def parse(model: type[Model], data: Mapping[str, Any], where: str) -> Model:
-    """Validate ``data`` against ``model``, turning the first problem into one line.
-
-    Raises:
-        UserError: naming the place, and for an unknown key the nearest valid one.
-    """
-    try:
-        return model.model_validate(dict(data))
-    except ValidationError as error:
-        raise UserError(f"{where}: {_describe(error, model, data)}") from None
-
-
-def _describe(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> str:
-    problems = error.errors(include_url=False)
-    first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    location = [str(part) for part in first["loc"]]
-    place = ".".join(_keys(first["loc"], data) + (location[-1:] if first["type"] == "missing" else []))
-    if first["type"] == "extra_forbidden":
-        valid = [name for name in _fields_at(model, location[:-1], data) if name not in FILLED_IN]
-        return f"unknown key '{place}'; {nearest(location[-1], valid)}"
-    if first["type"] == "missing":
-        return f"key '{place}' is missing"
-    if first["type"] == "network_type_missing":
-        return f"key '{place}.type' is missing; {nearest('', network_classes())}"
-    if first["type"] == "network_type_unknown":
-        name = first["ctx"]["name"]
-        return f"'{place}.type': unknown type '{name}'; {nearest(name, network_classes())}"
-    message = first["msg"].removeprefix("Value error, ")
-    given = first.get("input")
-    shown = f", not {_shown(given)}" if isinstance(given, str | int | float | bool) else ""
-    prefix = f"'{place}': " if place else ""
-    return f"{prefix}{message[0].lower()}{message[1:]}{shown}"
-
-
-def _keys(location: Sequence[str | int], data: Any) -> list[str]:
-    """The parts of a location that are keys of ``data``; pydantic also names the members of a union on the way."""
-    keys = []
-    for part in location:
-        if (isinstance(data, Mapping) and part in data) or (
-            isinstance(data, list | tuple) and isinstance(part, int)
-        ):
-            keys.append(str(part))
-            data = data[part]  # type: ignore[index]
-    return keys
-
-
-def _shown(given: str | float) -> str:
-    try:
-        return repr(given)
-    except ValueError:  # an integer of more digits than Python turns into text
-        return "a number of thousands of digits"
-
-
-def _fields_at(model: type[BaseModel], location: Sequence[str], data: Any) -> list[str]:
-    """Names valid at a place in ``model``, found by walking its JSON schema, and into ``data`` for a network's type."""
-    schema = model.model_json_schema()
-    definitions = schema.get("$defs", {})
-
-    def follow(node: dict[str, Any]) -> dict[str, Any]:
-        while "$ref" in node:
-            node = definitions[node["$ref"].rsplit("/", 1)[1]]
-        return node
-
-    node = follow(schema)
-    for position, part in enumerate(location):
-        data = data[part] if isinstance(data, Mapping) and part in data else None
-        if part in ("network", "matched") and isinstance(data, Mapping) and "type" in data:
-            network = network_class(data["type"])
-            return [] if network is None else _fields_at(network, location[position + 1 :], data)
-        if part in node.get("properties", {}):
-            node = follow(node["properties"][part])
-        elif isinstance(node.get("additionalProperties"), dict):
-            node = follow(node["additionalProperties"])
-        elif "items" in node:
-            node = follow(node["items"])
-    return list(node.get("properties", {}))
-
-
-def config_folder(kind: str) -> Path:
-    """Return ``config/<kind>`` (``methods``, ``protocols`` or ``scales``)."""
-    return config_root() / kind
-
-
-def _ids(kind: str) -> tuple[str, ...]:
-    paths = sorted(filter(is_visible_file, config_folder(kind).glob("*.yaml")))
-    for path in paths:
-        if not re.fullmatch(NAME, path.stem):
-            raise UserError(
-                f"{path}: a name is made of lower-case letters, digits and hyphens; rename the file"
-            )
-    return tuple(path.stem for path in paths)
-
-
 def method_ids() -> tuple[str, ...]:
     """Ids of all methods: one for each file in ``config/methods``."""
-    return _ids("methods")
+    return ids_of("methods")
 
 
 def scale_ids() -> tuple[str, ...]:
     """Ids of all scales."""
-    return _ids("scales")
-
-
-def _read_named(kind: str, name: str, named_in: Path | None = None) -> tuple[Path, dict[str, Any]]:
-    known = _ids(kind)
-    if name not in known:
-        where = f"{named_in}: " if named_in else ""
-        raise UserError(f"{where}unknown {kind[:-1]} '{name}'; {nearest(name, known)}")
-    path = config_folder(kind) / f"{name}.yaml"
-    data = read_yaml(path)
-    if data.get("id") != name:
-        raise UserError(f"{path}: 'id' must be the file's name, '{name}', not {data.get('id')!r}")
-    return path, data
+    return ids_of("scales")
 
 
 def check_seed(text: str) -> int:
@@ -186,8 +77,12 @@ def check_seed(text: str) -> int:
 
 
 def _method_data(name: str, seen: tuple[str, ...] = ()) -> tuple[Path, dict[str, Any]]:
-    """A method's own keys laid over those of the method that it ``extends``."""
-    path, data = _read_named("methods", name)
+    """A method's own keys laid over those of the method that it ``extends``, or some of whose values it changes."""
+    unchanged, values = split_id(name)
+    if values:
+        path, data = _method_data(unchanged)
+        return path, _with_values(load_method(unchanged), data, name, values)
+    path, data = read_named("methods", name)
     network = data.get("network")
     for key, instead in FILLED_IN.items():
         if isinstance(network, dict) and key in network:
@@ -199,7 +94,7 @@ def _method_data(name: str, seen: tuple[str, ...] = ()) -> tuple[Path, dict[str,
         return path, data
     if not isinstance(parent, str) or parent in (*seen, name):
         raise UserError(f"{path}: 'extends' must name another method, and not in a circle")
-    _read_named("methods", parent, named_in=path)
+    read_named("methods", parent, named_in=path)
     parent_path, base = _method_data(parent, (*seen, name))
     for section in ("network", "sac"):
         own = data.get(section, {})
@@ -215,9 +110,51 @@ def _method_data(name: str, seen: tuple[str, ...] = ()) -> tuple[Path, dict[str,
     return path, {**{key: base[key] for key in base if key not in OF_ONE_METHOD}, **data}
 
 
+def _with_values(method: Method, data: dict[str, Any], name: str, values: Values) -> dict[str, Any]:
+    check_keys(method, values, f"method '{name}'")
+    changed = {key: kept for key, kept in data.items() if key not in OF_ONE_METHOD}
+    said = []
+    for key, value in values.items():
+        section, _, own = key.partition(".")
+        changed[section] = {**changed.get(section, {}), own: value}
+        if section == "network" and "mt50" in changed:
+            changed["mt50"] = {size: of for size, of in changed["mt50"].items() if size != own}
+        said.append(f"{own} {word(value)}")
+    return changed | {"id": name, "title": f"{data['title']} ({', '.join(said)})"}
+
+
+def changed_method(method: str, values: Values, where: str) -> str:
+    """The id of a method with other values; without any, its own.
+
+    Args:
+        where: what states the values, for messages.
+
+    Raises:
+        UserError: for an unknown method, or values that it cannot have.
+    """
+    return changed_id(load_method(method), values, where) if values else method
+
+
+def is_method(name: str) -> bool:
+    """Whether an id is a method's: of a file, or of such a method with other values."""
+    if "+" not in name:
+        return name in method_ids()
+    try:
+        load_method(name)
+    except UserError:
+        return False
+    return True
+
+
 @cache
 def load_method(name: str) -> Method:
-    """Read ``config/methods/<name>.yaml``; its ``extends`` key names the method that it changes."""
+    """Read ``config/methods/<name>.yaml``; its ``extends`` key names the method that it changes.
+
+    An id such as ``d2r+sac.batch_per_task-32`` is that method with other values.
+    """
+    unchanged, values = split_id(name)
+    if values and name != (right := changed_method(unchanged, values, f"method '{name}'")):
+        raise UserError(f"unknown method '{name}'; did you mean '{right}'?")
     path, data = _method_data(name)
     method = parse(Method, data, str(path))
     network = type(method.network)
@@ -235,7 +172,7 @@ def _check_size_names(sizes: Mapping[str, int], valid: Sequence[str], where: str
 @cache
 def load_protocol(name: str) -> Protocol:
     """Read ``config/protocols/<name>.yaml``."""
-    path, data = _read_named("protocols", name)
+    path, data = read_named("protocols", name)
     return parse(Protocol, data, str(path))
 
 
@@ -244,21 +181,24 @@ def load_scale(name: str) -> Scale:
     """Read ``config/scales/<name>.yaml`` and check that what it names exists.
 
     Raises:
-        UserError: for an unknown method or protocol, a suite without a budget, or a bad size.
+        UserError: for an unknown method, protocol, benchmark or set of tasks, or a bad size.
     """
-    path, data = _read_named("scales", name)
+    path, data = read_named("scales", name)
     scale = parse(Scale, data, str(path))
-    _read_named("protocols", scale.protocol, named_in=path)
+    read_named("protocols", scale.protocol, named_in=path)
     load_protocol(scale.protocol)
+    _check_variants(scale, path)
     for group in scale.runs:
-        if group.methods != "all":
-            for method in group.methods:
-                if method not in method_ids():
-                    raise UserError(f"{path}: unknown method '{method}'; {nearest(method, method_ids())}")
+        for method in group.methods if group.methods != "all" else ():
+            if "+" in method:
+                _said_in(path, load_method, method)
+            elif method not in (*method_ids(), *scale.variants):
+                known = (*method_ids(), *scale.variants)
+                raise UserError(f"{path}: unknown method '{method}'; {nearest(method, known)}")
         for benchmark in group.benchmarks:
-            suite = load_benchmark(benchmark).suite
-            if suite not in scale.budget:
-                raise UserError(f"{path}: '{benchmark}' is to be run but 'budget' has no '{suite}'")
+            _said_in(path, load_benchmark, benchmark)
+    for suite in scale.budget:
+        _said_in(path, suite_size, suite)
     valid = size_names(*network_classes(in_their_own_files=False).values())
     if not set(scale.network) <= set(valid):
         valid = size_names(*network_classes().values())
@@ -267,19 +207,63 @@ def load_scale(name: str) -> Scale:
     return scale
 
 
+def _check_variants(scale: Scale, path: Path) -> None:
+    """See to it that each variant is one, has a name of its own, and is no other's double."""
+    names: dict[str, str] = {}
+    for name, variant in scale.variants.items():
+        where = f"{path}: variants.{name}"
+        if not re.fullmatch(NAME, name) or name in method_ids():
+            raise UserError(
+                f"{where}: must have a name of its own, of lower-case letters, digits and hyphens"
+            )
+        if not is_method(variant.of):
+            raise UserError(f"{where}: unknown method '{variant.of}'; {nearest(variant.of, method_ids())}")
+        changed = changed_method(variant.of, variant.set, where)
+        if changed in names:
+            raise UserError(f"{where}: is '{names[changed]}' once more; remove one of them")
+        names[changed] = name
+
+
+def method_id(scale: Scale, name: str) -> str:
+    """The id of a method that a scale names: of its own variants the one that says what they change."""
+    variant = scale.variants.get(name)
+    if variant is None:
+        return name
+    return changed_method(variant.of, variant.set, f"variants.{name} of scale '{scale.id}'")
+
+
+def _said_in(path: Path, look_up: Callable[[str], object], name: str) -> None:
+    try:
+        look_up(name)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def budget_suite(scale: Scale, suite: str) -> str:
+    """The set of tasks whose budget in a scale holds for ``suite``: itself, or else that of the nearest size.
+
+    Raises:
+        UserError: if there is no such set of tasks.
+    """
+    if suite in scale.budget:
+        return suite
+    return nearest_size(suite_size(suite), {name: suite_size(name) for name in scale.budget})
+
+
 def plan_runs(scale: Scale) -> list[RunKey]:
     """Every run of a scale, once, seed by seed so that an interrupted scale has whole rounds of seeds."""
-    order_of_benchmarks = benchmark_ids()
+    every = (*method_ids(), *scale.variants)
+    place = {
+        name: number for number, name in enumerate(in_order({b for g in scale.runs for b in g.benchmarks}))
+    }
     keys = {
-        RunKey(scale.id, benchmark, method, seed): (order, position)
+        RunKey(scale.id, benchmark, method_id(scale, method), seed): (order, position)
         for group in reversed(scale.runs)
-        for position, method in enumerate(method_ids() if group.methods == "all" else group.methods)
+        for position, method in enumerate(every if group.methods == "all" else group.methods)
         for benchmark in group.benchmarks
         for order, seed in enumerate(group.seeds or scale.seeds)
     }
-    return sorted(
-        keys, key=lambda key: (keys[key][0], order_of_benchmarks.index(key.benchmark), keys[key][1])
-    )
+    return sorted(keys, key=lambda key: (keys[key][0], place[key.benchmark], keys[key][1]))
 
 
 def resolve_run(
@@ -293,13 +277,12 @@ def resolve_run(
     Raises:
         UserError: for an unknown benchmark or method, or a value out of range.
     """
-    suite = load_benchmark(benchmark).suite
+    trained_on = load_benchmark(benchmark)
+    suite = trained_on.suite
     check_seed(str(seed))
     path, data = _method_data(method)
-    if suite not in scale.budget:
-        raise UserError(f"scale '{scale.id}' has no budget for '{suite}'; add one to its file")
     network = resolve_network(method, suite, scale.width, scale.network)
-    budget = scale.budget[suite].model_dump() | dict(overrides or {})
+    budget = scale.budget[budget_suite(scale, suite)].model_dump() | dict(overrides or {})
     return parse(
         RunConfig,
         {
@@ -307,6 +290,8 @@ def resolve_run(
             "benchmark": benchmark,
             "method": method,
             "seed": seed,
+            "tasks": trained_on.tasks,
+            "goals": trained_on.goals,
             "protocol": load_protocol(scale.protocol).model_dump(),
             "network": network.model_dump(),
             "sac": {**scale.sac, **data.get("sac", {})},
@@ -319,22 +304,23 @@ def resolve_run(
 def resolve_network(
     method: str, suite: str, width: float = 1.0, sizes: Mapping[str, int] | None = None
 ) -> NetworkConfig:
-    """Resolve a method's network: its own sizes, then MT50's if that is the suite, then a scale's.
+    """Resolve a method's network: its own sizes, then those for MT50 if the suite is as large, then a scale's.
 
     Args:
-        suite: ``mt10`` or ``mt50``.
+        suite: a set of tasks, such as ``mt10``.
         width: factor on every ``*_dim``.
         sizes: a scale's other sizes, for methods that do not set them themselves.
 
     Raises:
-        UserError: if a size is out of range, the method to be matched is itself matched, or a file of task
-        embeddings is unfit.
+        UserError: if there is no such set, a size is out of range, the method to be matched is itself matched, or a
+        file of task embeddings is unfit.
     """
+    tasks = suite_tasks(suite)
     path, data = _method_data(method)
     declared = load_method(method)
     network = declared.network.model_dump()
     own = set(data.get("network", {}))
-    if suite == "mt50":
+    if nearest_size(len(tasks), _SIZES) == "mt50":
         network |= declared.mt50
         own |= set(declared.mt50)
     changed = {name: value for name, value in (sizes or {}).items() if name in network and name not in own}
@@ -346,7 +332,7 @@ def resolve_network(
     }
     partner = network.get("match_parameters_of")
     if partner is not None:
-        _read_named("methods", partner, named_in=path)
+        read_named("methods", partner, named_in=path)
         further = getattr(load_method(partner).network, "match_parameters_of", None)
         if method in (partner, further):
             raise UserError(f"{path}: 'match_parameters_of' must name another method, and not in a circle")
@@ -354,7 +340,7 @@ def resolve_network(
             raise UserError(f"{path}: '{partner}' is matched to a method itself; match that one instead")
         network["matched"] = resolve_network(partner, suite, width, sizes).model_dump()
     if network.get("embeddings_file") is not None:
-        network["task_embeddings"] = read_task_embeddings(project_root() / network["embeddings_file"], suite)
+        network["task_embeddings"] = read_task_embeddings(project_root() / network["embeddings_file"], tasks)
     where = f"{path} with the scale's network sizes ({', '.join(changed)})" if changed else str(path)
     return parse(_Network, {"network": network}, where).network
 

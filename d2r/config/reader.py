@@ -33,6 +33,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
+def read_scalar(text: str) -> bool | int | float | str | None:
+    """Return what a plain word of YAML stands for.
+
+    Example:
+        >>> read_scalar("1e-4"), read_scalar("true"), read_scalar("010")
+        (0.0001, True, '010')
+    """
+    loader = _Loader("")
+    tag = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+    try:
+        value: bool | int | float | str | None = loader.construct_object(yaml.ScalarNode(tag, text))
+    except ValueError:  # an integer of more digits than Python reads
+        return text
+    return value
+
+
 class _Loader(yaml.SafeLoader):
     """YAML in which a value is what it looks like.
 

@@ -6,11 +6,12 @@ commit 48d3ed5) at its MT10 setting; a method, a protocol or a scale states only
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from d2r.config.benchmarks import Benchmark, BenchmarkId, Suite, load_benchmark
+from d2r.config.benchmarks import Benchmark, BenchmarkId, Goals, Tasks, meant_by_name, unknown_benchmark
 from d2r.config.networks import NetworkConfig, Size
 
 LATE_EVALUATIONS = 8
@@ -142,9 +143,18 @@ class Method(Frozen):
     summary: Words
     network: NetworkConfig
     mt50: dict[str, Size] = {}
-    """Network sizes that the source changes on MT50."""
+    """Network sizes that the source changes on MT50; sets of tasks nearer to its size than to MT10's take them, too."""
     sac: SacConfig = SacConfig()
     deviations: Annotated[tuple[str, ...], Descriptive()] = Field((), strict=False)
+
+
+class Variant(Frozen):
+    """A method with other values."""
+
+    of: str
+    """The method."""
+    set: dict[str, bool | int | float | str | None] = Field(min_length=1)
+    """By key, such as ``sac.batch_per_task``."""
 
 
 class RunGroup(Frozen):
@@ -167,6 +177,8 @@ class Scale(Frozen):
     description: Words
     protocol: str
     seeds: tuple[Seed, ...] = Field(min_length=1, strict=False)
+    variants: dict[str, Variant] = {}
+    """By the name that ``runs`` gives each; ``methods: all`` includes them. Their ids say what is changed."""
     runs: tuple[RunGroup, ...] = Field(min_length=1, strict=False)
     width: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor on every ``*_dim`` of every network, rounded to a multiple of 8: the same shrinkage for all methods."""
@@ -174,7 +186,8 @@ class Scale(Frozen):
     """Other network sizes (such as ``num_modules``) for the methods that do not set them themselves."""
     sac: dict[str, float | int] = {}
     """Rates and batch size, the same for every method; a method's own value wins."""
-    budget: dict[Suite, Budget]
+    budget: dict[str, Budget] = Field(min_length=1)
+    """By set of tasks, without the kind of goals; for a set without one, that of the nearest size holds."""
 
     @model_validator(mode="after")
     def _seeds_once(self) -> Scale:
@@ -189,6 +202,16 @@ class Scale(Frozen):
         return self
 
 
+def _tasks_meant(stated: dict[str, Any]) -> tuple[str, ...]:
+    benchmark = meant_by_name(stated.get("benchmark", ""))
+    return () if benchmark is None else benchmark.tasks
+
+
+def _goals_meant(stated: dict[str, Any]) -> Goals:
+    benchmark = meant_by_name(stated.get("benchmark", ""))
+    return "rand" if benchmark is None else benchmark.goals
+
+
 class RunConfig(Frozen):
     """One run, fully resolved: the only configuration that training reads."""
 
@@ -196,20 +219,38 @@ class RunConfig(Frozen):
     benchmark: BenchmarkId
     method: str
     seed: Seed
+    tasks: Tasks = Field(default_factory=_tasks_meant, min_length=1)
+    """Those of the benchmark; what is not stated is what the id meant before benchmarks were files."""
+    goals: Goals = Field(default_factory=_goals_meant)
     protocol: Protocol
     network: NetworkConfig
     sac: SacConfig
     budget: Budget
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_known(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or {"tasks", "goals"} <= given.keys():
+            return given
+        name = given.get("benchmark")
+        if isinstance(name, str) and meant_by_name(name) is None:
+            raise ValueError(str(unknown_benchmark(name)))
+        return given
+
+    @property
+    def trained_on(self) -> Benchmark:
+        """The benchmark as this run has it, whatever files say now."""
+        return Benchmark(id=self.benchmark, tasks=self.tasks, goals=self.goals)
+
     @property
     def suite(self) -> str:
         """The set of tasks, without the goal distribution."""
-        return load_benchmark(self.benchmark).suite
+        return self.trained_on.suite
 
     @property
     def num_tasks(self) -> int:
         """Number of tasks trained together."""
-        return len(load_benchmark(self.benchmark).tasks)
+        return len(self.tasks)
 
     @property
     def evaluation_episodes(self) -> int:
@@ -218,7 +259,7 @@ class RunConfig(Frozen):
 
     def evaluation_episodes_at(self, step: int) -> int:
         """Episodes per task of the evaluation at ``step``; on ``fixed`` one: a deterministic policy repeats itself."""
-        if load_benchmark(self.benchmark).goals == "fixed":
+        if self.goals == "fixed":
             return 1
         budget = self.budget
         usual = budget.evaluation_episodes or self.protocol.evaluation_episodes

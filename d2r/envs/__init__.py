@@ -1,4 +1,4 @@
-"""Meta-World's benchmarks as vector environments; ``gymnasium.make_vec`` knows them once this is imported."""
+"""Benchmarks as vector environments; ``gymnasium.make_vec`` knows them once this is imported."""
 
 from gymnasium.envs.registration import register
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
-from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM, load_benchmark
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM, Benchmark
 from d2r.config.schema import Protocol
 from d2r.envs.goals import goal_source
 from d2r.envs.models import named_or_colliding
@@ -74,15 +74,14 @@ class TaskSlice:
 
     def __init__(
         self,
-        benchmark: str,
+        benchmark: Benchmark,
         protocol: Protocol,
         seed: np.random.SeedSequence,
         evaluation: bool,
         tasks: Sequence[int],
         buffers: Buffers | None = None,
     ) -> None:
-        trained = load_benchmark(benchmark)
-        names, kind = trained.tasks, protocol.goals_on(trained)
+        names, kind = benchmark.tasks, protocol.goals_on(benchmark)
         self._tasks = list(tasks)
         self.buffers = Buffers.zeros(len(names)) if buffers is None else buffers
         self._reward_scale = protocol.reward_scale

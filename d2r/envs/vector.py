@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM, load_benchmark
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM, Benchmark, as_benchmark
 from d2r.config.schema import Protocol
 from d2r.envs.slices import TaskSlice
 from d2r.envs.tasks import INFO_KEYS
@@ -43,7 +43,7 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
     """All tasks of a benchmark, one environment each, stepped together.
 
     Args:
-        benchmark: such as ``mt10-rand``.
+        benchmark: itself, or its id, such as ``mt10-rand``.
         protocol: horizon, reward and goals.
         seed: the run's sequence, or a child of it; the same sequence gives the same goals, whatever
         ``evaluation`` is.
@@ -62,7 +62,7 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
 
     def __init__(
         self,
-        benchmark: str,
+        benchmark: str | Benchmark,
         protocol: Protocol,
         seed: np.random.SeedSequence,
         *,
@@ -70,13 +70,14 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         workers: int = 0,
         seat: PoolSeat | None = None,
     ) -> None:
-        self.task_names = load_benchmark(benchmark).tasks
+        benchmark = as_benchmark(benchmark)
+        self.task_names = benchmark.tasks
         self.num_envs = len(self.task_names)
-        self.benchmark = benchmark
+        self.benchmark = benchmark.id
         self.protocol = protocol
         self._evaluation = evaluation
         self._identity = {
-            "benchmark": benchmark,
+            "benchmark": benchmark.id,
             "evaluation": evaluation,
             "protocol": protocol.model_dump(include=_PROTOCOL_FIELDS),
             "seed": {"entropy": str(seed.entropy), "spawn_key": list(seed.spawn_key)},
@@ -254,7 +255,7 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
 
 
 def vector_envs(
-    benchmark: str,
+    benchmark: str | Benchmark,
     protocol: Protocol,
     seeds: Sequence[np.random.SeedSequence],
     *,
@@ -269,6 +270,7 @@ def vector_envs(
     Raises:
         UserError: if the benchmark does not exist or the number of workers is impossible.
     """
+    benchmark = as_benchmark(benchmark)
     seats: Sequence[PoolSeat | None] = [None] * len(seeds)
     if workers:
         seats = _pool_seats(benchmark, protocol, seeds, evaluation, workers)
@@ -279,13 +281,13 @@ def vector_envs(
 
 
 def _pool_seats(
-    benchmark: str,
+    benchmark: Benchmark,
     protocol: Protocol,
     seeds: Sequence[np.random.SeedSequence],
     evaluation: bool,
     workers: int,
 ) -> list[PoolSeat]:
-    most = len(load_benchmark(benchmark).tasks) * len(seeds)
+    most = len(benchmark.tasks) * len(seeds)
     if not 0 < workers <= most:
         raise UserError(f"workers is {workers}: must be from 0 to the number of tasks, {most}")
     return WorkerPool(benchmark, protocol, seeds, evaluation, workers).seats()

@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from d2r.config.benchmarks import load_benchmark
+from d2r.config.benchmarks import Benchmark
 from d2r.config.schema import Protocol
 from d2r.envs.slices import Buffers, TaskSlice
 from d2r.envs.tasks import share_out
@@ -190,13 +190,13 @@ class WorkerPool:
 
     def __init__(
         self,
-        benchmark: str,
+        benchmark: Benchmark,
         protocol: Protocol,
         seeds: Sequence[np.random.SeedSequence],
         evaluation: bool,
         workers: int,
     ) -> None:
-        names = load_benchmark(benchmark).tasks * len(seeds)
+        names = benchmark.tasks * len(seeds)
         size = _shared_size(len(names))
         descriptor = _anonymous_file(size)
         self._memory = mmap.mmap(descriptor, size)
@@ -324,14 +324,14 @@ class _Owned:
 
     def __init__(
         self,
-        benchmark: str,
+        benchmark: Benchmark,
         protocol: Protocol,
         seeds: Sequence[np.random.SeedSequence],
         evaluation: bool,
         rows: Sequence[int],
         memory: mmap.mmap,
     ) -> None:
-        count = len(load_benchmark(benchmark).tasks)
+        count = len(benchmark.tasks)
         buffers = share(memory, count * len(seeds))
         self._slices: dict[int, TaskSlice] = {}
         for place, seed in enumerate(seeds):

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from d2r.config.benchmarks import BenchmarkId
-from d2r.config.load import parse
+from d2r.config.parse import parse
 from d2r.config.reader import read_yaml
 from d2r.config.schema import Frozen
 from d2r.findings.differences import compared, model

@@ -13,14 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from d2r.config import benchmark_ids, load_method, method_ids
+from d2r.config import is_method, load_method
+from d2r.config.benchmarks import in_order
 from d2r.config.schema import LATE_EVALUATIONS
 from d2r.errors import UserError, nearest
 from d2r.findings.collect import COLLECTED, KEY, RUN_COLUMNS
 from d2r.limits import refuse_shortage
 from d2r.runs.tables import strange_name
 from d2r.runs.tidy import Kind
-from d2r.text import printable
+from d2r.text import by_number, printable
 
 T = TypeVar("T")
 Floats = npt.NDArray[np.float64]
@@ -71,16 +72,16 @@ class Results:
 
     @cached_property
     def benchmarks(self) -> list[str]:
-        """Benchmarks with at least one planned or finished run, in the paper's order."""
-        present = set(self.runs["benchmark"])
-        return [name for name in benchmark_ids() if name in present]
+        """Benchmarks with at least one planned or finished run, in the order of tables."""
+        return in_order(self.runs["benchmark"].unique())
 
     @cached_property
     def methods(self) -> list[MethodInfo]:
         """Methods with at least one planned or finished run: D2R, its variants, then the baselines."""
         infos = [method_info(name) for name in self.runs["method"].unique()]
         return sorted(
-            infos, key=lambda info: (info.id != REFERENCE, info.kind != "variant", info.title.lower())
+            infos,
+            key=lambda info: (info.id != REFERENCE, info.kind != "variant", by_number(info.title.lower())),
         )
 
     @cached_property
@@ -280,6 +281,11 @@ def load_results(folder: Path) -> Results:
             wrong: str | None = "is not a table"
         else:
             wrong = _fault(table, columns) or (None if _is_whole(path) else "is cut off")
+            of_no_run = (
+                set() if is_runs or wrong else set(table["benchmark"]) - set(tables["runs"]["benchmark"])
+            )
+            if of_no_run:
+                wrong = f"names the benchmark '{min(of_no_run)}', of which there is no run"
         if wrong:
             raise UserError(f"{path}: {wrong}; run `d2r collect --results {folder}` again")
         tables[path.stem] = table
@@ -316,8 +322,7 @@ def _fault(table: pd.DataFrame, columns: Mapping[str, Kind]) -> str | None:
             return f"holds something else than it should in column '{column}'"
     if is_runs and table.duplicated(["benchmark", "method", "seed"]).any():
         return "names a run twice"
-    unknown = set(table["benchmark"]) - set(benchmark_ids())
-    return f"names the unknown benchmark '{min(unknown)}'" if unknown else None
+    return None
 
 
 def _is_whole(path: Path) -> bool:
@@ -335,7 +340,7 @@ def _machine(cpu: str, device: str, threads: str, execution: str) -> str:
 
 def method_info(name: str) -> MethodInfo:
     """Title and kind of a method, from its file; a method whose file is gone is called by its id."""
-    if name not in method_ids():
+    if not is_method(name):
         return MethodInfo(name, name, "variant" if name.startswith(REFERENCE) else "baseline")
     method = load_method(name)
     return MethodInfo(name, method.title, method.kind)

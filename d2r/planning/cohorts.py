@@ -8,6 +8,7 @@ that is there must not be made again because another seed was added. So what was
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -38,7 +39,7 @@ class TrainedTogether(NamedTuple):
     def name(self) -> str:
         """A name for the rule, of letters, digits and underscores."""
         words = (self.benchmark, self.method, "seeds", write_seeds(self.seeds))
-        return "train_" + "_".join(words).replace("-", "_").replace(",", "_and_")
+        return re.sub("[^A-Za-z0-9]", "_", "train_" + "_".join(words).replace(",", "_and_"))
 
     @property
     def files(self) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from d2r.config import RunConfig, RunKey, is_run
-from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
+from d2r.config import RunConfig, RunKey, Scale, budget_suite, is_run, plan_runs
+from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM, suite_of
 from d2r.errors import UserError
 from d2r.runs.layout import TIMING
 from d2r.runs.record import read_run
@@ -43,6 +43,12 @@ def memory_mb(config: RunConfig, seeds: int = 1) -> int:
     samples = config.num_tasks * config.sac.batch_per_task
     of_seed = TASK_MB * config.num_tasks + SAMPLE_MB * samples + replay_bytes(config) / 1e6
     return round(1.1 * (PROCESS_MB + seeds * of_seed))
+
+
+def budgets_of_others(scale: Scale) -> dict[str, str]:
+    """Sets of tasks that a scale runs and names no budget for, and the set whose budget holds for each."""
+    suites = dict.fromkeys(suite_of(key.benchmark) for key in plan_runs(scale))
+    return {suite: budget_suite(scale, suite) for suite in suites if suite not in scale.budget}
 
 
 @dataclass(frozen=True)

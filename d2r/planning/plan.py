@@ -18,13 +18,16 @@ class Kind(NamedTuple):
     """What methods have to share for their updates to take time in proportion to their multiply-adds."""
 
     suite: str
+    batch_per_task: int
     routed: bool
     gradient_surgery: str
 
     @classmethod
     def of(cls, config: RunConfig) -> Kind:
         """The kind of a run."""
-        return cls(config.suite, config.network.routed, config.sac.gradient_surgery)
+        return cls(
+            config.suite, config.sac.batch_per_task, config.network.routed, config.sac.gradient_surgery
+        )
 
 
 def plan_blocks(

@@ -44,7 +44,7 @@ class Episodes:
         config = policy.config
         seed = seed_sequence(config.seed, Stream.ENVIRONMENT)
         self._policy, self._task, self._protocol = policy, task, config.protocol
-        self._slice = TaskSlice(config.benchmark, config.protocol, seed, True, [task])
+        self._slice = TaskSlice(config.trained_on, config.protocol, seed, True, [task])
         self.env = self._slice.env_of(task)
 
     def play(self, episodes: int) -> Iterator[Moment]:

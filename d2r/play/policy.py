@@ -11,7 +11,7 @@ from torch import Tensor
 
 from d2r.algorithms.policy import mean_action
 from d2r.config import RunConfig
-from d2r.config.benchmarks import OBSERVATION_DIM, load_benchmark
+from d2r.config.benchmarks import OBSERVATION_DIM
 from d2r.errors import UserError
 from d2r.networks.base import Network, Output
 from d2r.networks.d2r import route_graph
@@ -32,7 +32,7 @@ class Policy:
 
     def __init__(self, actor: Network, config: RunConfig) -> None:
         self.actor, self.config = actor, config
-        self.task_names = load_benchmark(config.benchmark).tasks
+        self.task_names = config.tasks
 
     def __repr__(self) -> str:
         config = self.config

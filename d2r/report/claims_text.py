@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from d2r.config import load_benchmark, load_scale, scale_ids
+from d2r.config import load_scale, scale_ids
+from d2r.config.benchmarks import suite_of
 from d2r.findings.claims import Claim, Cost, Evidence, Judgement, claims_file, judge
 from d2r.findings.measures import measure
 from d2r.findings.results import Results, method_info
@@ -81,11 +82,11 @@ def command(claim: Claim, scale: str) -> str:
 
 
 def _benchmarks(claim: Claim, scale: str) -> list[str]:
-    """Benchmarks that a claim is tested on, without those that the scale has no budget for."""
+    """Benchmarks that a claim is tested on, without those of whose tasks the scale names no budget."""
     if scale not in scale_ids():
         return claim.benchmarks
     budgets = load_scale(scale).budget
-    return [benchmark for benchmark in claim.benchmarks if load_benchmark(benchmark).suite in budgets]
+    return [benchmark for benchmark in claim.benchmarks if suite_of(benchmark) in budgets]
 
 
 def claims_markdown(results: Results) -> str:

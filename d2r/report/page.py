@@ -20,7 +20,7 @@ from d2r.errors import UserError
 from d2r.files import write_bytes
 from d2r.findings.results import SMOKE_WARNING, Results
 from d2r.report.colors import method_color
-from d2r.report.figures import FIGURES
+from d2r.report.figures import figures_of
 from d2r.report.page_data import page_data
 from d2r.report.page_parts import MARKS, claim_rows, forests, heat_maps, levels
 from d2r.report.summary import WHAT_D2R_IS, Summary
@@ -90,7 +90,7 @@ def build_page(results: Results) -> str:
         names=known,
         tables=[_as_shown(table) for table in tables],
         films=_films(results.folder),
-        drawings=[spec for spec in FIGURES if (results.folder / "figures" / f"{spec.name}.svg").is_file()],
+        drawings=[spec for spec in figures_of(results) if (results.folder / "figures" / f"{spec.name}.svg").is_file()],
         facts=_facts(results),
         lost=_lost(results),
         color=method_color,

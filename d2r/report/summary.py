@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from d2r.config import Budget, load_benchmark, load_scale, scale_ids
+from d2r.config import Budget, budget_suite, load_scale, scale_ids
+from d2r.config.benchmarks import suite_of
 from d2r.config.schema import LATE_EVALUATIONS
+from d2r.errors import UserError
 from d2r.findings.claims import Judgement, judge
 from d2r.findings.differences import compared, difference
 from d2r.findings.measures import SUCCESS
@@ -223,10 +225,12 @@ class Summary:
 
 
 def _paper_steps(benchmark: str) -> int:
-    """Steps of each task in the scale ``paper``, or the official default where there is no such scale."""
-    suite = load_benchmark(benchmark).suite
-    budget = load_scale(PAPER).budget.get(suite) if PAPER in scale_ids() else None
-    return (budget or Budget()).steps
+    """Steps of each task in the scale ``paper``, or the official default where it tells none."""
+    try:
+        scale = load_scale(PAPER)
+        return scale.budget[budget_suite(scale, suite_of(benchmark))].steps
+    except UserError:
+        return Budget().steps
 
 
 def _counted(count: int) -> str:

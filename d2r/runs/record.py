@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from d2r.config import RunConfig, RunKey, Stated
+from d2r.config.benchmarks import meant_by_name
 from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
 from d2r.files import read_bytes, sha256
@@ -121,6 +122,7 @@ class _Network(Written):
 class _Shown(Written):
     """The configuration's part that is shown without today's classes."""
 
+    tasks: list[Name] | None = None
     budget: _Budget
     network: _Network
 
@@ -215,6 +217,13 @@ class RunRecord(Process, _Length, Stated, _Name):
     def planned_steps(self) -> int:
         """Steps of its budget."""
         return self._shown.budget.steps
+
+    @property
+    def num_tasks(self) -> int | None:
+        """Tasks of its benchmark, if that is known."""
+        meant = meant_by_name(self.benchmark)
+        stated = self._shown.tasks or (None if meant is None else meant.tasks)
+        return None if stated is None else len(stated)
 
     @property
     def num_modules(self) -> int | None:

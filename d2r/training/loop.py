@@ -72,9 +72,9 @@ class Cohort:
         )
         self.averages = Averages(len(configs), self.config.num_tasks, device)
         seeds = [seed_sequence(config.seed, Stream.ENVIRONMENT) for config in configs]
-        self.envs = vector_envs(self.config.benchmark, protocol, seeds, workers=machine.workers)
+        self.envs = vector_envs(self.config.trained_on, protocol, seeds, workers=machine.workers)
         self.evaluation_envs = vector_envs(
-            self.config.benchmark, protocol, seeds, evaluation=True, workers=machine.workers
+            self.config.trained_on, protocol, seeds, evaluation=True, workers=machine.workers
         )
         process = describe_process(machine, len(configs))
         self.runs = [

@@ -63,10 +63,10 @@ def survey_routes(
         per_task["route_change"] = 1 - route_graph.similarity(frequency, previous.to(frequency))
     rows = of_tasks(step, per_task)
     tasks = frequency.shape[0]
-    first, second = torch.triu_indices(tasks, tasks, offset=1)
-    rows.append(
-        (step, "", "route_jaccard", route_graph.similarity(frequency[first], frequency[second]).mean().item())
-    )
+    if tasks > 1:  # one alone has no other to be like
+        first, second = torch.triu_indices(tasks, tasks, offset=1)
+        similar = route_graph.similarity(frequency[first], frequency[second]).mean().item()
+        rows.append((step, "", "route_jaccard", similar))
     rows.append((step, "", "multiply_adds_dense", dense_multiply_adds(actor, OBSERVATION_DIM)))
     weight = (edge * in_use).mean(0)
     routes: list[Row] = [
@@ -87,7 +87,7 @@ def survey_replay(learner: MultiTaskSAC, batch: Batch, step: int, generator: tor
 
     ``gradient_cosine`` is the mean cosine over pairs of tasks of their gradients on the modules'
     parameters, of the policy loss for the actor and of the TD losses for the critics, on one batch, with
-    ResRouting as configured and without it.
+    ResRouting as configured and without it; one task alone has none.
     """
     actor, critics = learner.actor, learner.critics
     assert isinstance(actor, RoutedNetwork)
@@ -112,8 +112,9 @@ def survey_replay(learner: MultiTaskSAC, batch: Batch, step: int, generator: tor
         losses = learner.losses(batch, draws)
         of_actor = module_gradients(losses.policy[0], actor)
         of_critics = module_gradients(losses.critics[0].sum(0), critics)
-        rows.append((step, "", f"gradient_cosine{suffix}", mean_cosine(of_actor)))
-        rows.append((step, "", f"critic_gradient_cosine{suffix}", mean_cosine(of_critics)))
+        if of_actor.shape[0] > 1:
+            rows.append((step, "", f"gradient_cosine{suffix}", mean_cosine(of_actor)))
+            rows.append((step, "", f"critic_gradient_cosine{suffix}", mean_cosine(of_critics)))
         if training:
             norms = of_actor.sum(0).norm(dim=-1).tolist()
             rows += [(step, "", f"module_grad_norm.{module + 1}", norm) for module, norm in enumerate(norms)]
@@ -131,7 +132,7 @@ def module_gradients(task_losses: Tensor, network: RoutedNetwork) -> Tensor:
 
 
 def mean_cosine(gradients: Tensor) -> float:
-    """Mean cosine over pairs of tasks; a task whose gradient is zero has cosine 0 with all."""
+    """Mean cosine over pairs of at least two tasks; a task whose gradient is zero has cosine 0 with all."""
     flat = torch.nn.functional.normalize(gradients.flatten(1), dim=1)
     tasks = flat.shape[0]
     first, second = torch.triu_indices(tasks, tasks, offset=1)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from d2r.config import RunConfig, is_run, load_scale, plan_runs, resolve_run, scale_ids
-from d2r.config.benchmarks import load_benchmark
 from d2r.config.execution import PLAIN
 from d2r.errors import UserError
 from d2r.findings.collect import collect
@@ -304,7 +303,7 @@ def _numbers(artifact: Artifact) -> Line:
             return _fail(
                 f"{path}: not {run.config.evaluation_episodes} episodes of each of {run.config.num_tasks} tasks"
             )
-        if set(per_task.index) != set(load_benchmark(run.config.benchmark).tasks):
+        if set(per_task.index) != set(run.config.tasks):
             return _fail(f"{path}: does not hold the tasks of {run.config.benchmark}")
         if not set(episodes["success"]) <= {0, 1}:
             return _fail(f"{path}: a success that is neither 0 nor 1")

@@ -25,8 +25,8 @@ from d2r.algorithms.members import side_by_side
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import SacConfig
 from d2r.config.execution import PLAIN, Execution
-from d2r.config.load import parse
 from d2r.config.networks import RoutedConfig
+from d2r.config.parse import parse
 from d2r.errors import UserError
 from d2r.networks.base import Network
 from d2r.networks.d2r.levels import D2RNetwork

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from scipy.stats import fisher_exact
 
-from d2r.config import RunConfig, load_benchmark
+from d2r.config import RunConfig
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.errors import UserError
 from d2r.evaluation.success import Evaluation, evaluate
@@ -107,7 +107,7 @@ def reevaluate(folder: Path, workers: int = 0) -> Reevaluation:
     actor = load_actor(folder, record, config)
     published = _published(check_output(folder, record, EVALUATION), config)
     evaluation = _evaluate(actor, config, workers)
-    names = load_benchmark(config.benchmark).tasks
+    names = config.tasks
     level = 0.05 / (len(names) + 1)
     tasks = [
         TaskRates(
@@ -147,7 +147,7 @@ def routes_of_policy(folder: Path) -> RunRoutes:
     if not isinstance(actor, RoutedNetwork):
         raise UserError(f"{folder}: '{config.method}' does not route; give a run of a routed method")
     evaluation = _evaluate(actor, config, 0)
-    names = load_benchmark(config.benchmark).tasks
+    names = config.tasks
     survey = survey_routes(actor, evaluation.states, None, record.steps)
     routes = pd.DataFrame(survey.routes, columns=list(COLUMNS[ROUTES]))
     routes["task"] = [names[int(task)] for task in routes["task"]]
@@ -160,7 +160,7 @@ def _evaluate(actor: Network, config: RunConfig, workers: int) -> Evaluation:
     """Evaluate a run's policy as training did at its end."""
     torch.set_num_threads(1)
     seed = seed_sequence(config.seed, Stream.ENVIRONMENT)
-    env = MetaWorldVectorEnv(config.benchmark, config.protocol, seed, evaluation=True, workers=workers)
+    env = MetaWorldVectorEnv(config.trained_on, config.protocol, seed, evaluation=True, workers=workers)
     with closing(env):
         evaluation = evaluate(env, actor, config.evaluation_episodes)
     assert evaluation is not None, "nobody stops it"
@@ -197,7 +197,7 @@ def _published(path: Path, config: RunConfig) -> dict[str, list[_Episode]]:
         if row["success"] not in (0, 1):
             raise UserError(f"{path}: a success that is neither 0 nor 1; restore it, or train the run again")
         episodes.setdefault(row["task"], []).append(_Episode(row["success"] == 1, row["return"]))
-    expected = dict.fromkeys(load_benchmark(config.benchmark).tasks, config.evaluation_episodes)
+    expected = dict.fromkeys(config.tasks, config.evaluation_episodes)
     if {name: len(of_task) for name, of_task in episodes.items()} != expected:
         raise UserError(
             f"{path}: does not hold {config.evaluation_episodes} episodes of each task of {config.benchmark}"

@@ -13,8 +13,8 @@ from typing import Literal
 import pytest
 
 from d2r.config import load_scale, project_root, resolve_run
-from d2r.config.load import parse
 from d2r.config.networks import _CLASSES, FilmConfig, MlpConfig, NetworkBase, network_class
+from d2r.config.parse import parse
 from d2r.config.schema import RunConfig
 from d2r.errors import UserError
 

@@ -8,13 +8,6 @@ from d2r.envs.tasks import make_fast, make_stock, share_out
 from d2r.errors import UserError
 
 
-@pytest.mark.parametrize("goals", ["fixed", "rand"])
-def test_tasks_come_in_metaworlds_order(goals: str) -> None:
-    for suite, tasks in (("mt10", MT10_V3), ("mt50", MT50_V3)):
-        benchmark = load_benchmark(f"{suite}-{goals}")
-        assert (benchmark.suite, benchmark.goals, benchmark.tasks) == (suite, goals, tuple(tasks))
-
-
 @pytest.mark.parametrize("name", ["mt10", "mt10-random", "mt5-rand", "", "MT10-rand"])
 def test_an_unknown_benchmark_is_named(name: str) -> None:
     with pytest.raises(UserError, match=f"unknown benchmark '{name}'"):

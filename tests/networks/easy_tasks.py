@@ -71,9 +71,9 @@ class EasyTasks:
     """Both tasks stepped together; observations, rewards and success are [task, ...] tensors."""
 
     def __init__(self) -> None:
-        names = load_benchmark(BENCHMARK).tasks
-        self.rows = [names.index(name) for name in TASK_NAMES]
-        self.tasks = TaskSlice(BENCHMARK, PROTOCOL, np.random.SeedSequence(0), False, self.rows)
+        benchmark = load_benchmark(BENCHMARK)
+        self.rows = [benchmark.tasks.index(name) for name in TASK_NAMES]
+        self.tasks = TaskSlice(benchmark, PROTOCOL, np.random.SeedSequence(0), False, self.rows)
 
     def reset(self) -> Tensor:
         """Begin new episodes."""

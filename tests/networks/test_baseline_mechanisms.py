@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from d2r.config import resolve_network
+from d2r.config.benchmarks import suite_tasks
 from d2r.config.embeddings import read_task_embeddings
 from d2r.config.networks import MooreConfig, PacoConfig
 from d2r.errors import UserError
@@ -77,7 +78,7 @@ def test_embeddings_file_is_read_in_task_order(tmp_path):
     data = mt10_embeddings()
     shuffled = dict(reversed(data.items())) | {"hammer": [9.0, 9.0, 9.0]}
     shuffled["reach-v3"] = shuffled.pop("reach")
-    vectors = read_task_embeddings(write_embeddings(tmp_path, shuffled), "mt10")
+    vectors = read_task_embeddings(write_embeddings(tmp_path, shuffled), suite_tasks("mt10"))
     assert [vector[0] for vector in vectors] == list(range(10))
 
 
@@ -106,25 +107,29 @@ def test_unfit_embeddings_are_refused_by_name(tmp_path, change, message):
     data = mt10_embeddings()
     change(data)
     with pytest.raises(UserError, match=message):
-        read_task_embeddings(write_embeddings(tmp_path, data), "mt10")
+        read_task_embeddings(write_embeddings(tmp_path, data), suite_tasks("mt10"))
 
 
 def test_the_largest_numbers_of_float32_are_embeddings(tmp_path):
     largest = torch.finfo(torch.float32).max
     data = mt10_embeddings() | {"push": [largest, -largest, 3]}
-    assert read_task_embeddings(write_embeddings(tmp_path, data), "mt10")[1] == (largest, -largest, 3.0)
+    assert read_task_embeddings(write_embeddings(tmp_path, data), suite_tasks("mt10"))[1] == (
+        largest,
+        -largest,
+        3.0,
+    )
 
 
 def test_an_embedding_given_twice_is_refused(tmp_path):
     path = tmp_path / "embeddings.json"
     path.write_text('{"reach": [1.0], "reach": [2.0]}')
     with pytest.raises(UserError, match=r"embeddings\.json: key 'reach' is given twice"):
-        read_task_embeddings(path, "mt10")
+        read_task_embeddings(path, suite_tasks("mt10"))
 
 
 def test_a_folder_is_no_embeddings_file(tmp_path):
     with pytest.raises(UserError, match="is a folder; 'embeddings_file' must name a JSON file"):
-        read_task_embeddings(tmp_path, "mt10")
+        read_task_embeddings(tmp_path, suite_tasks("mt10"))
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "not json", ""])
@@ -132,7 +137,7 @@ def test_a_file_that_is_no_object_is_refused(tmp_path, text):
     path = tmp_path / "embeddings.json"
     path.write_text(text)
     with pytest.raises(UserError, match=r"embeddings\.json"):
-        read_task_embeddings(path, "mt10")
+        read_task_embeddings(path, suite_tasks("mt10"))
 
 
 def test_paco_sets_start_identical_and_weights_do_not():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import Method, load_method, method_ids
-from d2r.config.load import config_folder
+from d2r.config.files import config_folder
 from d2r.config.networks import RoutedConfig
 from d2r.config.reader import read_yaml
 from d2r.networks.d2r.levels import D2RNetwork

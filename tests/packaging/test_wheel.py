@@ -49,6 +49,8 @@ def test_methods_and_a_training_in_an_empty_folder(site: Path, tmp_path: Path) -
     d2r = site / "bin/d2r"
     listed = in_folder(tmp_path, site, d2r, "methods")
     assert {line.split()[0] for line in listed.splitlines() if line} >= set(method_ids())
+    (shipped,) = site.glob("d2r/config/shipped/benchmarks/mt25-rand.yaml")
+    assert shipped.read_bytes() == (ROOT / "config/benchmarks/mt25-rand.yaml").read_bytes()
     budget = load_scale("smoke").budget["mt10"]
     steps = str(budget.warmup_steps + 2 * budget.update_every)
     asked = ["--benchmark", "mt10-fixed", "--method", "d2r", "--seed", "1", "--steps", steps]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from d2r.config.benchmarks import Benchmark
 from d2r.config.load import load_protocol
 from d2r.config.schema import Protocol
 from d2r.envs.vector import MetaWorldVectorEnv
@@ -18,7 +19,7 @@ def shortened(protocol_id: str, horizon: int) -> Protocol:
 
 
 def build(
-    protocol: Protocol, benchmark: str = "mt10-rand", number: int = 1, **arguments: Any
+    protocol: Protocol, benchmark: str | Benchmark = "mt10-rand", number: int = 1, **arguments: Any
 ) -> MetaWorldVectorEnv:
     return MetaWorldVectorEnv(benchmark, protocol, np.random.SeedSequence(number), **arguments)
 

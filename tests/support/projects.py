@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from d2r.config import load_method, load_protocol, load_scale
+from d2r.config import load_benchmark, load_method, load_protocol, load_scale
 
 
 def forget_configuration() -> None:
     """Drop what was read of the configuration, which is kept by name and not by project."""
-    for cached in (load_scale, load_protocol, load_method):
+    for cached in (load_scale, load_protocol, load_method, load_benchmark):
         cached.cache_clear()
 
 

@@ -24,6 +24,7 @@ MT10 = (
 )  # fmt: skip
 MODULES = 6
 REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIG = REPOSITORY / "config"
 
 ROUTED = {"type": "routed", "num_modules": MODULES}
 METHODS = {
@@ -64,10 +65,10 @@ class Plan:
 
 def write_project(root: Path, plan: Plan) -> Path:
     """Write ``config/`` for the plan below ``root`` and return the folder ``results/<scale>``."""
-    for kind in ("methods", "scales", "protocols"):
+    for kind in ("methods", "scales", "protocols", "benchmarks"):
         (root / "config" / kind).mkdir(parents=True, exist_ok=True)
-    for protocol in (REPOSITORY / "config" / "protocols").glob("*.yaml"):
-        (root / "config" / "protocols" / protocol.name).write_text(protocol.read_text())
+    for path in (*CONFIG.glob("protocols/*.yaml"), *CONFIG.glob("benchmarks/*.yaml")):
+        (root / "config" / path.relative_to(CONFIG)).write_text(path.read_text())
     for name, about in METHODS.items():
         data = {"id": name, "source": "synthetic", "summary": "synthetic", **about}
         (root / "config" / "methods" / f"{name}.yaml").write_text(yaml.safe_dump(data))

@@ -19,6 +19,7 @@ from safetensors.torch import save
 
 from d2r.algorithms.replay import Replay
 from d2r.config import RunKey, config_hash, load_scale, plan_runs, resolve_run
+from d2r.config.benchmarks import suite_tasks
 from d2r.config.embeddings import read_task_embeddings
 from d2r.errors import UserError
 from d2r.findings.collect import collect
@@ -131,7 +132,7 @@ def whole_embeddings(world: World) -> bytes:
 def read_embeddings(world: World, content: bytes) -> None:
     path = world.scratch / "embeddings.json"
     path.write_bytes(content)
-    read_task_embeddings(path, "mt10")
+    read_task_embeddings(path, suite_tasks("mt10"))
 
 
 def read_record_of_run(world: World, content: bytes) -> None:

@@ -27,10 +27,10 @@ from d2r.training.train import train
 BUDGET = {"steps": 60, "warmup_steps": 20, "update_every": 4, "evaluate_every": 30, "checkpoint_every": 30}
 
 
-def config(method: str = "d2r", **budget: object) -> object:
+def config(method: str = "d2r", benchmark: str = "mt10-rand", **budget: object) -> object:
     scale = load_scale("smoke")
     resolved = resolve_run(
-        scale, "mt10-rand", method, 3, BUDGET | {"evaluation_episodes": 1, "replay_capacity": 60} | budget
+        scale, benchmark, method, 3, BUDGET | {"evaluation_episodes": 1, "replay_capacity": 60} | budget
     )
     return resolved.model_copy(update={"protocol": resolved.protocol.model_copy(update={"horizon": 20})})
 
@@ -77,6 +77,14 @@ def test_routes_are_those_of_the_output(finished: Path) -> None:
     into_output = routes[(routes.target == "out") & (routes.step == 60)].groupby("task").weight.sum()
     assert len(into_output) == 10
     assert into_output.between(0.999, 1.001).all()
+
+
+def test_of_one_task_nothing_is_measured_between_tasks(tmp_path: Path) -> None:
+    assert train(config(benchmark="mt1-reach-v3-rand"), tmp_path, Machine()) == 0
+    metrics = pd.read_csv(tmp_path / "runs" / "mt1-reach-v3-rand" / "d2r" / "seed3" / "metrics.csv")
+    assert set(metrics.task.dropna()) == {"reach-v3"}
+    assert np.isfinite(metrics.value).all()
+    assert not {"route_jaccard", "gradient_cosine"} & set(metrics.quantity)
 
 
 def test_one_seed_one_result(finished: Path, tmp_path: Path) -> None:

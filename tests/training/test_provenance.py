@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from d2r.config import RunConfig, config_hash
-from d2r.config.load import parse
+from d2r.config.parse import parse
 from d2r.files import sha256
 from d2r.runs.record import is_unchanged, record_bytes
 from d2r.training.run import Machine

@@ -113,7 +113,6 @@ def test_bad_configuration_ends_in_one_line(project: Project, arguments: list[st
         ("runs/mt10-rand/d2r/seed01/run.json", "'seed01' is no run's folder; that of seed 1 is 'seed1'"),
         ("runs/mt10-rand/mtsca/seed1/run.json", "unknown method 'mtsca'; did you mean 'mtsac'?"),
         ("runs/mt10-rnd/d2r/seed1/metrics.csv", "unknown benchmark 'mt10-rnd'; did you mean 'mt10-rand'?"),
-        ("runs/mt50-rand/d2r/seed1/run.json", "scale 'smoke' has no budget for 'mt50'; add one to its file"),
     ],
 )
 def test_target_that_no_run_can_have_is_refused_in_one_line(
@@ -179,7 +178,7 @@ def test_forced_run_is_refused_while_its_training_state_would_be_taken_up(
 
 def test_editors_files_beside_the_configuration_are_ignored(project: Project) -> None:
     assert project.snakemake("all").returncode == 0
-    for kind in ("methods", "protocols", "scales"):
+    for kind in ("methods", "protocols", "scales", "benchmarks"):
         folder = project.root / "config" / kind
         (folder / ".#film.yaml").symlink_to("someone@somewhere.1234")
         (folder / ".film.yaml").write_text("half a ")

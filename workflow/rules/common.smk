@@ -2,7 +2,7 @@
 import sys
 from pathlib import Path
 
-from d2r.config import SEED, RunKey, benchmark_ids, load_scale, plan_runs
+from d2r.config import SEED, RunKey, load_scale, plan_runs
 from d2r.config.seeds import write_seeds
 from d2r.errors import UserError
 from d2r.runs.layout import RUN_FILES, files_of_runs
@@ -77,8 +77,8 @@ RUN_FOLDER = "results/{scale}/runs/{benchmark}/{method}/seed{seed}"
 
 wildcard_constraints:
     scale="[a-z0-9-]+",
-    benchmark="|".join(benchmark_ids()),
-    method="[a-z0-9-]+",
+    benchmark="[a-z0-9-]+",
+    method="[a-z0-9-]+([+][A-Za-z0-9_.-]+)*",
     seed=SEED,
 
 

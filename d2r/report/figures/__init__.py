@@ -11,7 +11,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from d2r.config import benchmark_ids
 from d2r.config.schema import LATE_EVALUATIONS
 from d2r.cores import available_cores
 from d2r.findings.results import Results
@@ -92,48 +91,66 @@ FIGURES: tuple[FigureSpec, ...] = (
         module_gradients,
     ),
     FigureSpec("routes_methods", "Final routes of every routed method for two tasks.", method_routes),
-    *(
+)
+"""Those of all benchmarks together."""
+ROUTES, CURVES = "routes_", "learning_curves_tasks_"
+"""What the names of figures of one benchmark begin with."""
+
+
+def figures_of(results: Results) -> tuple[FigureSpec, ...]:
+    """Every figure that may be drawn of these results, in the order of the page."""
+    routes = (
         FigureSpec(
-            f"routes_{benchmark}",
+            f"{ROUTES}{benchmark}",
             f"D2R's final route for each task of {benchmark}; arcs as wide as their weight, unused modules faded.",
             partial(task_routes, benchmark=benchmark),
         )
-        for benchmark in benchmark_ids()
-    ),
-    *(
+        for benchmark in results.benchmarks
+    )
+    curves = (
         FigureSpec(
-            f"learning_curves_tasks_{benchmark}",
+            f"{CURVES}{benchmark}",
             f"Success over training on each task of {benchmark}, easiest first; means over runs.",
             partial(task_curves, benchmark=benchmark),
         )
-        for benchmark in benchmark_ids()
-    ),
-)
+        for benchmark in results.benchmarks
+    )
+    return (*FIGURES, *routes, *curves)
 
 
 def write_figures(results: Results) -> list[Path]:
     """Draw into ``<results>/figures`` every figure that there is something to draw in; others of before are removed."""
+    specs = figures_of(results)
+    _remove_others(results.folder / "figures", {spec.name for spec in specs})
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(
-        min(len(FIGURES), available_cores()), context, _Worker.begin, (results,)
+        min(len(specs), available_cores()), context, _Worker.begin, (results, specs)
     ) as pool:
-        return [path for written in pool.map(_Worker.write, range(len(FIGURES))) for path in written]
+        return [path for written in pool.map(_Worker.write, range(len(specs))) for path in written]
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Remove figures of benchmarks of which there are no results any more."""
+    for path in [path for prefix in (ROUTES, CURVES) for path in folder.glob(f"{prefix}*.svg")]:
+        if path.stem not in names:
+            remove(folder, path.stem)
 
 
 class _Worker:
     """A process that draws figures; it inherits the results and keeps what it derives from them."""
 
     results: Results
+    specs: tuple[FigureSpec, ...]
 
     @classmethod
-    def begin(cls, results: Results) -> None:
-        """Take the results over."""
-        cls.results = results
+    def begin(cls, results: Results, specs: tuple[FigureSpec, ...]) -> None:
+        """Take the results and what is to be drawn of them over."""
+        cls.results, cls.specs = results, specs
 
     @classmethod
     def write(cls, number: int) -> list[Path]:
         """Draw and write one figure."""
-        spec, folder = FIGURES[number], cls.results.folder / "figures"
+        spec, folder = cls.specs[number], cls.results.folder / "figures"
         with house_style():
             try:
                 figure = spec.draw(cls.results)
