@@ -5,7 +5,7 @@ from pathlib import Path
 from d2r.config import SEED, RunKey, benchmark_ids, load_scale, plan_runs
 from d2r.config.seeds import write_seeds
 from d2r.errors import UserError
-from d2r.runs.layout import RUN_FILES, files_of_runs
+from d2r.runs.layout import COLLECTED_TABLES, RUN_FILES, collected_path, files_of_runs
 from d2r.planning.cohorts import (
     assign,
     cohorts_of,
