@@ -80,7 +80,7 @@ def by_worth(results: Path) -> Iterator[Files]:
 def main(results: str, megabytes: str) -> None:
     """Pack what fits."""
     left, taken = 10**6 * int(megabytes), 0
-    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|gz", compresslevel=6) as archive:
+    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|gz") as archive:
         for files in by_worth(Path(results)):
             sizes = {name: _size(content) for name, content in files.items()}
             if sum(sizes.values()) > left:
