@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/installed-$(TORCH)
 KERNEL := $(VENV)/kernel-built
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help all test test-faults lint docs films lock wheelhouse image sbom clean clean-results $(VENV)
+.PHONY: help all test test-faults lint docs films lock wheelhouse image apptainer sbom clean clean-results $(VENV)
 
 help:  ## list the targets
 	@grep -E '^[a-zA-Z$$()-]+:.*##' Makefile | sed 's/\$$(VENV)/.venv/; s/:.*##/\t/' | expand -t 13
@@ -71,6 +71,13 @@ lock:  ## write the lock files anew from pyproject.toml (UPGRADE=--upgrade for n
 
 image:  ## build the container image
 	docker build --build-arg TORCH=$(TORCH) --build-arg COMMIT="$$(git describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null || echo unknown)" -t $(IMAGE) .
+
+apptainer: image  ## convert the image into build/d2r.sif, for `snakemake --sdm apptainer --config image=build/d2r.sif`
+	@command -v apptainer >/dev/null || { echo "make: apptainer is not installed" >&2; exit 2; }
+	mkdir -p build
+	docker save --output build/d2r.tar $(IMAGE)
+	apptainer build --force build/d2r.sif docker-archive:build/d2r.tar
+	rm build/d2r.tar
 
 sbom: image  ## write the image's bill of materials to build/sbom.cdx.json
 	mkdir -p build

@@ -18,6 +18,7 @@ from d2r.planning.workflow import (
     check_targets,
     choose_scale,
     find_own_commands_first,
+    image_of_jobs,
     options_of_device,
     refuse_to_repeat,
     run_settings,
@@ -46,6 +47,7 @@ if workflow.is_main_process:
 
 SCALE = in_one_line(choose_scale, config)
 config["scale"] = SCALE.id  # which Snakemake takes for a number where it looks like one
+IMAGE = in_one_line(image_of_jobs, config)
 TRAIN_OPTIONS = in_one_line(options_of_device, config)
 
 # Which runs are trained side by side is decided where the workflow is planned, and known to the processes of its jobs.
