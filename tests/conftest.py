@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 os.environ.pop("MPLBACKEND", None)  # before anything is imported that would read it
 os.environ["MUJOCO_GL"] = "disable"
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.projects import forget_configuration
+from tests.support.synthetic import Plan, write_project, write_runs
 
 # an example of hypothesis must not fail because the machine is busy
 settings.register_profile("untimed", deadline=None)
@@ -33,3 +35,19 @@ def fresh_configuration() -> Iterator[None]:
     forget_configuration()
     yield
     forget_configuration()
+
+
+@pytest.fixture
+def make_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Plan], Path]:
+    """Write a plan's project and runs, collect them, and return the results folder."""
+
+    def make(plan: Plan) -> Path:
+        from d2r.findings.collect import collect
+
+        results = write_project(tmp_path, plan)
+        monkeypatch.setenv("D2R_ROOT", str(tmp_path))
+        write_runs(results, plan)
+        collect(results)
+        return results
+
+    return make

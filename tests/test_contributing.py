@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1]
 KEPT = (
     "d2r", "config", "docs", "tests", "results/released/lite", "workflow/schemas", "pyproject.toml", "Makefile",
-    "requirements-cpu.lock", "requirements-cuda.lock",
+    "requirements-cpu.lock", "requirements-cuda.lock", "README.md",
 )  # fmt: skip
 
 ABLATION = """\
@@ -159,7 +159,7 @@ def copy(tmp_path: Path) -> Copy:
     return Copy(tmp_path / "copy")
 
 
-CHECKS = ("tests/test_documents.py", "tests/networks", "tests/config", "tests/analysis/test_claims.py")
+CHECKS = ("tests/test_documents.py", "tests/networks", "tests/config", "tests/findings/test_claims.py")
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ official D2R code (``torchrl/algo/mt_sac.py``), whose own sources are named besi
 
 - one temperature alpha per task, log alpha <= 0, its loss on log alpha with its own learning rate;
 - task weights n * softmax(-log alpha) on actor and critic losses (Soft Modularization, Yang et al., NeurIPS
-  2020; its paper prints exp(-alpha), both codes have -log alpha: docs/deviations.md, L5);
+  2020; its paper prints exp(-alpha), both codes have -log alpha: docs/protocols.md, L5);
 - a task whose summed loss exceeds 3000 is left out of the update (PaCo, Sun et al., NeurIPS 2022);
 - gradients are clipped to norm 1 separately for the actor, each critic and the log-alphas;
 - the actor's route in the policy loss is the stored behaviour route, the critics draw theirs anew in the TD

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "difficulty", help="rank correlation of modules used with task difficulty"
     )
     add_results(difficulty, "the released `lite`")
-    claims = questions.add_parser("claims", help="the claims map as Markdown (docs/claims.md)")
+    claims = questions.add_parser("claims", help="claims, verdicts and the numbers behind them, as Markdown")
     add_results(claims, "the released `lite`")
     claims.add_argument("--output", type=Path, help="write it there instead of printing it")
     coverage = questions.add_parser(
@@ -40,9 +40,10 @@ def run(args: argparse.Namespace) -> int:
 
         print(difficulty_table(load_results(results_folder(args))).markdown(), end="")
     elif args.question == "claims":
-        from d2r.report.claims_text import claims_markdown
+        from d2r.report.claims_text import claims_markdown, evidence_markdown
 
-        _give(claims_markdown(load_results(results_folder(args))), args.output)
+        results = load_results(results_folder(args))
+        _give(f"{claims_markdown(results)}\n{evidence_markdown(results)}", args.output)
     else:
         import pandas as pd
 

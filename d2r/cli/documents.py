@@ -9,11 +9,11 @@ from d2r.cli.methods import describe_methods, markdown_table
 from d2r.config import Scale, project_root
 from d2r.errors import UserError
 from d2r.findings.results import load_results
-from d2r.report.claims_text import claims_markdown
-from d2r.report.readme import readme_markdown
+from d2r.report.claims_text import claims_markdown, evidence_markdown
+from d2r.report.readme import readme_markdown, success_markdown
 
 RELEASED = "results/released/lite"
-"""Results that the README and the list of claims speak of."""
+"""Results that the README, ``docs/results.md`` and the list of claims speak of."""
 BEGIN, END = "<!-- make docs: begin -->", "<!-- make docs: end -->"
 
 
@@ -23,12 +23,14 @@ def documents(root: Path) -> dict[Path, str]:
     Raises:
         UserError: if a page lacks its marks.
     """
-    methods, readme = root / "docs" / "methods.md", root / "README.md"
+    methods, readme, found = root / "docs" / "methods.md", root / "README.md", root / "docs" / "results.md"
     released = load_results(root / RELEASED)
     return {
         methods: _between_marks(methods, markdown_table(describe_methods())),
         readme: _between_marks(readme, readme_markdown(released, RELEASED)),
+        found: _between_marks(found, success_markdown(released)),
         root / "docs" / "claims.md": claims_markdown(released),
+        root / "docs" / "appendix" / "evidence.md": evidence_markdown(released),
         root / "workflow" / "schemas" / "scale.schema.json": scale_schema(),
     }
 

@@ -93,17 +93,27 @@ def _run(argv: list[str]) -> int:
 
         print(f"d2r {__version__}", flush=True)
         return 0
-    name = argv[0]
-    if name not in COMMANDS:
-        raise UserError(f"unknown command '{name}'; {nearest(name, COMMANDS)}")
     gc.set_threshold(COLLECT_AFTER)
-    module = importlib.import_module(COMMANDS[name])
-    _refuse_repeats(name, argv[1:])
-    parser = Parser(prog=f"d2r {name}", description=module.__doc__, allow_abbrev=False)
-    module.add_arguments(parser)
-    status: int = module.run(parser.parse_args(argv[1:]))
+    module, arguments = parse(argv)
+    status: int = module.run(arguments)
     sys.stdout.flush()
     return status
+
+
+def parse(argv: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
+    """The module of a command, and its arguments; nothing is run.
+
+    Raises:
+        UserError: if there is no such command, or it does not take these arguments.
+    """
+    name, *words = argv
+    if name not in COMMANDS:
+        raise UserError(f"unknown command '{name}'; {nearest(name, COMMANDS)}")
+    module = importlib.import_module(COMMANDS[name])
+    _refuse_repeats(name, words)
+    parser = Parser(prog=f"d2r {name}", description=module.__doc__, allow_abbrev=False)
+    module.add_arguments(parser)
+    return module, parser.parse_args(words)
 
 
 def _refuse_repeats(name: str, argv: list[str]) -> None:

@@ -40,8 +40,12 @@ def _rows(methods: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 
 def markdown_table(methods: Sequence[dict[str, Any]]) -> str:
-    """Methods, as :func:`describe_methods` gives them, as a Markdown table of kind and parameter counts."""
-    lines = [HEADER, ["---", "---", *["---:"] * 4], *([f"`{name}`", *rest] for name, *rest in _rows(methods))]
+    """Methods of :func:`describe_methods` as a Markdown table: what each is, and its actor's parameters on MT10."""
+    lines = [["method", "what it is", "parameters"], ["---", "---", "---:"]]
+    for method in methods:
+        first, *_ = method["summary"].split(". ")
+        size = f"{method['parameters']['mt10']['actor']:,}"
+        lines.append([f"`{method['id']}`", f"{first.rstrip('.')}.", size])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -56,7 +56,7 @@ class Protocol(Frozen):
     rand_goals: Literal["continuous", "seeded-50"]
     """``rand`` benchmarks: a new draw from the reset space at each reset, or one of 50 goals drawn once."""
     time_limit: Literal["terminal", "bootstrap"]
-    """What the last step of an episode is in the TD target (docs/deviations.md, P1: the official code has terminal)."""
+    """What the last step of an episode is in the TD target (docs/protocols.md, P1: the official code has terminal)."""
     evaluation_episodes: Episodes
     """Episodes per task on a ``rand`` benchmark; a ``fixed`` benchmark needs one, its episodes are all alike."""
     policy_lag: Annotated[int, Field(ge=0, le=1)] = 0

@@ -10,7 +10,7 @@ import pandas as pd
 from d2r.config.schema import LATE_EVALUATIONS
 from d2r.findings.difficulty import correlation_over_training, harder_half
 from d2r.findings.results import Results
-from d2r.statistics import Bounds
+from d2r.statistics import Bounds, Estimate, mean_interval
 from d2r.statistics.efficiency import area_under_curve
 
 SHARES = frozenset(
@@ -32,6 +32,11 @@ def bounds(quantity: str) -> Bounds | None:
     if "cosine" in quantity or quantity.endswith("_rho"):
         return (-1.0, 1.0)
     return None
+
+
+def last_value(results: Results, quantity: str, benchmark: str, method: str) -> Estimate:
+    """A quantity at the last evaluation, mean over tasks, with an interval over runs."""
+    return mean_interval(results.last_values(quantity, benchmark, method), bounds(quantity))
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,15 @@ class Results:
             infos, key=lambda info: (info.id != REFERENCE, info.kind != "variant", info.title.lower())
         )
 
+    @cached_property
+    def _routed(self) -> set[tuple[str, str]]:
+        pairs = self.routes[["benchmark", "method"]].drop_duplicates()
+        return set(pairs.itertuples(index=False, name=None))
+
+    def routed_methods(self, benchmark: str) -> list[str]:
+        """Methods with recorded routes on a benchmark, in table order."""
+        return [method.id for method in self.methods if (benchmark, method.id) in self._routed]
+
     def method(self, name: str) -> MethodInfo:
         """The method with this id.
 

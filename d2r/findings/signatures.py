@@ -1,4 +1,4 @@
-"""What the recorded routes say: how alike tasks are routed, and the failure signatures of routing as named checks."""
+"""The failure signatures of routing as named checks of a run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from d2r.findings.measures import bounds
 from d2r.findings.results import Results
-from d2r.statistics import Estimate, mean_interval
 
 ONE_ROUTE_FROM = 0.95
 """Mean overlap of tasks' edges from which they count as one route."""
@@ -42,49 +40,6 @@ class Signature:
     meaning: str
     rule: str
     check: Callable[[Results, str, str, int], Finding | None]
-
-
-def routed_methods(results: Results, benchmark: str) -> list[str]:
-    """Methods with recorded routes on a benchmark, in table order."""
-    present = set(results.routes.loc[results.routes["benchmark"] == benchmark, "method"])
-    return [method.id for method in results.methods if method.id in present]
-
-
-def routes_of(results: Results, benchmark: str, method: str, seed: int) -> pd.DataFrame:
-    """Routes of one run: step, task, target, source, weight."""
-    rows = results.routes
-    chosen = (rows["benchmark"] == benchmark) & (rows["method"] == method) & (rows["seed"] == seed)
-    return rows.loc[chosen, ["step", "task", "target", "source", "weight"]]
-
-
-def used_modules(edges: pd.DataFrame) -> set[str]:
-    """Modules that reach the output of one route (target, source, weight): backwards along its edges from ``out``."""
-    sources: dict[str, list[str]] = {}
-    for target, source in zip(edges["target"].astype(str), edges["source"].astype(str), strict=True):
-        sources.setdefault(target, []).append(source)
-    used: set[str] = set()
-    waiting = list(sources.get("out", []))
-    while waiting:
-        module = waiting.pop()
-        if module not in used:
-            used.add(module)
-            waiting += sources.get(module, [])
-    return used
-
-
-def num_modules(results: Results, benchmark: str, method: str) -> int:
-    """Number of modules of a routed method; the routes themselves mention only those in use."""
-    runs = results.finished
-    stated = runs.loc[(runs["benchmark"] == benchmark) & (runs["method"] == method), "modules"].dropna()
-    rows = results.routes
-    rows = rows[(rows["benchmark"] == benchmark) & (rows["method"] == method)]
-    seen = pd.to_numeric(pd.concat([rows["target"], rows["source"]]), errors="coerce").max()
-    return int(max([*stated, *([seen] if pd.notna(seen) else [])], default=0))
-
-
-def last_value(results: Results, quantity: str, benchmark: str, method: str) -> Estimate:
-    """A quantity at the last evaluation, mean over tasks, with an interval over runs."""
-    return mean_interval(results.last_values(quantity, benchmark, method), bounds(quantity))
 
 
 def _series(results: Results, quantity: str, benchmark: str, method: str, seed: int) -> pd.Series[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
@@ -26,7 +27,8 @@ from d2r.report.summary import WHAT_D2R_IS, Summary
 from d2r.report.tables import Table, build_tables
 from d2r.report.tables.main import budget_text
 from d2r.report.text import percent_interval, points_interval
-from d2r.runs.layout import collected_path
+from d2r.runs.layout import FILMS, collected_path
+from d2r.text import NAME
 
 SECTIONS = (
     ("result", "Result"),
@@ -87,6 +89,7 @@ def build_page(results: Results) -> str:
         heats=heat_maps(results),
         names=known,
         tables=[_as_shown(table) for table in tables],
+        films=_films(results.folder),
         drawings=[spec for spec in FIGURES if (results.folder / "figures" / f"{spec.name}.svg").is_file()],
         facts=_facts(results),
         lost=_lost(results),
@@ -119,10 +122,15 @@ def _asset(name: str) -> str:
     return files("d2r.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
+def _films(folder: Path) -> list[str]:
+    """Names of a scale's films; a file that is no plain name is not shown."""
+    return sorted(path.stem for path in (folder / FILMS).glob("*.gif") if re.fullmatch(NAME, path.stem))
+
+
 def _policy(script: str) -> str:
-    """Content security policy: the browser refuses every request to a network, and every script but the page's own."""
+    """Content security policy: no request to another place than the page's own, and no script but the page's own."""
     own = base64.b64encode(hashlib.sha256(f"\n{script}\n".encode()).digest()).decode()
-    return f"default-src 'none'; script-src 'sha256-{own}'; style-src 'unsafe-inline'; img-src data:"
+    return f"default-src 'none'; script-src 'sha256-{own}'; style-src 'unsafe-inline'; img-src data: 'self' file:"
 
 
 def _json(value: Any) -> str:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from d2r.findings.difficulty import tasks_by_difficulty
 from d2r.findings.measures import bounds
+from d2r.findings.recorded_routes import num_modules
 from d2r.findings.results import REFERENCE, Results
-from d2r.findings.signatures import num_modules, routed_methods
 from d2r.report.colors import method_color
 from d2r.report.figures.instruments import INSTRUMENTS
 from d2r.runs.layout import EVALUATION, METRICS, ROUTES, RUN_RECORD, TIMING
@@ -196,7 +196,7 @@ def _routes(results: Results, tasks: Mapping[str, Sequence[str]], grids: _Grids)
     waiting = [
         (place, benchmark, method, seed, modules)
         for benchmark in results.benchmarks
-        for method in routed_methods(results, benchmark)
+        for method in results.routed_methods(benchmark)
         for modules in [num_modules(results, benchmark, method)]
         for place, seed in enumerate(results.seeds(benchmark, method))
     ]

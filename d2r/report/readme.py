@@ -1,4 +1,4 @@
-"""What the README says of the released runs: the sentences, the figure and the table that the page has at its top."""
+"""What README and ``docs/results.md`` say of the released runs, as the page has it at its top."""
 
 from __future__ import annotations
 
@@ -13,31 +13,40 @@ WIDTH = 120
 
 
 def readme_markdown(results: Results, folder: str) -> str:
-    """The generated part of the README.
+    """The generated part of the README: the figure of differences, the headline, and how claims stand.
 
     Args:
         results: released runs.
         folder: of theirs, as links of the README name it.
     """
     summary = Summary(results)
-    budget = "; ".join(f"{value} {text}" for value, text in summary.budget)
+    claims = summary.sentences[-1].replace(" claims", " [claims](docs/claims.md)", 1)
     lines = [
         f"![Differences to D2R with 95 % intervals]({folder}/figures/differences.png)",
         "",
-        *textwrap.wrap(
-            f"**{summary.headline}.** " + " ".join(summary.sentences), WIDTH, break_on_hyphens=False
-        ),
-        "",
-        *textwrap.wrap(
+        *_wrapped(f"**{summary.headline}.** {claims}"),
+    ]
+    return "\n".join(lines)
+
+
+def success_markdown(results: Results) -> str:
+    """The generated part of ``docs/results.md``: each method's success beside D2R's, and at which budget."""
+    summary = Summary(results)
+    budget = "; ".join(f"{value} {text}" for value, text in summary.budget)
+    lines = [
+        *_wrapped(
             f"Success in percent over the last {LATE_EVALUATIONS} evaluations, and its difference to D2R in points, "
-            f"with 95 % intervals. Budget: {budget}.",
-            WIDTH,
-            break_on_hyphens=False,
+            f"with 95 % intervals."
         ),
+        *_wrapped(f"Budget: {budget}."),
         "",
         *_table(summary),
     ]
     return "\n".join(lines)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
 
 
 def _table(summary: Summary) -> list[str]:

@@ -99,7 +99,7 @@ class Summary:
             for found, side in ((behind, "below"), (ahead, "above"))
             if found
         ]
-        outcome = " and ".join(said) if said else "no other method is told apart from D2R"
+        outcome = " and ".join(said) if said else "no method is shown to be better or worse than D2R"
         return f"At {self.share_of_steps} of the paper's steps, {outcome}"
 
     @property
@@ -130,8 +130,8 @@ class Summary:
         apart = [row for row in self.comparisons if row.side]
         if not apart:
             return (
-                f"None of the {len(self.comparisons)} differences to D2R is told apart from zero by its interval, "
-                "which is adjusted for all comparisons of a benchmark."
+                f"None of the {len(self.comparisons)} differences from D2R can be told from chance: every interval, "
+                "adjusted for all comparisons of its benchmark, includes zero."
             )
         named = [
             f"{row.title} on {row.benchmark} ({points_interval(row.difference)} points)"
@@ -146,24 +146,20 @@ class Summary:
             if rest
             else ""
         )
-        return f"Told apart from D2R: {_joined([*named[:NAMED], *more])}{left}."
+        return f"Shown to differ from D2R: {_joined([*named[:NAMED], *more])}{left}."
 
     def _claims(self) -> str:
         total, counts = len(self.judgements), self.verdicts
-        means: dict[Verdict, str] = {
-            "supported": "supported",
-            "refuted": "refuted, an effect worth having being ruled out",
-        }
         decided = [
-            f"{_counted(counts[verdict])} {words} ({_joined([self._short(j) for j in self._with(verdict)])})"
-            for verdict, words in means.items()
-            if counts[verdict]
+            f"{_counted(counts[verdict])} {_is(counts[verdict])} {verdict} ({self._named(verdict)})"
+            for verdict in VERDICTS
+            if verdict != "open" and counts[verdict]
         ]
         untested = sum(not judgement.is_tested for judgement in self.judgements)
         left = (
-            f"{counts['open']} open, {untested} of them not run at this scale"
+            f"{counts['open']} {_is(counts['open'])} open, {untested} of them not run at this scale"
             if untested
-            else f"{counts['open']} open"
+            else f"{counts['open']} {_is(counts['open'])} open"
         )
         nearest = [j for j in self._with("open") if j.is_tested and j.runs_needed is not None]
         text = f"Of {total} claims, {_joined([*decided, left])}"
@@ -171,16 +167,21 @@ class Summary:
             return text + "."
         first = min(nearest, key=lambda judgement: judgement.runs_needed or 0)
         return (
-            f"{text}; the one nearest to a decision, {self._short(first)}, would take about {first.runs_needed} runs "
-            "of each method."
+            f"{text}. Nearest to a decision: {self._quoted(first)}, which about {first.runs_needed} runs of each "
+            "method would settle."
         )
 
     def _with(self, verdict: Verdict) -> list[Judgement]:
         return [judgement for judgement in self.judgements if judgement.verdict == verdict]
 
+    def _named(self, verdict: Verdict) -> str:
+        found = [self._quoted(judgement) for judgement in self._with(verdict)]
+        return _joined([*found[:NAMED], *([f"{len(found) - NAMED} more"] if len(found) > NAMED else [])])
+
     @staticmethod
-    def _short(judgement: Judgement) -> str:
-        return f"“{judgement.claim.id.replace('-', ' ')}”"
+    def _quoted(judgement: Judgement) -> str:
+        """The claim without its full stop and what its end says in brackets of its origin."""
+        return f"“{judgement.claim.claim.partition(' (not in the paper')[0].rstrip('.')}”"
 
     @cached_property
     def budgets(self) -> dict[str, tuple[int, int]]:
@@ -211,7 +212,9 @@ class Summary:
             )
         ]
         if self.results.scale in scale_ids() and load_scale(self.results.scale).width != 1:
-            lines.append((f"{load_scale(self.results.scale).width:g}", "of its networks' width"))
+            lines.append(
+                (f"{load_scale(self.results.scale).width:g}", "of the width of the paper's networks")
+            )
         counts = sorted(set(self.results.finished.groupby(["benchmark", "method"]).size()))
         if counts:
             text = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -228,6 +231,10 @@ def _paper_steps(benchmark: str) -> int:
 
 def _counted(count: int) -> str:
     return {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}.get(count, str(count))
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _joined(parts: list[str]) -> str:

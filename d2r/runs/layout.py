@@ -32,6 +32,8 @@ COLLECTED_TABLES = {
 
 RUNS = "runs"
 POLICIES = "policies"
+FILMS = "films"
+"""Films that ``d2r watch`` made of a scale's policies: its page shows those that are there."""
 RELEASED = "released"
 """In ``results/released/<scale>`` the policies are DVC's, and so lie in a tree of their own."""
 

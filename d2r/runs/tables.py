@@ -12,13 +12,11 @@ import pandas as pd
 from d2r.files import read_bytes
 from d2r.limits import refuse_shortage
 from d2r.runs.record import Damaged
-from d2r.runs.tidy import COLUMNS
+from d2r.runs.tidy import COLUMNS, LARGEST
 from d2r.text import NAME
 
 RANGES = {"step": (0, 1e12), "episode": (0, 1e6), "success": (0, 1), "weight": (0, 1.001)}
 """What else numbers of these lie between. Larger steps than a run may have leave figures no room for their ticks."""
-LARGEST = 3.5e38
-"""No number that a run records is larger: networks and losses are float32. Figures compute with sums and squares."""
 
 
 def read_table(path: Path) -> pd.DataFrame:

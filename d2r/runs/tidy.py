@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +24,8 @@ COLUMNS: Mapping[str, Mapping[str, Kind]] = {
     TIMING: {"step": int, "quantity": str, "value": float},
 }
 """Columns of each table. Text is a name, or empty where a row is of no task; numbers are finite."""
+LARGEST = 3.5e38
+"""No number that a run records is larger: networks and losses are float32. Figures compute with sums and squares."""
 
 Row = Sequence[str | int | float]
 
@@ -62,7 +63,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError, csv.Error):
         raise other from None
     numbers = (value for row in values for value in row.values() if not isinstance(value, str))
-    if header != list(columns) or not all(map(math.isfinite, numbers)):
+    if header != list(columns) or not all(-LARGEST <= value <= LARGEST for value in numbers):
         raise other
     return values
 

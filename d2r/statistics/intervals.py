@@ -1,6 +1,6 @@
 """Estimates with 95 % confidence intervals over runs; a run is one seed of a multi-task method.
 
-``docs/statistics.md`` states the rules, and holds the simulated coverage of what is computed here.
+``docs/statistics.md`` states the rules, and ``docs/appendix/coverage.md`` how often they are right, simulated.
 """
 
 from __future__ import annotations

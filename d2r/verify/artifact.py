@@ -25,7 +25,7 @@ from d2r.limits import Shortage
 from d2r.report.figures import write_figures
 from d2r.report.page import write_report
 from d2r.report.tables import write_tables
-from d2r.runs.layout import EVALUATION, POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
+from d2r.runs.layout import EVALUATION, FILMS, POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
 from d2r.runs.manifest import MANIFEST, check_manifest
 from d2r.runs.record import RunRecord, check_output, check_place, read_config, read_run
 from d2r.runs.tables import read_table
@@ -403,7 +403,8 @@ def _tables(artifact: Artifact) -> Line:
     with tempfile.TemporaryDirectory() as scratch:
         again = Path(scratch) / artifact.folder.absolute().parent.name / artifact.folder.absolute().name
         again.mkdir(parents=True)
-        (again / RUNS).symlink_to((artifact.folder / RUNS).absolute())
+        for name in (RUNS, FILMS):
+            (again / name).symlink_to((artifact.folder / name).absolute())
         collect(again)
         results = load_results(again)
         for name, write in WRITERS.items():

@@ -1,4 +1,4 @@
-"""Switches of ``docs/deviations.md`` that no named variant uses: each against its formula."""
+"""Switches of ``docs/protocols.md`` that no named variant uses: each against its formula."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/methods.md and `d2r methods` say what the code has."""
+"""`d2r methods` and the cards of baselines say what the code has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from d2r.config import load_method, method_ids, project_root
 
 
 def page():
-    return (project_root() / "docs" / "methods.md").read_text(encoding="utf-8")
+    return (project_root() / "docs" / "appendix" / "baselines.md").read_text(encoding="utf-8")
 
 
 def test_json_has_every_method_with_its_counts(capsys):

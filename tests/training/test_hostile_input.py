@@ -18,7 +18,7 @@ from d2r.findings.collect import collect
 from d2r.runs.folders import Lock, NotThisRun, RunFolders
 from d2r.runs.progress import Progress, last_success, run_progress
 from d2r.runs.record import read_run, record_bytes
-from d2r.runs.tidy import TidyFile
+from d2r.runs.tidy import TidyFile, read_rows
 from d2r.training.checkpoint import CheckpointStore
 from tests.support.mutations import contents
 from tests.support.targets import TARGETS, World, feed, make_world, small_replay
@@ -197,3 +197,14 @@ def test_a_table_is_not_written_through_a_link(name: str, victim: Path, world: W
     collect(results)
     assert victim.read_text() == "precious\n"
     assert not (collected / name).is_symlink()
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 400, "1e39", "nan", "-inf"])
+def test_numbers_that_no_run_records_are_refused(number: str, tmp_path: Path) -> None:
+    path = tmp_path / "timing.csv"
+    path.write_text(f"step,quantity,value\n10,total,0.5\n20,total,{number}\n")
+    with pytest.raises(UserError, match="not a table of step,quantity,value"):
+        read_rows(path)
+    path.write_text(f"step,quantity,value\n{number},total,0.5\n")
+    with pytest.raises(UserError, match="not a table of step,quantity,value"):
+        read_rows(path)

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path
 
 from d2r.findings.difficulty import hardness, tasks_by_difficulty
+from d2r.findings.recorded_routes import num_modules, routes_of, used_modules
 from d2r.findings.results import REFERENCE, Floats, Results
-from d2r.findings.signatures import num_modules, routed_methods, routes_of, used_modules
 from d2r.report.figures.style import ON_ROUTE, OUTPUT, PAGE, NothingToDraw, new_figure
 from d2r.report.text import steps as steps_text
 
@@ -106,10 +106,10 @@ def route_figure(routes: pd.DataFrame, tasks: Sequence[str], modules: int, title
 
 def method_routes(results: Results) -> Figure:
     """The easiest and the hardest task's final route of every routed method, where most of them were run."""
-    benchmark = max(results.benchmarks, key=lambda name: len(routed_methods(results, name)), default="")
+    benchmark = max(results.benchmarks, key=lambda name: len(results.routed_methods(name)), default="")
     tasks = tasks_by_difficulty(results, benchmark)
     shown = []
-    for name in routed_methods(results, benchmark) if tasks else []:
+    for name in results.routed_methods(benchmark) if tasks else []:
         seeds = results.seeds(benchmark, name)
         if seeds:
             routes = routes_of(results, benchmark, name, seeds[0])

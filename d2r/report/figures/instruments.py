@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 
 from d2r.findings.difficulty import correlation_over_training, hardness, tasks_by_difficulty
 from d2r.findings.results import REFERENCE, Results
-from d2r.findings.signatures import routed_methods
 from d2r.report.colors import method_color
 from d2r.report.figures.curves import draw_curve, steps_axis
 from d2r.report.figures.style import (
@@ -55,7 +54,7 @@ def instrument_curves(results: Results) -> Figure:
     if benchmark is None:
         raise NothingToDraw("no finished run recorded an instrument of routing")
     look = Look(results.methods)
-    methods = [results.method(name) for name in routed_methods(results, benchmark)]
+    methods = [results.method(name) for name in results.routed_methods(benchmark)]
     figure, grid = panels(len(recorded), columns=3, height=1.6, legend_entries=len(methods))
     for axes, (quantity, label) in zip(grid, recorded, strict=True):
         for method in methods:
@@ -185,7 +184,7 @@ def difficulty_over_training(results: Results) -> Figure:
     found = {
         benchmark: {
             name: table
-            for name in routed_methods(results, benchmark)
+            for name in results.routed_methods(benchmark)
             if not (table := correlation_over_training(results, benchmark, name).dropna(axis=1)).empty
         }
         for benchmark in results.benchmarks

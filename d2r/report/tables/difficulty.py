@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from d2r.findings.difficulty import correlation_over_training, rho_estimate
 from d2r.findings.results import Results
-from d2r.findings.signatures import routed_methods
 from d2r.report.tables.columns import Column, amount, estimate, only_in_csv, tabulate, word
 from d2r.report.tables.notes import INTERVAL
 from d2r.report.tables.table import Table
@@ -32,7 +31,7 @@ def difficulty_table(results: Results) -> Table:
     rows = [
         row
         for benchmark in results.benchmarks
-        for method in routed_methods(results, benchmark)
+        for method in results.routed_methods(benchmark)
         for row in _over_training(results, benchmark, method)
     ]
     notes = (

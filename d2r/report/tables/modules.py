@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from d2r.findings.measures import bounds
+from d2r.findings.measures import bounds, last_value
 from d2r.findings.results import Results
-from d2r.findings.signatures import SIGNATURES, Finding, Signature, last_value, routed_methods
+from d2r.findings.signatures import SIGNATURES, Finding, Signature
 from d2r.report.tables.columns import Column, estimate, tabulate, word
 from d2r.report.tables.notes import INTERVAL
 from d2r.report.tables.rows import BENCHMARK, METHOD, SCALE, Entry, entries
@@ -24,7 +24,7 @@ def modules_table(results: Results) -> Table:
     rows = [
         row
         for row in entries(results)
-        if row.id in routed_methods(results, row.benchmark) and not _used(row).empty
+        if row.id in results.routed_methods(row.benchmark) and not _used(row).empty
     ]
     notes = (
         (
@@ -132,7 +132,7 @@ def diagnostics_table(results: Results) -> Table:
         _diagnosis(row, signature)
         for signature in SIGNATURES
         for row in entries(results)
-        if row.id in routed_methods(results, row.benchmark)
+        if row.id in results.routed_methods(row.benchmark)
     ]
     notes = [f"{signature.name}: {signature.meaning} Rule: {signature.rule}." for signature in SIGNATURES]
     title = "Failure signatures of routing"

@@ -10,11 +10,10 @@ import pytest
 
 from d2r.findings.results import load_results
 from d2r.report.bars import Axis, axis_of, balanced
-from d2r.report.readme import readme_markdown
+from d2r.report.readme import readme_markdown, success_markdown
 from d2r.report.summary import Summary
 from d2r.statistics import Estimate
-
-from .synthetic import Plan
+from tests.support.synthetic import Plan
 
 Make = Callable[[Plan], Path]
 FAR_APART = {"d2r": 0.55, "d2r-naive": 0.1, "mtsac": 1.4, "softmod-deep": 0.55}
@@ -47,8 +46,8 @@ def test_methods_that_are_apart_are_named_on_their_side(make_results: Make) -> N
 
 def test_alike_methods_are_not_told_apart(make_results: Make) -> None:
     found = summary(make_results, {"d2r": 0.5, "mtsac": 0.5, "d2r-naive": 0.5})
-    assert found.headline.endswith("no other method is told apart from D2R")
-    assert found.sentences[1].startswith("None of the 2 differences to D2R is told apart from zero")
+    assert found.headline.endswith("no method is shown to be better or worse than D2R")
+    assert found.sentences[1].startswith("None of the 2 differences from D2R can be told from chance")
 
 
 def test_two_runs_tell_nothing_apart(make_results: Make) -> None:
@@ -81,10 +80,21 @@ def test_d2r_alone_is_no_error(make_results: Make) -> None:
     assert "nothing to compare with D2R yet" in found.headline
 
 
-def test_the_readme_has_every_method_and_the_figure(make_results: Make) -> None:
+def test_the_readme_has_the_headline_and_the_figure(make_results: Make) -> None:
     found = summary(make_results, FAR_APART)
     text = readme_markdown(found.results, "somewhere")
     assert "](somewhere/figures/differences.png)" in text
+    said = " ".join(text.split())
+    assert f"**{found.headline}.** Of {len(found.judgements)} [claims]" in said
+    for judgement in found.judgements:
+        if judgement.verdict == "supported":
+            assert judgement.claim.claim.split(" (")[0].rstrip(".") in said
+    assert f"{found.verdicts['open']} are open" in said
+
+
+def test_the_table_of_results_has_every_method(make_results: Make) -> None:
+    found = summary(make_results, FAR_APART)
+    text = success_markdown(found.results)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == 2 + len(FAR_APART)
     bold = {row.split(" | ")[0].removeprefix("| ") for row in rows if "**" in row}

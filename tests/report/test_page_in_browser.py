@@ -15,9 +15,9 @@ from d2r.findings.results import load_results
 from d2r.report.page import write_report
 from d2r.report.tables import write_tables
 from tests.support.projects import working_in
+from tests.support.synthetic import Plan, write_project, write_runs
 
 from .chromium import Browser, find_chromium
-from .synthetic import Plan, write_project, write_runs
 
 PLAN = Plan(
     benchmarks=("mt10-rand",),

@@ -24,8 +24,7 @@ from d2r.report.tables import BUILDERS, Cell, Table, build_tables, write_tables
 from d2r.report.tables.table import latex_text
 from d2r.report.text import number, percent, points_interval, steps
 from d2r.statistics import Estimate
-
-from .synthetic import Plan
+from tests.support.synthetic import Plan
 
 Make = Callable[[Plan], Path]
 

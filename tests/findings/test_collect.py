@@ -24,8 +24,7 @@ from d2r.runs.layout import collected_path
 from d2r.runs.record import record_bytes
 from tests.support.packed import write_packed
 from tests.support.projects import forget_configuration
-
-from .synthetic import Plan, write_project, write_runs
+from tests.support.synthetic import Plan, write_project, write_runs
 
 Make = Callable[[Plan], Path]
 

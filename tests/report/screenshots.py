@@ -1,4 +1,4 @@
-"""Take pictures of a report page, to look at them: python -m tests.analysis.screenshots PAGE FOLDER."""
+"""Take pictures of a report page, to look at them: python -m tests.report.screenshots PAGE FOLDER."""
 
 from __future__ import annotations
 

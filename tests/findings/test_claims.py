@@ -17,10 +17,9 @@ from d2r.errors import UserError
 from d2r.findings.claims import Judgement, claims_file, judge, load_claims
 from d2r.findings.measures import measure
 from d2r.findings.results import load_results
-from d2r.report.claims_text import claims_markdown, command, found_text
+from d2r.report.claims_text import claims_markdown, command, evidence_markdown, found_text, verdict_text
 from d2r.statistics import simulation
-
-from .synthetic import REPOSITORY, Plan
+from tests.support.synthetic import REPOSITORY, Plan
 
 Make = Callable[[Plan], Path]
 Capture = pytest.CaptureFixture[str]
@@ -121,14 +120,23 @@ def test_times_are_compared_on_one_machine_only(make_results: Make) -> None:
     assert seconds.index.tolist() == [3]
 
 
-def test_the_claims_map_gives_every_number_found(make_results: Make) -> None:
+def test_the_evidence_gives_every_number_found(make_results: Make) -> None:
     results = load_results(make_results(Plan(scale="lite", levels=STRONG, evaluations=8)))
-    text = claims_markdown(results)
+    text = evidence_markdown(results)
     for judgement in judge(results):
         for evidence in judgement.evidence:
             if evidence.estimate.value is not None:
                 assert found_text(evidence) in text
                 assert evidence.conclusion.reason in text
+
+
+def test_the_claims_map_has_every_claim_with_its_verdict_and_command(make_results: Make) -> None:
+    results = load_results(make_results(Plan(scale="lite", levels=STRONG, evaluations=8)))
+    sections = claims_markdown(results).split("\n## ")[1:]
+    for section, judgement in zip(sections, judge(results), strict=True):
+        assert judgement.claim.claim in section
+        assert f"**Verdict**: {verdict_text(judgement)}" in section
+        assert re.search("`(runs|snakemake) .*`", section)
 
 
 def test_smoke_tests_no_claim(make_results: Make) -> None:

@@ -12,8 +12,7 @@ from d2r.findings.results import load_results
 from d2r.report.figures.comparisons import performance_profiles
 from d2r.report.figures.curves import learning_curves
 from d2r.report.figures.instruments import difficulty_over_training
-
-from .synthetic import Plan
+from tests.support.synthetic import Plan
 
 Make = Callable[[Plan], Path]
 

@@ -25,11 +25,11 @@ from d2r.findings.difficulty import (
     task_difficulty,
     tasks_by_difficulty,
 )
+from d2r.findings.recorded_routes import used_modules
 from d2r.findings.results import Results, load_results
-from d2r.findings.signatures import SIGNATURES, used_modules
+from d2r.findings.signatures import SIGNATURES
 from d2r.runs.record import record_bytes
-
-from .synthetic import Plan
+from tests.support.synthetic import Plan
 
 Make = Callable[[Plan], Path]
 CHECKS = {signature.name: signature.check for signature in SIGNATURES}

@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urljoin, urlparse
@@ -28,11 +29,10 @@ from d2r.report.page import MOST_CELLS, SECTIONS, build_page, write_report
 from d2r.report.page_data import ALPHABET, LEVELS, encoded, page_data, round_out
 from d2r.report.tables import BUILDERS, write_tables
 from d2r.runs.layout import collected_path
+from tests.support import synthetic
 from tests.support.packed import write_packed
 from tests.support.projects import working_in
-
-from . import synthetic
-from .synthetic import Plan, write_project, write_runs
+from tests.support.synthetic import Plan, write_project, write_runs
 
 MOST_BYTES = 1_500_000
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}'
@@ -125,7 +125,10 @@ def test_it_asks_for_nothing_and_runs_its_own_script_alone(page: Path, read: Rea
     assert policy is not None
     own = base64.b64encode(hashlib.sha256(read.scripts[""].encode()).digest()).decode()
     said = policy.group(1).replace("&#39;", "'")
-    assert said == f"default-src 'none'; script-src 'sha256-{own}'; style-src 'unsafe-inline'; img-src data:"
+    assert (
+        said
+        == f"default-src 'none'; script-src 'sha256-{own}'; style-src 'unsafe-inline'; img-src data: 'self' file:"
+    )
     assert set(re.findall(r'(?:src|href)="(\w+:[^"]*)"', html)) == {"data:,"}
 
 
@@ -160,6 +163,20 @@ def test_every_table_and_figure_stands_beside_its_command(page: Path) -> None:
     tables = re.findall(r'<details class="table".*?</details>', html, re.DOTALL)
     assert len(tables) == len(BUILDERS)
     assert all("d2r tables --results FOLDER" in table for table in tables)
+
+
+def test_films_that_are_there_are_shown_and_no_strange_name(page: Path, tmp_path: Path) -> None:
+    results = replace(load_results(page.parents[1]), folder=tmp_path)
+    assert Read(build_page(results)).elements["img"] == 0
+    films = tmp_path / "films"
+    films.mkdir()
+    for name in ("reach.gif", "drawer-close.gif", "notes.txt", '" onerror="alert(1).gif'):
+        (films / name).touch()
+    html = build_page(results)
+    shown = Read(html)
+    assert shown.elements["img"] == 2
+    assert "onerror" not in shown.attributes
+    assert re.findall(r'<img src="([^"]*)"', html) == ["../films/drawer-close.gif", "../films/reach.gif"]
 
 
 def test_the_same_results_give_the_same_bytes(page: Path) -> None:
