@@ -22,27 +22,23 @@ STAND_IN = """\
 echo "$*" >>"$OUT/calls"
 case "$*" in
   *"$FAILS"*) echo "asked to fail"; exit 3 ;;
+  train*) mkdir -p "$CHECKPOINTS" && touch "$CHECKPOINTS/checkpoint-1.json"; exit 143 ;;
   bench*) sleep "$SLEEPS"; echo '{"method": "d2r", "benchmark": "mt10-rand", "cohort": 2, "updates_per_second": 7}' ;;
 esac
 """
 
 
-def measured(
-    folder: Path, fails: str = "nothing", sleeps: float = 0, **settings: str
-) -> tuple[int, list[str], str]:
-    """Exit status of ``measure`` with a stand-in for d2r, the calls that it made, and what was said."""
+def called(script: str, folder: Path, fails: str = "nothing", **settings: str) -> tuple[int, list[str], str]:
+    """Exit status of a script with a stand-in for d2r, the calls that it made, and what was said."""
     programs = folder / "environment/bin"
     programs.mkdir(parents=True)
-    (programs / "d2r").write_text(STAND_IN)
-    (programs / "d2r").chmod(0o755)
-    (programs / "python").symlink_to("python-of-the-tests")
-    (programs / "python-of-the-tests").write_text(
-        f'#!/bin/sh\ncase "$*" in *"-m pytest"*) exit 0 ;; esac\nexec {sys.executable} "$@"\n'
-    )
-    (programs / "python-of-the-tests").chmod(0o755)
+    python = f'#!/bin/sh\ncase "$*" in *"-m pytest"*) exit 0 ;; esac\nexec {sys.executable} "$@"\n'
+    for name, content in (("d2r", STAND_IN), ("python", python)):
+        (programs / name).write_text(content)
+        (programs / name).chmod(0o755)
     out = folder / "out"
     done = subprocess.run(
-        [PROJECT / "workflow/gpu/measure"],
+        [PROJECT / "workflow/gpu" / script],
         env=os.environ
         | {
             "OUT": str(out),
@@ -51,17 +47,17 @@ def measured(
             "THREADS": "1",
             "WORKERS": "0",
         }
-        | {"FAILS": fails, "SLEEPS": str(sleeps), "METHODS": "d2r mtsac", "COHORTS": "1 2"}
+        | {"FAILS": fails, "SLEEPS": "0", "METHODS": "d2r mtsac", "COHORTS": "1 2", "MINUTES": "1"}
         | settings,
         capture_output=True,
         text=True,
     )
-    assert (out / "measure.log").read_text() == done.stdout
+    assert (out / f"{script}.log").read_text() == done.stdout
     return done.returncode, (out / "calls").read_text().splitlines(), done.stdout
 
 
 def test_the_most_telling_is_measured_first(tmp_path: Path) -> None:
-    status, calls, said = measured(tmp_path)
+    status, calls, said = called("measure", tmp_path)
     assert status == 0, said
     assert "nothing failed" in said
     told = [" ".join(word for word in call.split() if not word.startswith("tests/golden")) for call in calls]
@@ -80,7 +76,7 @@ def test_the_most_telling_is_measured_first(tmp_path: Path) -> None:
 
 
 def test_a_step_that_fails_is_named_at_the_end_and_the_others_go_on(tmp_path: Path) -> None:
-    status, calls, said = measured(tmp_path, fails="golden")
+    status, calls, said = called("measure", tmp_path, fails="golden")
     assert status == 1
     assert len([call for call in calls if "bench" in call]) == 16
     assert "asked to fail" in said
@@ -88,37 +84,41 @@ def test_a_step_that_fails_is_named_at_the_end_and_the_others_go_on(tmp_path: Pa
 
 
 def test_when_the_time_is_up_what_was_measured_is_there(tmp_path: Path) -> None:
-    status, _, said = measured(tmp_path, sleeps=1.2, LIMIT_S="3")
+    status, _, said = called("measure", tmp_path, SLEEPS="1.2", LIMIT_S="3")
     assert status == 0, "nothing failed, and not everything was reached"
     assert "cut off by the time limit: learner d2r mt10-rand, " in said.replace("train", "learner")
     assert "not reached: " in said
     assert (tmp_path / "out/measure.jsonl").stat().st_size
 
 
-def fastest(*lines: tuple[str, str, int, float], folder: Path) -> str:
-    found = [
-        {"bench": bench, "found": {"official": {"method": method, "benchmark": "mt10-rand", "cohort": seeds,
-                                                "steps_per_second": speed}}}
-        for bench, method, seeds, speed in lines
-    ]  # fmt: skip
-    path = folder / "measure.jsonl"
-    path.write_text("".join(f"{json.dumps(line)}\n" for line in found))
-    command = [
-        sys.executable,
-        "-P",
-        PROJECT / "workflow/gpu/speeds.py",
-        path,
-        "--fastest",
-        "d2r",
-        "mt10-rand",
-    ]
-    return subprocess.run(command, capture_output=True, text=True).stdout
+def note_speeds(out: Path, *lines: tuple[str, int, float]) -> None:
+    """Write what ``measure`` would have found of training: method, seeds side by side, steps a second."""
+    out.mkdir()
+    names = ("method", "cohort", "steps_per_second")
+    found = [dict(zip(names, line, strict=True)) | {"benchmark": "mt10-rand"} for line in lines]
+    text = "".join(f"{json.dumps({'bench': 'train', 'found': {'official': one}})}\n" for one in found)
+    (out / "measure.jsonl").write_text(text)
 
 
 def test_as_many_seeds_as_made_most_steps_are_trained_together(tmp_path: Path) -> None:
-    lines = [("train", "d2r", 1, 100.0), ("train", "d2r", 3, 250.0), ("train", "d2r", 10, 200.0)]
-    assert fastest(*lines, ("train", "mtsac", 5, 900.0), folder=tmp_path) == "3\n"
-    assert fastest(("train", "mtsac", 5, 900.0), folder=tmp_path) == ""
+    note_speeds(tmp_path / "out", ("d2r", 1, 100.0), ("d2r", 3, 250.0), ("d2r", 5, 200.0), ("paco", 7, 900.0))
+    results = tmp_path / "results"
+    checkpoints = results / "state/mt10-rand/d2r/seed1/0"
+    status, calls, said = called(
+        "train", tmp_path, RESULTS=str(results), CHECKPOINTS=str(checkpoints), METHODS="d2r"
+    )
+    assert status == 0, said
+    assert f"--benchmark mt10-rand --method d2r --seeds 1-3 --results {results} --device cpu" in calls[0]
+    assert list((tmp_path / "out").glob("training.tar.gz.*"))
+
+
+def test_a_training_that_is_stopped_before_its_first_checkpoint_has_failed(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    checkpoints = results / "state/mt10-rand/d2r/seed1/0"
+    status, calls, said = called("train", tmp_path, RESULTS=str(results), CHECKPOINTS=str(checkpoints))
+    assert ["--method mtsac --seeds 1-10" in call for call in calls] == [False, True]
+    assert status == 1
+    assert said.splitlines()[-1] == "FAILED: train mtsac"
 
 
 def pack(results: Path, megabytes: int, target: Path) -> str:
@@ -147,6 +147,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return training.results
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_where_the_archive_is_unpacked(stopped: Path, tmp_path: Path) -> None:
     home = tmp_path / "results/tiny"
     said = pack(stopped, 60, home)
