@@ -9,6 +9,9 @@ SCALE ?= smoke# what to run: smoke, lite or paper
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
   $(p) -c 'import sys; sys.version_info[:2] in ((3, 11), (3, 12), (3, 13)) or sys.exit(1)' 2>/dev/null && echo $(p))))
 IMAGE ?= d2r
+WHEELS ?=# folder of wheels: `make wheelhouse` fills it, and without a network `make .venv` installs from it
+TRAIN_ONLY ?=# 1: `make wheelhouse` takes only what training needs beside a PyTorch that is there
+PYTHONS ?=# other versions of Python whose wheels it takes, too, such as "3.12 3.13"
 UV_VERSION := 0.13.9
 
 VENV := .venv
@@ -16,7 +19,7 @@ INSTALLED := $(VENV)/installed-$(TORCH)
 KERNEL := $(VENV)/kernel-built
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help all test test-faults lint docs films lock image sbom clean clean-results $(VENV)
+.PHONY: help all test test-faults lint docs films lock wheelhouse image apptainer sbom clean clean-results $(VENV)
 
 help:  ## list the targets
 	@grep -E '^[a-zA-Z$$()-]+:.*##' Makefile | sed 's/\$$(VENV)/.venv/; s/:.*##/\t/' | expand -t 13
@@ -28,8 +31,11 @@ $(INSTALLED): requirements-$(TORCH).lock requirements/install.sh
 	@[ -n "$(PYTHON)" ] || { echo "make: no Python 3.11, 3.12 or 3.13 found; set PYTHON=/path/to/python" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "make: $(PYTHON) cannot create environments; install python3-venv" >&2; exit 2; }
 	$(PYTHON) -m venv --clear $(VENV)
-	requirements/install.sh $(VENV) $(TORCH)
+	WHEELS="$(WHEELS)" requirements/install.sh $(VENV) $(TORCH)
 	touch $@
+
+wheelhouse:  ## gather every wheel of the lock in WHEELS (default build/wheels), to install without a network
+	requirements/wheelhouse.sh $(PYTHON) "$(or $(WHEELS),build/wheels)" $(TORCH) $(if $(TRAIN_ONLY),--training) $(PYTHONS)
 
 $(KERNEL): $(INSTALLED) $(wildcard d2r/kernel/*.cpp d2r/kernel/*.h) d2r/kernel/build.py
 	$(VENV)/bin/python d2r/kernel/build.py
@@ -65,6 +71,13 @@ lock:  ## write the lock files anew from pyproject.toml (UPGRADE=--upgrade for n
 
 image:  ## build the container image
 	docker build --build-arg TORCH=$(TORCH) --build-arg COMMIT="$$(git describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null || echo unknown)" -t $(IMAGE) .
+
+apptainer: image  ## convert the image into build/d2r.sif, for `snakemake --sdm apptainer --config image=build/d2r.sif`
+	@command -v apptainer >/dev/null || { echo "make: apptainer is not installed" >&2; exit 2; }
+	mkdir -p build
+	docker save --output build/d2r.tar $(IMAGE)
+	apptainer build --force build/d2r.sif docker-archive:build/d2r.tar
+	rm build/d2r.tar
 
 sbom: image  ## write the image's bill of materials to build/sbom.cdx.json
 	mkdir -p build

@@ -10,13 +10,16 @@ from snakemake.utils import min_version, validate
 min_version("9.19")
 
 
-container: "docker-daemon://d2r:latest"
-
-
 report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+
+
+# Where jobs run if Snakemake is told --sdm apptainer; else it is not looked at.
+container: IMAGE
+
+
 include: "workflow/rules/train.smk"
 include: "workflow/rules/analysis.smk"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
 import glob
 import hashlib
@@ -13,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+PART = 2**20
+"""Bytes that are unpacked at a time: a small file may hold more than any memory."""
 NOT_A_FILE = "is not a regular file"
 MOST_BYTES = 4 * 2**30
 """No file that is read as a whole is larger; one that says so may be sparse, and stand for more than any memory."""
@@ -63,6 +66,37 @@ def read_start(path: Path, most: int) -> bytes:
     """
     with os.fdopen(open_regular(path), "rb") as file:
         return file.read(most)
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file's name says that its content is packed with bzip2."""
+    return path.suffix == ".bz2"
+
+
+def read_unpacked(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Return what a regular file holds, unpacked if its name says that it is packed.
+
+    Raises:
+        OSError: as :func:`read_bytes`, of the unpacked content, too; or if a packed file is cut off or damaged.
+    """
+    if not is_packed(path):
+        return read_bytes(path, most)
+    content = bytearray()
+    with os.fdopen(open_regular(path), "rb") as file, bz2.open(file) as unpacked:
+        try:
+            while len(content) <= most and (part := unpacked.read(PART)):
+                content += part
+        except EOFError:
+            raise OSError(errno.EIO, "is cut off", str(path)) from None
+        except MemoryError:
+            raise OSError(errno.ENOMEM, "is larger than the memory", str(path)) from None
+        except OSError as error:
+            if error.errno is None:
+                raise OSError(errno.EIO, "is not packed with bzip2", str(path)) from None
+            raise
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"is larger than {most:,} bytes unpacked", str(path))
+    return bytes(content)
 
 
 @contextmanager

@@ -20,6 +20,15 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked ``cuda`` where there is none."""
+    if item.get_closest_marker("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a GPU with CUDA")
+
+
 @pytest.fixture(autouse=True)
 def fresh_configuration() -> Iterator[None]:
     """Let no test see the configuration of another one's project, in whatever order they run."""

@@ -22,8 +22,8 @@ from d2r.config import (
 )
 from d2r.config.execution import PLAIN
 from d2r.errors import UserError
-from d2r.files import replacing
-from d2r.runs.layout import EVALUATION, METRICS, ROUTES, RUN_RECORD, TIMING
+from d2r.files import is_packed, replacing
+from d2r.runs.layout import EVALUATION, METRICS, ROUTES, RUN_RECORD, TIMING, collected_path
 from d2r.runs.record import (
     Damaged,
     Failure,
@@ -54,10 +54,12 @@ RUN_COLUMNS: Mapping[str, Kind] = {
 GATHERED = (METRICS, EVALUATION, ROUTES)
 """Tables of runs that are put together, under the same names."""
 COLLECTED: Mapping[str, Mapping[str, Kind]] = {
-    "runs.csv": RUN_COLUMNS,
-    **{name: {**KEY, **COLUMNS[name]} for name in GATHERED},
+    "runs": RUN_COLUMNS,
+    **{Path(name).stem: {**KEY, **COLUMNS[name]} for name in GATHERED},
 }
 """Columns of each table that is written."""
+PACKING = {"method": "bz2", "compresslevel": 9}
+"""Gives the same bytes for the same table at any time: there is no date in it."""
 
 
 class Runs(NamedTuple):
@@ -122,7 +124,7 @@ def read_runs(folder: str | Path) -> Runs:
 
 
 def collect(results: Path) -> Path:
-    """Write what :func:`read_runs` reads as ``results/collected/*.csv``.
+    """Write what :func:`read_runs` reads into ``results/collected``.
 
     Args:
         results: folder of one scale, such as ``results/smoke``.
@@ -134,10 +136,10 @@ def collect(results: Path) -> Path:
         UserError: as :func:`read_runs`, or if a file cannot be written.
     """
     frames = read_runs(results)
-    target = results / "collected"
+    target = collected_path(results, "runs").parent
     target.mkdir(parents=True, exist_ok=True)
     for name, frame in frames._asdict().items():
-        _write_csv(frame, target / f"{name}.csv")
+        _write_csv(frame, collected_path(results, name))
     return target
 
 
@@ -272,6 +274,7 @@ def _is_planned(record: RunRecord, scale: Scale) -> bool:
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
     try:
         with replacing(path) as file:
-            table.to_csv(file, index=False, lineterminator="\n")
+            packing = PACKING if is_packed(path) else None
+            table.to_csv(file, index=False, lineterminator="\n", compression=packing)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None

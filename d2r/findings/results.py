@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +17,10 @@ from d2r.config import is_method, load_method
 from d2r.config.benchmarks import in_order
 from d2r.config.schema import LATE_EVALUATIONS
 from d2r.errors import UserError, nearest
+from d2r.files import read_unpacked
 from d2r.findings.collect import COLLECTED, KEY, RUN_COLUMNS
 from d2r.limits import refuse_shortage
+from d2r.runs.layout import collected_path
 from d2r.runs.tables import strange_name
 from d2r.runs.tidy import Kind
 from d2r.text import by_number, printable
@@ -260,27 +262,30 @@ def load_results(folder: Path) -> Results:
     Raises:
         UserError: if ``d2r collect`` has not been run there, or what it wrote is damaged.
     """
-    collected = folder / "collected"
     tables: dict[str, pd.DataFrame] = {}
     for name, columns in COLLECTED.items():
-        path = collected / name
+        path = collected_path(folder, name)
         if not path.is_file():
             raise UserError(f"{path}: is missing; run `d2r collect --results {folder}` first")
         text = [column for column, kind in columns.items() if kind is str]
         is_runs = columns is RUN_COLUMNS
         try:
+            content = read_unpacked(path)
             table = pd.read_csv(
-                path,
+                io.BytesIO(content),
                 dtype=dict.fromkeys(text, "string"),  # a commit such as 12e5 is no number
                 na_values=[""] if is_runs else [],
                 keep_default_na=False,
                 float_precision="round_trip",
             )
+        except OSError as error:
+            refuse_shortage(error)
+            wrong: str | None = str(error.strerror)
         except ValueError as error:
             refuse_shortage(error)
-            wrong: str | None = "is not a table"
+            wrong = "is not a table"
         else:
-            wrong = _fault(table, columns) or (None if _is_whole(path) else "is cut off")
+            wrong = _fault(table, columns) or (None if content.endswith(b"\n") else "is cut off")
             of_no_run = (
                 set() if is_runs or wrong else set(table["benchmark"]) - set(tables["runs"]["benchmark"])
             )
@@ -288,7 +293,7 @@ def load_results(folder: Path) -> Results:
                 wrong = f"names the benchmark '{min(of_no_run)}', of which there is no run"
         if wrong:
             raise UserError(f"{path}: {wrong}; run `d2r collect --results {folder}` again")
-        tables[path.stem] = table
+        tables[name] = table
     texts = [column for column, kind in RUN_COLUMNS.items() if kind is str and column not in ALWAYS]
     tables["runs"][texts] = tables["runs"][texts].fillna("").map(printable)
     listed = tables["runs"]
@@ -323,13 +328,6 @@ def _fault(table: pd.DataFrame, columns: Mapping[str, Kind]) -> str | None:
     if is_runs and table.duplicated(["benchmark", "method", "seed"]).any():
         return "names a run twice"
     return None
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether the last line of a file ends."""
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read() == b"\n"
 
 
 def _machine(cpu: str, device: str, threads: str, execution: str) -> str:

@@ -20,11 +20,13 @@ from d2r.planning.cohorts import TrainedTogether
 from d2r.planning.cost import memory_mb
 from d2r.runs.layout import RELEASED, SEED_FOLDER
 
-CONFIG_KEYS = ("scale", "cohort", "device")
+CONFIG_KEYS = ("scale", "cohort", "device", "image")
 MOST_SEEDS = 64
 DEVICES = {"cpu": "", "cuda": "--device cuda --graph"}
 """What a job's command says of each device that the configuration may name."""
 DEFAULT_SCALE = "smoke"
+DEFAULT_IMAGE = "docker-daemon://d2r:latest"
+"""What `make image` makes, as Apptainer calls it."""
 SOURCES = (".py", ".yaml", ".js", ".css", ".html")
 
 
@@ -84,6 +86,21 @@ def options_of_device(config: Mapping[str, Any]) -> str:
     if device not in DEVICES:
         raise UserError(f"--config device={device}: must be cpu or cuda")
     return DEVICES[device]
+
+
+def image_of_jobs(config: Mapping[str, Any]) -> str:
+    """Return the image that jobs run in under ``--sdm apptainer``: an address, or a file.
+
+    Raises:
+        UserError: if the configuration names a file that is not there.
+    """
+    image = str(config.get("image", DEFAULT_IMAGE))
+    if "://" not in image and not Path(image).is_file():
+        raise UserError(
+            f"--config image={image}: no such file; make it with `make apptainer`, or give an address such as "
+            "docker://REGISTRY/d2r"
+        )
+    return image
 
 
 def path_with_own_commands() -> str:

@@ -15,7 +15,7 @@ from d2r.report.figures.arcs import route_figure
 from d2r.report.figures.style import house_style, save
 from d2r.report.tables.table import Cell, Table
 from d2r.report.text import number, percent, steps
-from d2r.runs.layout import METRICS, ROUTES
+from d2r.runs.layout import METRICS, ROUTES, collected_path
 from d2r.runs.record import RunRecord, check_output, check_place, read_run
 from d2r.runs.tables import read_table
 
@@ -130,7 +130,7 @@ def order_from_baselines(folder: Path, benchmark: str) -> list[str]:
     if len(above) <= 3:
         return []
     results = above[3]
-    if not (results / "collected" / "runs.csv").is_file():
+    if not collected_path(results, "runs").is_file():
         return []
     return tasks_by_difficulty(load_results(results), benchmark)
 

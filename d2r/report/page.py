@@ -27,7 +27,7 @@ from d2r.report.summary import WHAT_D2R_IS, Summary
 from d2r.report.tables import Table, build_tables
 from d2r.report.tables.main import budget_text
 from d2r.report.text import percent_interval, points_interval
-from d2r.runs.layout import FILMS
+from d2r.runs.layout import FILMS, collected_path
 from d2r.text import NAME
 
 SECTIONS = (
@@ -95,6 +95,7 @@ def build_page(results: Results) -> str:
         lost=_lost(results),
         color=method_color,
         downloads=downloads,
+        collected=lambda table: f"../{collected_path(Path(), table).as_posix()}",
         whole=lambda value: f"{100 * value:.0f}",
         percent_interval=percent_interval,
         points=lambda value: f"{100 * value:+.0f}".replace("-", "−") if value else "0",

@@ -22,6 +22,14 @@ RUN_FILES = (RUN_RECORD, *OUTPUTS)
 COLLECTED_FILES = (RUN_RECORD, METRICS, ROUTES, EVALUATION, TIMING)
 """Those of a run's files that tables and figures are made from."""
 
+COLLECTED_TABLES = {
+    "runs": "runs.csv",
+    "metrics": f"{METRICS}.bz2",
+    "evaluation": f"{EVALUATION}.bz2",
+    "routes": f"{ROUTES}.bz2",
+}
+"""Files of the tables that all runs of a scale are gathered into; those that grow with every evaluation are packed."""
+
 RUNS = "runs"
 POLICIES = "policies"
 FILMS = "films"
@@ -54,6 +62,16 @@ def policy_path(run_folder: Path) -> Path:
     released = above / POLICIES / benchmark.name / method.name / f"{run_folder.name}.safetensors"
     is_release = above.parent.name == RELEASED or released.exists()
     return released if runs.name == RUNS and is_release else beside
+
+
+def collected_path(results: Path, table: str) -> Path:
+    """Where a table of all runs lies.
+
+    Args:
+        results: folder of one scale, such as ``results/smoke``.
+        table: a key of :data:`COLLECTED_TABLES`.
+    """
+    return results / "collected" / COLLECTED_TABLES[table]
 
 
 def files_of_runs(keys: Iterable[RunKey], names: Iterable[str] = COLLECTED_FILES) -> list[str]:

@@ -92,30 +92,35 @@ class Comparison(NamedTuple):
 
 
 def verify_file(
-    path: Path, execution: Execution = PLAIN, device: str = "cpu", cohort: int = 1
+    path: Path,
+    execution: Execution = PLAIN,
+    device: str = "cpu",
+    cohort: int = 1,
+    precision: torch.dtype = torch.double,
 ) -> list[Comparison]:
     """Recompute every array of a golden file.
 
     Args:
         execution: how the update is executed; a captured one is compared when it is replayed.
+        precision: of the learner; in any but the file's own, float64, errors tell what that precision costs.
         cohort: seeds that learn side by side; the file's is each of them in turn, the others have other parameters,
             transitions and draws, and the worst error counts.
 
     Raises:
         UserError: if the file cannot be read, lacks an array, or holds one that this form does not have,
-            or if ``execution`` is about float32, which no golden file is in.
+            or if ``execution`` is about float32 and ``precision`` is not.
     """
     for option, given in (("--autocast", execution.autocast != "none"), ("--tf32", execution.tf32)):
-        if given:
-            raise UserError(f"{option}: changes nothing in float64, in which golden files are; leave it out")
+        if given and precision == torch.double:
+            raise UserError(f"{option}: changes nothing in float64; give --precision float32 or leave it out")
     arrays = _read(path)
     meta = _meta(path, arrays.pop("meta", None))
     recorded = {name: array for name, array in arrays.items() if not name.startswith(INPUTS)}
     _check_sizes(path, meta, arrays)
     worst = dict.fromkeys(recorded, 0.0)
     for place in range(cohort):
-        learner = _build(path, meta, execution, device, cohort)
-        reproduction = Reproduction(learner, arrays, device, place)
+        learner = _build(path, meta, execution, device, cohort, precision)
+        reproduction = Reproduction(learner, arrays, place)
         _check_parameters(path, reproduction, arrays)
         computed = reproduction.arrays(execution)
         unknown = sorted(set(recorded) - set(computed))
@@ -230,7 +235,9 @@ def _check_shape(path: Path, given: Mapping[str, Any], name: str, shape: tuple[i
         )
 
 
-def _build(path: Path, meta: Meta, execution: Execution, device: str, cohort: int) -> MultiTaskSAC:
+def _build(
+    path: Path, meta: Meta, execution: Execution, device: str, cohort: int, precision: torch.dtype
+) -> MultiTaskSAC:
     sizes = {
         "num_modules": meta.num_modules,
         "module_dim": meta.module_dim,
@@ -247,7 +254,7 @@ def _build(path: Path, meta: Meta, execution: Execution, device: str, cohort: in
 
     def stacked(inputs: int, outputs: int, ensemble: int) -> Network:
         make = Maker(inputs, outputs, meta.num_tasks, ensemble, generator)
-        return side_by_side([D2RNetwork(config, make) for _ in range(cohort)]).double().to(device)
+        return side_by_side([D2RNetwork(config, make) for _ in range(cohort)]).to(device, precision)
 
     actor = stacked(meta.obs_dim, 2 * meta.action_dim, 1)
     critics = stacked(meta.obs_dim + meta.action_dim, 1, 2)

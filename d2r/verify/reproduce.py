@@ -28,13 +28,13 @@ class Reproduction:
     """A learner of which the seed at one place stands where the file's did.
 
     Args:
-        learner: of networks with the file's sizes, in float64.
+        learner: of networks with the file's sizes; everything is computed where and as precisely as its parameters are.
         given: the file's arrays, by name.
         place: of the file's seed among the learner's.
     """
 
-    def __init__(self, learner: MultiTaskSAC, given: Mapping[str, Any], device: str, place: int):
-        self.learner, self.given, self.device, self.place = learner, given, device, place
+    def __init__(self, learner: MultiTaskSAC, given: Mapping[str, Any], place: int):
+        self.learner, self.given, self.place = learner, given, place
         self.inputs = {name[3:]: self._given(name) for name in given if name.startswith("in/")}
 
     def parameters(self) -> Iterator[tuple[str, Tensor]]:
@@ -49,7 +49,7 @@ class Reproduction:
         return self._forward_arrays() | self._update_arrays(execution)
 
     def _given(self, name: str) -> Tensor:
-        return torch.from_numpy(self.given[name]).to(self.device, torch.double)
+        return torch.from_numpy(self.given[name]).to(self.learner.log_alpha)
 
     def _beside(self, own: Tensor) -> Tensor:
         """[seed, ...] that holds ``own`` [batch, ...] in its place, and in others something else of its form."""

@@ -39,7 +39,6 @@ ROUTED = RoutedConfig(num_modules=5, module_dim=8, encoder_dim=12, router_dim=10
 PLAIN_NETWORKS = (MlpConfig(hidden_dim=16), PacoConfig(hidden_dim=16))
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.npz"))
 NAME = attrgetter("type")
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
 
 
 @pytest.fixture
@@ -230,7 +229,7 @@ def test_official_updates_are_reproduced_by_a_recording(tapes: list[Tape], path:
     assert [tape.replays for tape in tapes] == [2] * cohort
 
 
-@needs_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("config", [ROUTED, *PLAIN_NETWORKS], ids=NAME)
 def test_a_captured_update_has_the_same_bits(config: NetworkConfig, seeds: int) -> None:
@@ -241,7 +240,7 @@ def test_a_captured_update_has_the_same_bits(config: NetworkConfig, seeds: int) 
     assert_same(plain, captured)
 
 
-@needs_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("cohort", [1, 3])
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
@@ -250,7 +249,7 @@ def test_official_updates_are_reproduced_on_a_gpu(path: Path, graph: bool, cohor
     assert worst.error <= TOLERANCE, worst
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_a_graph_does_what_was_recorded_and_not_before_and_draws_anew() -> None:
     stream = torch.Generator("cuda").manual_seed(3)
     graphs, number = CudaGraphs([stream]), torch.zeros(1, device="cuda")

@@ -126,7 +126,7 @@ def test_batches_lie_where_the_replay_lies_and_are_drawn_on_the_cpu() -> None:
     assert torch.equal(*(generator.get_state() for generator in generators))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
+@pytest.mark.cuda
 def test_a_gpus_replay_survives_a_checkpoint_and_gives_the_same_batches() -> None:
     on_cpu, _ = filled(8, 4, 11, terminal=True)
     on_gpu = Replay(8, 4, TASKS, True, ROUTE, "cuda")

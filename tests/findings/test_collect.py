@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import hashlib
 import json
 import re
@@ -12,13 +13,16 @@ import pandas as pd
 import pytest
 
 from d2r.errors import UserError
+from d2r.files import read_unpacked
 from d2r.findings.collect import collect
 from d2r.findings.results import load_results
 from d2r.report import figures
 from d2r.report.figures import write_figures
 from d2r.report.page import write_report
 from d2r.report.tables import write_tables
+from d2r.runs.layout import collected_path
 from d2r.runs.record import record_bytes
+from tests.support.packed import write_packed
 from tests.support.projects import forget_configuration
 from tests.support.synthetic import Plan, write_project, write_runs
 
@@ -45,9 +49,9 @@ def test_same_runs_give_the_same_bytes(make_results: Make, few_figures: None) ->
     results = make_results(Plan(benchmarks=("mt10-rand",), levels={"d2r": 0.5, "mtsac": 0.3}, seeds=(1, 2)))
 
     def everything() -> dict[Path, bytes]:
-        collect(results)
+        collected = collect(results).iterdir()
         loaded = load_results(results)
-        paths = [*write_tables(loaded), *write_figures(loaded), write_report(loaded)]
+        paths = [*collected, *write_tables(loaded), *write_figures(loaded), write_report(loaded)]
         return {path: path.read_bytes() for path in paths}
 
     first = everything()
@@ -268,14 +272,43 @@ def test_damaged_collected_tables_give_one_line(
     make_results: Make, name: str, spoil: Callable[[bytes], bytes]
 ) -> None:
     results = make_results(Plan(benchmarks=("mt10-rand",), seeds=(1,)))
-    path = results / "collected" / f"{name}.csv"
-    content = path.read_bytes()
+    path = collected_path(results, name)
+    content = read_unpacked(path)
     assert spoil(content) != content
-    path.write_bytes(spoil(content))
+    write_packed(path, spoil(content))
     with pytest.raises(UserError, match=r"run `d2r collect .*` again") as error:
         load_results(results)
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda packed: packed[:-20], "is cut off"),
+        (lambda packed: packed[:100] + bytes(100) + packed[200:], "is not packed with bzip2"),
+        (bz2.decompress, "is not packed with bzip2"),
+        (lambda packed: bz2.compress(bz2.decompress(packed)[:-1]), "is cut off"),
+        (lambda packed: b"", "is cut off"),
+    ],
+)
+def test_a_packed_table_that_is_damaged_gives_one_line(
+    make_results: Make, spoil: Callable[[bytes], bytes], said: str
+) -> None:
+    results = make_results(Plan(benchmarks=("mt10-rand",), seeds=(1,)))
+    path = collected_path(results, "metrics")
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(UserError, match=rf"{path.name}: {said}; run `d2r collect .*` again"):
+        load_results(results)
+
+
+def test_a_packed_file_is_not_unpacked_beyond_its_limit(tmp_path: Path) -> None:
+    path = tmp_path / "zeros.csv.bz2"
+    write_packed(path, bytes(10**7))
+    assert path.stat().st_size < 100
+    assert len(read_unpacked(path, most=10**7)) == 10**7
+    with pytest.raises(OSError, match="is larger than 1,000 bytes unpacked"):
+        read_unpacked(path, most=1000)
 
 
 def test_an_empty_folder_gives_one_line(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from d2r.config import project_root
+from d2r.files import read_unpacked
 from d2r.findings.collect import collect
 from d2r.findings.results import load_results
 from d2r.report import page_data as data_module
@@ -27,7 +28,9 @@ from d2r.report.figures import write_figures
 from d2r.report.page import MOST_CELLS, SECTIONS, build_page, write_report
 from d2r.report.page_data import ALPHABET, LEVELS, encoded, page_data, round_out
 from d2r.report.tables import BUILDERS, write_tables
+from d2r.runs.layout import collected_path
 from tests.support import synthetic
+from tests.support.packed import write_packed
 from tests.support.projects import working_in
 from tests.support.synthetic import Plan, write_project, write_runs
 
@@ -289,11 +292,11 @@ def test_a_larger_scale_has_coarser_curves_and_fewer_routes_and_no_larger_page(
 
 
 def test_edges_that_no_network_has_are_left_out(small: Path) -> None:
-    collected = small / "collected" / "routes.csv"
-    lines = collected.read_text().splitlines()
+    collected = collected_path(small, "routes")
+    lines = read_unpacked(collected).decode().splitlines()
     for target, source in (("1", "5"), ("4", "4"), ("back", "2")):
         cells = lines[1].split(",")
         lines.append(",".join([*cells[:7], target, source, "0.5"]))
-    collected.write_text("\n".join(lines) + "\n")
+    write_packed(collected, ("\n".join(lines) + "\n").encode())
     with_strange = page_data(load_results(small))["routes"]["mt10-rand"]["d2r"]
     assert set(with_strange["seeds"]) == {"1", "2", "3"}

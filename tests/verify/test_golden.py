@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from d2r.cli.main import main
 from d2r.errors import UserError
@@ -96,6 +97,31 @@ def test_a_wrong_number_is_named(tmp_path: Path, name: str, capsys: pytest.Captu
     np.savez(tmp_path / "wrong.npz", **arrays | {name: changed})
     assert main(["verify", "golden", str(tmp_path / "wrong.npz")]) == 1
     assert name in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_in_float32_errors_are_those_of_rounding(path: Path) -> None:
+    errors = [comparison.error for comparison in verify_file(path, precision=torch.float32)]
+    assert TOLERANCE < max(errors) < 100 * torch.finfo(torch.float32).eps
+
+
+def test_float32_is_shown_and_not_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["verify", "golden", str(GOLDEN[0]), "--precision", "float32"]
+    assert main(asked) == 0
+    said = capsys.readouterr().out
+    assert "errors of float32" in said
+    assert "ok" not in said
+    assert main([*asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passed"] is None
+    assert found["files"][0]["tolerance"] is None
+
+
+def test_options_of_float32_need_float32(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["verify", "golden", str(GOLDEN[0]), "--autocast", "bf16"]
+    assert main(asked) == 2
+    assert "give --precision float32" in capsys.readouterr().err
+    assert main([*asked, "--precision", "float32"]) == 0
 
 
 def test_json_is_one_object_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,12 +12,14 @@ import pytest
 
 from d2r.cli.main import main
 from d2r.errors import UserError
+from d2r.files import read_unpacked
 from d2r.findings.collect import collect
 from d2r.findings.results import load_results
 from d2r.limits import refuse_shortage
 from d2r.report.figures.style import house_style, new_figure, save
 from d2r.report.page import write_report
 from d2r.report.tables import write_tables
+from d2r.runs.layout import collected_path
 from d2r.runs.record import record_bytes
 from tests.support.targets import World, make_world
 from tests.support.tiny import PROJECT
@@ -81,8 +83,8 @@ def test_no_table_and_no_page_holds_what_commands_a_terminal(spoil: Any, world: 
     collect(results)
     write_tables(load_results(results))
     page = write_report(load_results(results))
-    for path in [*(results / "collected").glob("*.csv"), *(results / "tables").iterdir()]:
-        assert_harmless(path.read_text(encoding="utf-8"))
+    for path in [*(results / "collected").iterdir(), *(results / "tables").iterdir()]:
+        assert_harmless(read_unpacked(path).decode())
     assert "\x1b" not in page.read_text(encoding="utf-8")
 
 
@@ -190,7 +192,7 @@ def test_a_limit_of_this_process_is_no_fault_of_the_folder(
 def test_collected_tables_of_a_stranger_are_read_as_warily(name: str, world: World) -> None:
     results = world.copy_of_run("run.json", record_bytes(world.record()))
     collect(results)
-    path = results / "collected/runs.csv"
+    path = collected_path(results, "runs")
     path.write_text(path.read_text().replace(",mtsac,", f",{name},"))
     with pytest.raises(UserError, match="something else than it should in column 'method'"):
         load_results(results)

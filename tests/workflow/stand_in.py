@@ -103,15 +103,17 @@ def publish(key, config, folder: Path, started: str, steps: int) -> None:
 
 
 def collect(results: Path) -> None:
+    from d2r.runs.layout import COLLECTED_TABLES, collected_path
+
     runs = sorted(results.glob("runs/*/*/seed*/metrics.csv"))
-    for name in ("runs", "metrics", "evaluation", "routes"):
-        write(
-            results / "collected" / f"{name}.csv", "".join(f"{p.parent.relative_to(results)}\n" for p in runs)
-        )
+    for name in COLLECTED_TABLES:
+        write(collected_path(results, name), "".join(f"{p.parent.relative_to(results)}\n" for p in runs))
 
 
 def derive(results: Path, target: str) -> None:
-    write(results / target, (results / "collected" / "runs.csv").read_text())
+    from d2r.runs.layout import collected_path
+
+    write(results / target, collected_path(results, "runs").read_text())
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 import yaml
@@ -96,6 +97,17 @@ def test_second_snakemake_in_the_folder_ends_at_once(project: Project) -> None:
         (
             ["--config", "scal=lite"],
             "d2r: error: --config scal=...: unknown key 'scal'; did you mean 'scale'?",
+        ),
+        (
+            ["--config", "imag=x.sif"],
+            "d2r: error: --config imag=...: unknown key 'imag'; did you mean 'image'?",
+        ),
+        (
+            ["--config", "image=x.sif"],
+            (
+                "d2r: error: --config image=x.sif: no such file; make it with `make apptainer`, or give an "
+                "address such as docker://REGISTRY/d2r"
+            ),
         ),
     ],
 )
@@ -208,3 +220,30 @@ def test_damaged_scale_file_ends_in_one_line(project: Project) -> None:
     assert result.returncode == 2
     assert "smoke.yaml:1: not valid YAML" in result.stdout
     assert not (project.root / "results").exists()
+
+
+APPTAINER = """\
+#!/bin/sh
+# apptainer exec [--home FOLDER] IMAGE SHELL -c COMMAND: notes the image and runs the command outside of it
+case "$*" in
+  --version) echo "apptainer version 1.3.4" ;;
+  *pull*) echo "$*" >>"$NOTES"; touch "$4" ;;
+  *)
+    while [ "$1" != sh ] && [ "$1" != bash ]; do last=$1; shift; done
+    echo "$last" >>"$NOTES"
+    exec "$@" ;;
+esac
+"""
+
+
+def test_jobs_run_in_the_image_that_the_configuration_names(project: Project, tmp_path: Path) -> None:
+    stand_in = project.programs / "apptainer"
+    stand_in.write_text(APPTAINER)
+    stand_in.chmod(0o755)
+    image, notes = tmp_path / "own.sif", tmp_path / "notes"
+    image.touch()
+    options = ("--sdm", "apptainer", "--config", f"image={image}")
+    done = project.snakemake("runs", *options, NOTES=str(notes))
+    assert done.returncode == 0, done.stdout
+    assert run_names(project) == RUNS
+    assert set(notes.read_text().splitlines()) == {str(image)}

@@ -5,10 +5,10 @@ rule collect:
     input:
         files_of_scale,
     output:
-        runs="results/{scale}/collected/runs.csv",
-        metrics="results/{scale}/collected/metrics.csv",
-        evaluation="results/{scale}/collected/evaluation.csv",
-        routes="results/{scale}/collected/routes.csv",
+        [
+            str(collected_path(Path("results/{scale}"), table))
+            for table in COLLECTED_TABLES
+        ],
     log:
         "results/{scale}/logs/collect.log",
     benchmark:

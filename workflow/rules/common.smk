@@ -5,7 +5,7 @@ from pathlib import Path
 from d2r.config import SEED, RunKey, load_scale, plan_runs
 from d2r.config.seeds import write_seeds
 from d2r.errors import UserError
-from d2r.runs.layout import RUN_FILES, files_of_runs
+from d2r.runs.layout import COLLECTED_TABLES, RUN_FILES, collected_path, files_of_runs
 from d2r.planning.cohorts import (
     assign,
     cohorts_of,
@@ -18,6 +18,7 @@ from d2r.planning.workflow import (
     check_targets,
     choose_scale,
     find_own_commands_first,
+    image_of_jobs,
     options_of_device,
     refuse_to_repeat,
     run_settings,
@@ -46,6 +47,7 @@ if workflow.is_main_process:
 
 SCALE = in_one_line(choose_scale, config)
 config["scale"] = SCALE.id  # which Snakemake takes for a number where it looks like one
+IMAGE = in_one_line(image_of_jobs, config)
 TRAIN_OPTIONS = in_one_line(options_of_device, config)
 
 # Which runs are trained side by side is decided where the workflow is planned, and known to the processes of its jobs.
