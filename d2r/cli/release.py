@@ -7,7 +7,7 @@ from pathlib import Path
 
 from d2r.cli.folders import add_results, scale_folder
 from d2r.cli.text import size
-from d2r.config import load_scale, project_root
+from d2r.config import RUNS, load_scale, project_root
 from d2r.errors import UserError
 from d2r.release.publish import Release, release_scale
 from d2r.release.remote import store_policies
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{released.relative_to(root)}: {agree} files agree with MANIFEST.json{note}")
         return 0
     results = (args.results or scale_folder(scale)).resolve()
-    if not (results / "runs").is_dir():
+    if not (results / RUNS).is_dir():
         raise UserError(f"{results}: no folder 'runs' there; train with snakemake first")
     outcome = release_scale(
         scale, results, released, partial=args.partial, keep=args.keep, replace=args.replace

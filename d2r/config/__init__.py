@@ -3,6 +3,8 @@
 from d2r.config.benchmarks import Benchmark, benchmark_ids, load_benchmark
 from d2r.config.identity import Stated, choices, config_hash, identity, is_run, stated
 from d2r.config.load import (
+    RUNS,
+    STATE,
     RunKey,
     budget_suite,
     changed_method,
@@ -22,7 +24,9 @@ from d2r.config.paths import project_root
 from d2r.config.schema import SEED, Budget, Method, Protocol, RunConfig, SacConfig, Scale
 
 __all__ = [
+    "RUNS",
     "SEED",
+    "STATE",
     "Benchmark",
     "Budget",
     "Method",

@@ -33,7 +33,13 @@ _SIZES = {"mt10": 10, "mt50": 50}
 """Sets of tasks that methods' sources state network sizes for, and how many tasks they have."""
 
 OF_ONE_METHOD = ("color", "deviations")
-"""Keys of a method's file that a method which ``extends`` it does not take over."""
+"""Keys of a method's file that say something of that method alone, not of one with other values."""
+WORDS = ("title", "source", "summary")
+"""What a method that ``extends`` another must say of itself: under the words of the other it would be taken for it."""
+
+
+RUNS, STATE = "runs", "state"
+"""Folders of a scale's results: what runs published, and what they go on from."""
 
 
 class RunKey(NamedTuple):
@@ -46,11 +52,11 @@ class RunKey(NamedTuple):
 
     def folder(self, results: Path) -> Path:
         """Folder of the run's published outputs below ``results`` (such as ``results/smoke``)."""
-        return results / "runs" / self.benchmark / self.method / f"seed{self.seed}"
+        return results / RUNS / self.benchmark / self.method / f"seed{self.seed}"
 
     def state_folder(self, results: Path) -> Path:
         """Folder of the run's resumable training state, which no workflow tool owns."""
-        return results / "state" / self.benchmark / self.method / f"seed{self.seed}"
+        return results / STATE / self.benchmark / self.method / f"seed{self.seed}"
 
 
 def method_ids() -> tuple[str, ...]:
@@ -107,7 +113,7 @@ def _method_data(name: str, seen: tuple[str, ...] = ()) -> tuple[Path, dict[str,
         data[section] = dict(own) if replaces else {**inherited, **own}
         if replaces:
             base.pop("mt50", None)  # sizes of another type
-    return path, {**{key: base[key] for key in base if key not in OF_ONE_METHOD}, **data}
+    return path, {**{key: base[key] for key in base if key not in (*OF_ONE_METHOD, *WORDS)}, **data}
 
 
 def _with_values(method: Method, data: dict[str, Any], name: str, values: Values) -> dict[str, Any]:

@@ -7,6 +7,6 @@ from d2r.config.benchmarks import benchmark_ids
 for _benchmark in benchmark_ids():
     register(
         f"d2r/{_benchmark}-v0",
-        vector_entry_point="d2r.play.registered:make_vector",
+        vector_entry_point="d2r.play.gym_entry:make_vector",
         kwargs={"benchmark": _benchmark},
     )

@@ -150,7 +150,7 @@ class TaskSlice:
                 mujoco.mj_step(model, data, env.frame_skip)
                 mujoco.mj_forward(model, data)
 
-    def replay(self, states: dict[int, dict[str, Any]], actions: npt.NDArray[np.float32]) -> None:
+    def reenact(self, states: dict[int, dict[str, Any]], actions: npt.NDArray[np.float32]) -> None:
         """Restore an episode: the sources' states at its start, and the actions [steps, tasks, 4] since then."""
         for task, source in zip(self._tasks, self._sources, strict=True):
             source.load(states[task])

@@ -128,7 +128,9 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         return self.end_step()
 
     def begin_step(self, actions: npt.ArrayLike) -> None:
-        """Let worker processes step every task; nothing else may be asked of the environment before :meth:`end_step`.
+        """Take the actions of a step, which worker processes begin at once; without any, :meth:`end_step` does it all.
+
+        Nothing else may be asked of the environment in between.
 
         Raises:
             UserError: before the first reset, or if the actions have another shape.
@@ -233,7 +235,7 @@ class MetaWorldVectorEnv(VectorEnv[Floats, npt.NDArray[np.float32], Floats]):
         self._steps = steps
         self._history[: len(actions)] = actions
         if steps is not None:
-            self._tasks.replay(dict(enumerate(goals)), actions)
+            self._tasks.reenact(dict(enumerate(goals)), actions)
         self._buffers.exceptions[:] = exceptions
         return self._with_one_hot(self._buffers.observations)
 

@@ -305,9 +305,9 @@ class PoolSeat:
         """Step the simulators alone, each process its own."""
         self._call("simulate", steps)
 
-    def replay(self, states: dict[int, dict[str, Any]], actions: npt.NDArray[np.float32]) -> None:
+    def reenact(self, states: dict[int, dict[str, Any]], actions: npt.NDArray[np.float32]) -> None:
         """Restore an episode: the sources' states at its start, and the actions [steps, tasks, 4] since then."""
-        self._call("replay", states, actions)
+        self._call("reenact", states, actions)
 
     def _call(self, method: str, *arguments: Any) -> list[Any]:
         """What each process that owns tasks of this seed returns."""

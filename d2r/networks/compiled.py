@@ -1,7 +1,7 @@
 """Chains of linear layers by the compiled library, as a function with gradients.
 
 It computes what PyTorch's operators compute in ``layers.py``, to rounding, which calls it where ``serving`` finds that
-the library serves. D2R's own part of the library is called in ``d2r/compiled.py``.
+the library serves. D2R's own part of the library is called in ``networks/d2r/compiled.py``.
 """
 
 from __future__ import annotations

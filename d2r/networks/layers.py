@@ -1,11 +1,10 @@
 """Linear layers with stacked weights: E independent copies computed by one batched matrix product.
 
-Activations are laid out as [ensemble, batch, task, feature]. The task axis is positional (index = task id),
-so one-hot
+Activations are laid out as [ensemble, batch, task, feature]. The task axis is positional (index = task id), so one-hot
 task ids are never built: a linear map of a one-hot vector is a row of its weight matrix.
 
 Initialisation follows the official code (``utils/init.py``), which bounds hidden weights by the number of
-*output* units (deviation C5) and sets hidden biases to 0.1.
+*output* units (N11 in ``docs/protocols.md``) and sets hidden biases to 0.1.
 """
 
 from __future__ import annotations

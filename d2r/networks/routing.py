@@ -45,7 +45,7 @@ class Route:
     """How the modules are wired for each transition.
 
     Group g = 0..N-1 is what one reader chooses among: modules 0..g, counted from 0. Group g < N-1 feeds module g+1,
-    group N-1 the output. At layer and model level (``d2r/candidates.py``) a group has other candidates.
+    group N-1 the output. At layer and model level (``networks/d2r/candidates.py``) a group has other candidates.
 
     Args:
         sources: [ensemble, batch, task, group, K] indices of the chosen modules; a group with fewer than K candidates

@@ -13,12 +13,22 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import d2r
-from d2r.config import RunConfig, RunKey, Scale, identity, load_scale, plan_runs, project_root, resolve_run
+from d2r.config import (
+    RUNS,
+    RunConfig,
+    RunKey,
+    Scale,
+    identity,
+    load_scale,
+    plan_runs,
+    project_root,
+    resolve_run,
+)
 from d2r.errors import UserError, nearest
 from d2r.files import is_visible_file
 from d2r.planning.cohorts import TrainedTogether
 from d2r.planning.cost import memory_mb
-from d2r.runs.layout import RELEASED, SEED_FOLDER
+from d2r.runs.layout import CHECKPOINT, RELEASED, SEED_FOLDER
 
 CONFIG_KEYS = ("scale", "cohort", "device", "image")
 MOST_SEEDS = 64
@@ -126,7 +136,7 @@ def check_targets(arguments: Iterable[str]) -> None:
     check: Callable[[], object]
     for argument in arguments:
         match PurePosixPath(argument).parts:
-            case ("results", scale, "runs", benchmark, method, folder, _):
+            case ("results", scale, tree, benchmark, method, folder, _) if tree == RUNS:
                 check = partial(_check_run, scale, benchmark, method, folder)
             case ("results", scale, "collected" | "tables" | "figures" | "report", *_):
                 check = partial(load_scale, scale)
@@ -172,7 +182,9 @@ def refuse_to_repeat(forced: Sequence[RunKey]) -> None:
     Raises:
         UserError: if one has training state.
     """
-    begun = [key for key in forced if any(key.state_folder(Path("results") / key.scale).rglob("checkpoint*"))]
+    begun = [
+        key for key in forced if any(key.state_folder(Path("results") / key.scale).rglob(f"{CHECKPOINT}*"))
+    ]
     if begun:
         first = begun[0]
         others = f" and {len(begun) - 1} others" if len(begun) > 1 else ""

@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from d2r.config import RunKey, is_run, plan_runs, resolve_run
+from d2r.config import RUNS, RunKey, is_run, plan_runs, resolve_run
 from d2r.config.reader import read_yaml
 from d2r.config.schema import Scale
 from d2r.errors import UserError
 from d2r.files import remove_temporaries, replacing, sha256
-from d2r.runs.layout import POLICIES, POLICY, RUN_FILES, RUN_RECORD, RUNS
+from d2r.runs.layout import POLICIES, POLICY, RUN_FILES, RUN_RECORD
 from d2r.runs.manifest import (
     MANIFEST,
     Entry,
@@ -166,7 +166,7 @@ def _require_policies(released: Path, known: dict[str, Entry]) -> None:
 
 def _candidate(folder: Path, scale: Scale, results: Path) -> Candidate:
     record = read_run(folder)
-    place = PurePosixPath(folder.relative_to(results / "runs").as_posix())
+    place = PurePosixPath(folder.relative_to(results / RUNS).as_posix())
     if not is_place(place):
         raise UserError(f"{folder}: is not named BENCHMARK/METHOD/seedK; move it out of {results / 'runs'}")
     check_place(folder, record)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from d2r.config import SEED, RunKey
+from d2r.config.load import RUNS
 
 RUN_RECORD = "run.json"
 """A run's provenance. It is published last, so a run that has it is whole."""
@@ -30,7 +31,6 @@ COLLECTED_TABLES = {
 }
 """Files of the tables that all runs of a scale are gathered into; those that grow with every evaluation are packed."""
 
-RUNS = "runs"
 POLICIES = "policies"
 FILMS = "films"
 """Films that ``d2r watch`` made of a scale's policies: its page shows those that are there."""
@@ -44,6 +44,8 @@ PROGRESS = "progress.json"
 """How far a run has come; lies in its state folder while it trains."""
 LOCK = "lock"
 """Held by the process that works on a run; lies beside its progress and names that process: ``PID on HOST``."""
+CHECKPOINT = "checkpoint-"
+"""With what the name of a checkpoint's manifest begins; it is written last, so a checkpoint that has it is whole."""
 CONFIG = "config.json"
 """What the checkpoints beside it are of, as a run's record states it; it is there before any progress is."""
 

@@ -9,9 +9,10 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import Field, ValidationError
 
+from d2r.config import RUNS
 from d2r.errors import UserError
 from d2r.files import read_bytes, remove_temporaries, sha256, write_bytes
-from d2r.runs.layout import POLICIES, POLICY, RUN_FILES, RUNS, SEED_FOLDER
+from d2r.runs.layout import POLICIES, POLICY, RUN_FILES, SEED_FOLDER
 from d2r.runs.record import Count, Written, json_object
 
 MANIFEST = "MANIFEST.json"

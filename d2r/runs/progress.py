@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from d2r.config import RunConfig, RunKey, Scale, Stated, is_run, plan_runs, resolve_run
+from d2r.config import RUNS, STATE, RunConfig, RunKey, Scale, Stated, is_run, plan_runs, resolve_run
 from d2r.errors import UserError
 from d2r.files import read_bytes, read_start, write_bytes
 from d2r.runs.layout import CONFIG, EVALUATION, LOCK, PROGRESS, RUN_RECORD, SEED_FOLDER
@@ -123,11 +123,11 @@ def scales_in(results: Path) -> set[str]:
     for path in results.glob(f"runs/*/*/*/{RUN_RECORD}"):
         with suppress(UserError):
             found.add(read_run(path.parent).scale)
-    for path in results.glob(f"state/*/*/*/{PROGRESS}"):
+    for path in results.glob(f"{STATE}/*/*/*/{PROGRESS}"):
         with suppress(UserError):
             progress = Progress.read(path.parent)
             found.add("" if progress is None else progress.run.partition("/")[0])
-    for path in results.glob(f"state/*/*/*/*/{CONFIG}"):
+    for path in results.glob(f"{STATE}/*/*/*/*/{CONFIG}"):
         with suppress(OSError, ValidationError):
             found.add(str(Stated.model_validate(json_object(read_bytes(path))).config.get("scale") or ""))
     return found - {""}
@@ -136,7 +136,7 @@ def scales_in(results: Path) -> set[str]:
 def unplanned_runs(results: Path, scale: Scale) -> list[RunKey]:
     """Runs that lie below ``results`` although the scale does not plan them, such as ``d2r train`` by hand leaves."""
     found = set()
-    for folder in (path for tree in ("runs", "state") for path in results.glob(f"{tree}/*/*/seed*")):
+    for folder in (path for tree in (RUNS, STATE) for path in results.glob(f"{tree}/*/*/seed*")):
         benchmark, method, seed = folder.parts[-3:]
         if re.fullmatch(SEED_FOLDER, seed):
             found.add(RunKey(scale.id, benchmark, method, int(seed.removeprefix("seed"))))

@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from d2r.algorithms.replay import Ring
 from d2r.files import read_bytes, sha256, write_bytes
+from d2r.runs.layout import CHECKPOINT
 from d2r.runs.record import Count, Written, json_object
 from d2r.tensors import forms, read_state, read_tensors
 
@@ -116,11 +117,11 @@ def _digest(body: dict[str, Any]) -> str:
 
 
 def _manifest_name(step: int) -> str:
-    return f"checkpoint-{step:012d}.json"
+    return f"{CHECKPOINT}{step:012d}.json"
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("checkpoint-*.json"), reverse=True)
+    return sorted(folder.glob(f"{CHECKPOINT}*.json"), reverse=True)
 
 
 class CheckpointStore:
@@ -274,7 +275,7 @@ class CheckpointStore:
             needed |= set(manifest.files) | {segment.name + COPY for segment in manifest.segments}
         notes = []
         for path in self.folder.iterdir():
-            if path.name in needed or not path.name.startswith(("checkpoint-", "state-", "replay-", ".")):
+            if path.name in needed or not path.name.startswith((CHECKPOINT, "state-", "replay-", ".")):
                 continue
             try:
                 path.unlink(missing_ok=True)

@@ -103,7 +103,7 @@ class Cohort:
             env.close()
 
     def seat(self, place: int) -> Seat:
-        """A run's place in what is shared."""
+        """Learner, averages and replay of all runs, with the place that the run numbered ``place`` has in each."""
         return Seat(self.learner, self.averages, self.replay, place)
 
     def _begin(self) -> Reached:

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from d2r.config import RunConfig, is_run, load_scale, plan_runs, resolve_run, scale_ids
+from d2r.config import RUNS, RunConfig, is_run, load_scale, plan_runs, resolve_run, scale_ids
 from d2r.config.execution import PLAIN
 from d2r.errors import UserError
 from d2r.findings.collect import collect
@@ -24,7 +24,7 @@ from d2r.limits import Shortage
 from d2r.report.figures import write_figures
 from d2r.report.page import write_report
 from d2r.report.tables import write_tables
-from d2r.runs.layout import EVALUATION, FILMS, POLICY, RELEASED, RUN_FILES, RUN_RECORD, RUNS, policy_path
+from d2r.runs.layout import EVALUATION, FILMS, POLICY, RELEASED, RUN_FILES, RUN_RECORD, policy_path
 from d2r.runs.manifest import MANIFEST, check_manifest
 from d2r.runs.record import RunRecord, check_output, check_place, read_config, read_run
 from d2r.runs.tables import read_table

@@ -70,6 +70,16 @@ def test_a_new_ablation_is_one_new_file(project: Path) -> None:
     assert [r for r in plan_runs(load_scale("smoke")) if r.method == "d2r-top3"]
 
 
+@pytest.mark.parametrize("word", ["title", "source", "summary"])
+def test_an_ablation_says_itself_what_it_is(project: Path, word: str) -> None:
+    said = {"title": "D2R, K = 3", "source": "ours", "summary": "Three sources."}
+    lines = "".join(f"{key}: {text}\n" for key, text in said.items() if key != word)
+    path = project / "config" / "methods" / "d2r-top3.yaml"
+    path.write_text(f"id: d2r-top3\nextends: d2r\nkind: variant\n{lines}network: {{top_k: 3}}\n")
+    with pytest.raises(UserError, match=re.escape(str(path)) + f".*{word}"):
+        load_method("d2r-top3")
+
+
 @pytest.mark.parametrize(("kind", "name"), [("methods", "my_method"), ("methods", "Mine"), ("scales", "a b")])
 def test_a_name_that_no_folder_or_rule_could_have_is_refused(project: Path, kind: str, name: str) -> None:
     path = project / "config" / kind / f"{name}.yaml"

@@ -1,4 +1,4 @@
-"""The module stack as d2r.md states it: two tensors a module, ``detach``, and dense mixes. Slow, and plain to read."""
+"""The module stack of section 3.2: two tensors a module, ``detach``, and dense mixes. Slow, and plain to read."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ SIZES = {"module_dim": 6, "encoder_dim": 9, "router_dim": 7}
     routed_by_shares_without_shortcut=RoutedConfig(num_modules=5, renormalise=False, residual=False, **SIZES),
 )
 def routed(network, x, task):
-    """d2r.md: u = e f, a group of logits for each module, the K largest of it, a softmax, a mixture of sources."""
+    """Paper, section 3.1: u = e f, a group of logits for each module, the K largest of it, a softmax, a mixture."""
     config = network.config
     state = sequence(network.state_encoder, x, last=False)
     encoding = linear(network.task_encoder, one_hot(network, task, x))

@@ -134,6 +134,29 @@ def test_a_blocked_module_gets_exactly_no_gradient() -> None:
     )
 
 
+def test_the_shortcut_of_a_reader_is_never_blocked() -> None:
+    """N = 3, K = 1: module 3 reads module 2, which does not suit it, and the output reads module 3.
+
+    As in the official code, what module 3 computes gives module 2 no gradient, and its shortcut gives it all.
+    """
+    built = network("d2r", num_modules=3, top_k=1)
+    with torch.no_grad():
+        assert built.router is not None
+        last = built.router[-1]
+        last.weight.zero_()
+        last.bias.zero_()
+        last.bias[0] = torch.tensor([0.0, 10.0, -10.0, -10.0, -10.0, 10.0])
+    sources = torch.tensor([[0], [1], [2]]).expand(1, BATCH, TASKS, 3, 1)
+    restricted = module_gradients(built, Replayed(sources), True)
+    free = module_gradients(built, Replayed(sources), False)
+    assert restricted[0, 0].abs().max() > 0
+    assert (restricted[0, 0] - free[0, 0]).abs().max() > 0
+    with torch.no_grad():
+        built.module_weight[0, 1].zero_()  # module 3 computes nothing of what it reads any more
+    restricted, free = (module_gradients(built, Replayed(sources), on) for on in (True, False))
+    assert torch.equal(restricted[0, 0], free[0, 0])
+
+
 @pytest.mark.parametrize("method", ["d2r-task-routing", "d2r-state-routing", "d2r", "d2r-concat-routing"])
 def test_what_the_router_sees(method: str) -> None:
     built = network(method)

@@ -12,8 +12,9 @@ module computes
 
     m = y + x,    y = ReLU(W x + b),
 
-and a reader that it does not suit gets detach(y) + x in place of m. That is the same number, but W and b get no
-gradient from there; along the shortcut x it goes on to the modules before. Values never change, only who learns.
+and a reader that it does not suit computes its own y from detach(y) + x in place of m. That is the same number, but
+this y gives W and b no gradient; along the shortcut x it goes on to the modules before. The reader's own shortcut adds
+up m itself, as in the official code, and is never blocked. Values never change, only who learns.
 
 **Route balancing** (section 3.3) is the temperature at which routes are drawn, higher for tasks that are not mastered
 yet: ``MultiTaskSAC.route_temperature``.
