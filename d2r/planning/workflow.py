@@ -111,7 +111,7 @@ def check_targets(arguments: Iterable[str]) -> None:
         match PurePosixPath(argument).parts:
             case ("results", scale, "runs", benchmark, method, folder, _):
                 check = partial(_check_run, scale, benchmark, method, folder)
-            case ("results", scale, "collected" | "tables" | "figures" | "report", *_):
+            case ("results", scale, "collected" | "tables" | "metrics" | "figures" | "report", *_):
                 check = partial(load_scale, scale)
             case _:
                 continue
