@@ -12,7 +12,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1]
 KEPT = (
-    "d2r", "config", "docs", "tests", "results/released/lite", "workflow/schemas", "pyproject.toml", "Makefile",
+    "d2r", "config", "docs", "tests", "results/released/lite", "pyproject.toml", "Makefile",
     "requirements-cpu.lock", "requirements-cuda.lock", "README.md",
 )  # fmt: skip
 

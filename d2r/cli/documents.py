@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from d2r.cli.methods import describe_methods, markdown_table
-from d2r.config import Scale, project_root
+from d2r.config import project_root
+from d2r.config.file_schemas import file_schemas
 from d2r.errors import UserError
 from d2r.findings.results import load_results
 from d2r.report.claims_text import claims_markdown, evidence_markdown
@@ -31,14 +32,16 @@ def documents(root: Path) -> dict[Path, str]:
         found: _between_marks(found, success_markdown(released)),
         root / "docs" / "claims.md": claims_markdown(released),
         root / "docs" / "appendix" / "evidence.md": evidence_markdown(released),
-        root / "workflow" / "schemas" / "scale.schema.json": scale_schema(),
+        **schema_files(root),
     }
 
 
-def scale_schema() -> str:
-    """The JSON schema of ``config/scales/*.yaml``, for Snakemake and for editors, made from the typed configuration."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Scale.model_json_schema()}
-    return json.dumps(schema, indent=2) + "\n"
+def schema_files(root: Path) -> dict[Path, str]:
+    """The JSON schemas of what lies in ``config/``, which its files name for editors in their first lines."""
+    folder = root / "config" / "schema"
+    return {
+        folder / f"{of}.json": json.dumps(schema, indent=2) + "\n" for of, schema in file_schemas().items()
+    }
 
 
 def _between_marks(path: Path, text: str) -> str:
@@ -52,4 +55,5 @@ def _between_marks(path: Path, text: str) -> str:
 
 if __name__ == "__main__":
     for path, text in documents(project_root()).items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")

@@ -25,6 +25,7 @@ COMMANDS = {
     "tables": "d2r.cli.tables",
     "figures": "d2r.cli.figures",
     "report": "d2r.cli.report",
+    "export": "d2r.cli.export",
     "compare": "d2r.cli.compare",
     "routes": "d2r.cli.routes",
     "watch": "d2r.cli.watch",

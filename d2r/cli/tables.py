@@ -1,4 +1,4 @@
-"""Write every table of a scale as CSV, Markdown and LaTeX."""
+"""Write every table of a scale as CSV, Markdown and LaTeX, and what DVC shows of it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write ``tables/`` and print how many files it holds."""
+    """Write ``tables/`` and ``metrics/`` and print how many files each holds."""
     from d2r.findings.results import load_results
+    from d2r.report.metrics import METRICS, write_metrics
     from d2r.report.tables import write_tables
 
-    paths = write_tables(load_results(results_folder(args)))
-    print(f"{args.results / 'tables'}: {len(paths)} files")
+    results = load_results(results_folder(args))
+    for name, write in (("tables", write_tables), (METRICS, write_metrics)):
+        print(f"{args.results / name}: {len(write(results))} files")
     return 0

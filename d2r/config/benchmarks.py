@@ -84,7 +84,7 @@ class Benchmark(BaseModel):
         return suite_of(self.id)
 
 
-class _File(Benchmark):
+class BenchmarkFile(Benchmark):
     """What ``config/benchmarks/<id>.yaml`` holds."""
 
     description: str
@@ -160,7 +160,7 @@ def unknown_benchmark(name: str) -> UserError:
 
 def _read(name: str) -> tuple[Path, Benchmark]:
     path, data = read_named("benchmarks", name)
-    found = parse(_File, data, str(path))
+    found = parse(BenchmarkFile, data, str(path))
     stated = name.removeprefix(f"{found.suite}-")
     if stated != name and stated != found.goals:
         raise UserError(f"{path}: 'goals' must be {stated}, as the name says, not {found.goals}")

@@ -138,7 +138,7 @@ def check_targets(arguments: Iterable[str]) -> None:
         match PurePosixPath(argument).parts:
             case ("results", scale, tree, benchmark, method, folder, _) if tree == RUNS:
                 check = partial(_check_run, scale, benchmark, method, folder)
-            case ("results", scale, "collected" | "tables" | "figures" | "report", *_):
+            case ("results", scale, "collected" | "tables" | "metrics" | "figures" | "report", *_):
                 check = partial(load_scale, scale)
             case _:
                 continue

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from d2r.findings.results import load_results
 from d2r.report import figures
 from d2r.report.page import write_report
 from d2r.report.tables import write_tables
+from d2r.runs.layout import collected_path
 from tests.support.synthetic import Plan
 
 Make = Callable[[Plan], Path]
@@ -24,8 +26,11 @@ def of_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def renamed(results: Path) -> None:
-    for path in (results / "collected").glob("*.csv"):
-        path.write_text(path.read_text().replace("mt10-rand", UNKNOWN))
+    for path in (results / "collected").glob("*.csv*"):
+        name = path.name.removesuffix(".bz2")
+        text = pd.read_csv(path, dtype=str, keep_default_na=False).replace("mt10-rand", UNKNOWN)
+        assert collected_path(results, name.removesuffix(".csv")) == path
+        text.to_csv(path, index=False)
 
 
 def test_a_benchmark_that_is_unknown_here_is_shown_by_its_id(make_results: Make, of_benchmarks: None) -> None:

@@ -16,6 +16,7 @@ from d2r.cli.main import main
 from d2r.config import config_hash
 from d2r.findings.collect import collect
 from d2r.findings.results import load_results
+from d2r.report.metrics import write_metrics
 from d2r.report.page import write_report
 from d2r.report.tables import write_tables
 from d2r.runs.record import record_bytes
@@ -31,7 +32,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with make_world(tmp_path_factory.mktemp("world")) as made:
         shutil.copytree(PROJECT / "tests/golden", made.project / "tests/golden")
         collect(made.released)
-        write_tables(load_results(made.released))
+        results = load_results(made.released)
+        write_tables(results)
+        write_metrics(results)
         yield made
 
 
@@ -186,6 +189,11 @@ def add_a_table(released: Path) -> None:
     (released / "tables/best.csv").write_text("method,success\nours,1.0\n")
 
 
+def change_what_dvc_shows(released: Path) -> None:
+    (path,) = released.glob("metrics/success/*/*.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"success": 1.0}))
+
+
 def change_metrics(released: Path) -> None:
     (path,) = released.glob("runs/*/*/*/metrics.csv")
     path.write_bytes(path.read_bytes().replace(b"success,0", b"success,1"))
@@ -225,6 +233,7 @@ def make_the_record_a_folder(released: Path) -> None:
     [
         (change_a_table, "tables", "not what the runs give"),
         (add_a_table, "tables", "best.csv"),
+        (change_what_dvc_shows, "tables", "not what the runs give"),
         (change_metrics, "manifest", "metrics.csv: differs"),
         (change_metrics, "runs", "does not have the sha256 that run.json states"),
         (add_a_pickle, "runs", "model.pkl: not a file of a run"),

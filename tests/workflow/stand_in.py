@@ -128,8 +128,13 @@ def main() -> int:
     if command == "collect":
         collect(results)
     else:
-        target = {"tables": "tables/main.csv", "figures": "figures/curves.svg", "report": "report/index.html"}
-        derive(results, target[command])
+        targets = {
+            "tables": ("tables/main.csv", "metrics/curves.csv", "metrics/success/mt10-rand/d2r.json"),
+            "figures": ("figures/curves.svg",),
+            "report": ("report/index.html",),
+        }
+        for target in targets[command]:
+            derive(results, target)
     return 0
 
 

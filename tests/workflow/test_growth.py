@@ -201,8 +201,9 @@ def test_snakemake_trains_no_run_again(grown: Grown, project: Project) -> None:
     say_everything_otherwise(project.root / "config")
     add_methods(project.root / "config")
     project.environment["PYTHONPATH"] = str(grown.root)
-    schema = project.root / "workflow/schemas/scale.schema.json"
-    schema.write_text(grown.python("-c", "from d2r.cli.documents import scale_schema; print(scale_schema())"))
+    schema = project.root / "config/schema/scales.json"
+    code = "import json; from d2r.config.file_schemas import file_schemas; print(json.dumps(file_schemas()['scales']))"
+    schema.write_text(grown.python("-c", code))
     again = project.snakemake("all")
     assert again.returncode == 0, again.stdout
     assert project.starts() == []

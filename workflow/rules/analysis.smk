@@ -31,6 +31,7 @@ rule tables:
             category="Tables",
             labels={"table": "{table}"},
         ),
+        directory("results/{scale}/metrics"),
     log:
         "results/{scale}/logs/tables.log",
     benchmark:

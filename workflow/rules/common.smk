@@ -71,7 +71,7 @@ if workflow.is_main_process:
 SOURCES_OF_ANALYSIS = sources_of_analysis()
 
 validate(config, "../schemas/config.schema.json")
-validate(SCALE.model_dump(mode="json"), "../schemas/scale.schema.json")
+validate(SCALE.model_dump(mode="json"), "../../config/schema/scales.json")
 
 
 RUN_FOLDER = "results/{scale}/runs/{benchmark}/{method}/seed{seed}"

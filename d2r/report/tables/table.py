@@ -65,8 +65,8 @@ class Table:
         return paths
 
     def csv(self) -> str:
-        """The tidy data with 12 significant digits; an unknown value is an empty field."""
-        return str(self.data.to_csv(index=False, float_format="%.12g", lineterminator="\n"))
+        """The tidy data."""
+        return csv_text(self.data)
 
     def markdown(self) -> str:
         """A Markdown table under its title, notes below."""
@@ -102,6 +102,11 @@ class Table:
     def _latex_cell(cell: Cell) -> str:
         text = latex_text(cell.text)
         return f"\\textbf{{{text}}}" if cell.bold else text
+
+
+def csv_text(data: pd.DataFrame) -> str:
+    """Data with 12 significant digits; an unknown value is an empty field."""
+    return str(data.to_csv(index=False, float_format="%.12g", lineterminator="\n"))
 
 
 def _latex_block(caption: str, alignment: str, header: str, body: Sequence[str]) -> list[str]:
