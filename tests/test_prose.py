@@ -14,6 +14,7 @@ from d2r.errors import UserError
 
 ROOT = project_root()
 FIRST = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+CHANGES = ROOT / "CHANGELOG.md"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 APPENDIX = sorted((ROOT / "docs" / "appendix").glob("*.md"))
 RESULTS = sorted((ROOT / "results").glob("*/README.md"))
@@ -109,7 +110,7 @@ def test_no_sentence_is_a_table(page: Path) -> None:
     assert not [s for s in sentences if len(NUMBER.findall(s)) > NUMBERS_OF_A_SENTENCE]
 
 
-@pytest.mark.parametrize("page", [*FIRST, *PAGES, *APPENDIX, *RESULTS], ids=name)
+@pytest.mark.parametrize("page", [*FIRST, CHANGES, *PAGES, *APPENDIX, *RESULTS], ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
     dead = []
     for link in LINK.findall(without_fences(page)):
@@ -122,13 +123,13 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not dead
 
 
-@pytest.mark.parametrize("page", [*FIRST, *PAGES, *APPENDIX, *RESULTS], ids=name)
+@pytest.mark.parametrize("page", [*FIRST, CHANGES, *PAGES, *APPENDIX, *RESULTS], ids=name)
 def test_pages_that_are_named_are_there(page: Path) -> None:
     named = re.findall(r"`(docs/[\w/.-]+\.\w+)`", text(page))
     assert not [path for path in named if not (ROOT / path).exists()]
 
 
-@pytest.mark.parametrize("page", [*FIRST, *PAGES, *APPENDIX, *RESULTS], ids=name)
+@pytest.mark.parametrize("page", [*FIRST, CHANGES, *PAGES, *APPENDIX, *RESULTS], ids=name)
 def test_commands_are_understood(page: Path) -> None:
     wrong = []
     for command, whole in commands(page):
