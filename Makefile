@@ -14,6 +14,10 @@ TRAIN_ONLY ?=# 1: `make wheelhouse` takes only what training needs beside a PyTo
 PYTHONS ?=# other versions of Python whose wheels it takes, too, such as "3.12 3.13"
 UV_VERSION := 0.13.9
 
+$(if $(filter cpu cuda,$(TORCH)),,$(error TORCH=$(TORCH): must be cpu or cuda))
+$(if $(filter-out 1,$(TRAIN_ONLY)),$(error TRAIN_ONLY=$(TRAIN_ONLY): must be 1, or left out))
+$(if $(filter-out 3.11 3.12 3.13,$(PYTHONS)),$(error PYTHONS=$(PYTHONS): must be of 3.11, 3.12 and 3.13))
+
 VENV := .venv
 INSTALLED := $(VENV)/installed-$(TORCH)
 KERNEL := $(VENV)/kernel-built
@@ -27,9 +31,9 @@ help:  ## list the targets
 $(VENV): $(INSTALLED) $(KERNEL)  ## create the environment from the lock file, with the command d2r in .venv/bin
 
 $(INSTALLED): requirements-$(TORCH).lock requirements/install.sh
-	@case "$(TORCH)" in cpu|cuda) ;; *) echo "make: TORCH=$(TORCH): must be cpu or cuda" >&2; exit 2;; esac
 	@[ -n "$(PYTHON)" ] || { echo "make: no Python 3.11, 3.12 or 3.13 found; set PYTHON=/path/to/python" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "make: $(PYTHON) cannot create environments; install python3-venv" >&2; exit 2; }
+	@[ -z "$(WHEELS)" ] || [ -d "$(WHEELS)" ] || { echo "make: WHEELS=$(WHEELS): no such folder; \`make wheelhouse\` fills one" >&2; exit 2; }
 	$(PYTHON) -m venv --clear $(VENV)
 	WHEELS="$(WHEELS)" requirements/install.sh $(VENV) $(TORCH)
 	touch $@
@@ -89,4 +93,4 @@ clean:  ## remove the environment and caches
 
 clean-results:  ## remove everything that is not released of the pipeline's results, training state included
 	rm -rf .snakemake results/.snakemake routes
-	for scale in smoke lite paper; do rm -rf "results/$$scale"; done
+	find results -mindepth 1 -maxdepth 1 ! -name released ! -name benchmarks -exec rm -rf {} +

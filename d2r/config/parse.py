@@ -43,6 +43,8 @@ def _describe(error: ValidationError, model: type[BaseModel], data: Mapping[str,
     if first["type"] == "network_type_unknown":
         name = first["ctx"]["name"]
         return f"'{place}.type': unknown type '{name}'; {nearest(name, network_classes())}"
+    if first["type"] == "too_short":
+        return f"'{place}': must not be empty"
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
     shown = f", not {_shown(given)}" if isinstance(given, str | int | float | bool) else ""

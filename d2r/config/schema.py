@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from d2r.config.benchmarks import Benchmark, BenchmarkId, Goals, Tasks, meant_by_name, unknown_benchmark
 from d2r.config.networks import NetworkConfig, Size
@@ -148,12 +148,22 @@ class Method(Frozen):
     deviations: Annotated[tuple[str, ...], Descriptive()] = Field((), strict=False)
 
 
+def _not_nested(values: Any) -> Any:
+    given = values.items() if isinstance(values, dict) else ()
+    nested = [(key, next(iter(value), "KEY")) for key, value in given if isinstance(value, dict)]
+    if nested:
+        raise ValueError("'{0}' must be a value; write '{0}.{1}: ...' for a key in it".format(*nested[0]))
+    return values
+
+
 class Variant(Frozen):
     """A method with other values."""
 
     of: str
     """The method."""
-    set: dict[str, bool | int | float | str | None] = Field(min_length=1)
+    set: Annotated[
+        dict[str, bool | int | float | str | None], Field(min_length=1), BeforeValidator(_not_nested)
+    ]
     """By key, such as ``sac.batch_per_task``."""
 
 

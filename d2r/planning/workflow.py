@@ -61,7 +61,7 @@ def choose_scale(config: Mapping[str, Any]) -> Scale:
     for key in config:
         if key not in CONFIG_KEYS:
             raise UserError(f"--config {key}=...: unknown key '{key}'; {nearest(key, CONFIG_KEYS)}")
-    scale = load_scale(str(config.get("scale", DEFAULT_SCALE)))
+    scale = load_scale(str(config.get("scale", DEFAULT_SCALE) or ""))
     for run in plan_runs(scale):
         resolved_run(*run)
     return scale

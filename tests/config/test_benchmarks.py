@@ -123,7 +123,7 @@ def test_a_set_without_a_budget_has_that_of_the_nearest_size(project: Path) -> N
     ("change", "says"),
     [
         ({"tasks": ["door-open-v3", "door-clsoe-v3"]}, "did you mean 'door-close-v3'"),
-        ({"tasks": []}, "at least 1 item"),
+        ({"tasks": []}, "must not be empty"),
         ({"tasks": None}, "key 'tasks' is missing"),
         ({"tasks": "door-open-v3"}, "'tasks'"),
         ({"tasks": [3]}, "valid string"),
@@ -175,7 +175,7 @@ def test_a_name_that_says_something_else_is_refused(
     [
         ("runs: [{benchmarks: [mt10-rnd], methods: [d2r]}]", "did you mean 'mt10-rand'"),
         ("runs: [{benchmarks: [mt1-reech-v3-rand], methods: [d2r]}]", "did you mean 'mt1-reach-v3-rand'"),
-        ("budget: {}", "at least 1 item"),
+        ("budget: {}", "must not be empty"),
         ("budget: {mt52: {steps: 500, warmup_steps: 5}}", "unknown set of tasks 'mt52'; did you mean 'mt50'"),
     ],
 )

@@ -193,7 +193,12 @@ def test_a_variant_is_the_method_that_set_makes(project: Path) -> None:
     [
         ({"small": SMALL | {"of": "dtwor"}}, ["small"], "variants.small: unknown method 'dtwor'"),
         ({"small": SMALL | {"sets": {}}}, ["small"], "did you mean 'set'"),
-        ({"small": {"of": "d2r", "set": {}}}, ["small"], "at least 1 item"),
+        ({"small": {"of": "d2r", "set": {}}}, ["small"], "must not be empty"),
+        (
+            {"small": {"of": "d2r", "set": {"network": {"num_modules": 8}}}},
+            ["small"],
+            "'network' must be a value; write 'network.num_modules: ...'",
+        ),
         ({"small": {"of": "d2r", "set": {"sac.batch": 8}}}, ["small"], "variants.small: 'd2r' has no key"),
         ({"small": {"of": "d2r", "set": {"sac.batch_per_task": "8"}}}, ["small"], "integer, not '8'"),
         ({"d2r": SMALL}, ["d2r"], "variants.d2r: must have a name of its own"),
