@@ -150,7 +150,7 @@ def test_a_checkpoint_of_another_version_is_one_line(
             for e in (AttributeError, TypeError, KeyError, ValueError, RuntimeError)
         ),
         (Instruments, "load_state_dict", AttributeError),
-        (TaskSlice, "replay", IndexError),
+        (TaskSlice, "reenact", IndexError),
         (Ring, "restore", AttributeError),
     ],
 )

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 TICK = 0.05
+CHECKPOINT = "checkpoint-of-a-stand-in"
 
 
 def write(path: Path, text: str) -> None:
@@ -52,7 +53,7 @@ def train(arguments: list[str]) -> int:
     for key in keys:
         state = key.state_folder(results)
         write(state / "lock", f"{os.getpid()} on {os.uname().nodename}\n")
-        checkpoint = state / "checkpoint"
+        checkpoint = state / CHECKPOINT
         done[key] = int(checkpoint.read_text()) if checkpoint.exists() else 0
         with Path("starts.log").open("a") as log:
             log.write(f"{args.benchmark}/{args.method}/seed{key.seed} {done[key]}\n")
@@ -63,7 +64,7 @@ def train(arguments: list[str]) -> int:
         for key in keys:
             done[key] = step = min(steps, done[key] + 1)
             state = key.state_folder(results)
-            write(state / "checkpoint", str(step))
+            write(state / CHECKPOINT, str(step))
             progress = {"step": step, "steps": steps, "updates": step, "success": 0.25, "started": started}
             progress |= {
                 "updated": datetime.now(UTC).isoformat(),
