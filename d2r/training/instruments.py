@@ -30,11 +30,11 @@ ROUTE_SNAPSHOTS = 10
 class Averages:
     """Running sums of what updates report, kept where it is computed, turned into means at an evaluation.
 
-    Seeds side by side make their updates together: sums are each seed's own, their number is that of all.
+    Seeds side by side update together, but each may have begun elsewhere: sums and counts are each seed's own.
     """
 
     def __init__(self, seeds: int, num_tasks: int, device: torch.device) -> None:
-        self.count = 0
+        self.counts = [0] * seeds
         self.of_task = torch.zeros(seeds, 5, num_tasks, dtype=torch.float64, device=device)
         self.norms = torch.zeros(seeds, 4, dtype=torch.float64, device=device)
 
@@ -44,7 +44,7 @@ class Averages:
     def add(self, info: UpdateInfo) -> None:
         """Add one update."""
         losses = info.losses
-        self.count += 1
+        self.counts = [count + 1 for count in self.counts]
         self.of_task += torch.stack(
             [
                 losses.alpha,
@@ -62,12 +62,13 @@ class Averages:
 
     def rows(self, place: int, step: int) -> list[Row]:
         """A seed's means since the last call of :meth:`clear`; nothing if there was no update."""
-        if self.count == 0:
+        count = self.counts[place]
+        if count == 0:
             return []
         rows: list[Row] = []
         of_task, norms = (
-            (self.of_task[place] / self.count).tolist(),
-            (self.norms[place] / self.count).tolist(),
+            (self.of_task[place] / count).tolist(),
+            (self.norms[place] / count).tolist(),
         )
         for name, values in zip(self.TASK_QUANTITIES, of_task, strict=True):
             rows += [(step, task, name, value) for task, value in enumerate(values)]
@@ -76,28 +77,28 @@ class Averages:
 
     def clear(self) -> None:
         """Begin anew."""
-        self.count = 0
+        self.counts = [0] * len(self.counts)
         self.of_task.zero_()
         self.norms.zero_()
 
     def of_seeds(self, places: Sequence[int]) -> Averages:
         """Those of some of the seeds."""
         kept = Averages(len(places), self.of_task.shape[2], self.of_task.device)
-        kept.count = self.count
+        kept.counts = [self.counts[place] for place in places]
         kept.of_task, kept.norms = self.of_task[list(places)], self.norms[list(places)]
         return kept
 
     def state_dict(self, place: int) -> dict[str, int | Tensor]:
         """A seed's sums."""
         return {
-            "count": self.count,
+            "count": self.counts[place],
             "of_task": self.of_task[place].clone(),
             "norms": self.norms[place].clone(),
         }
 
     def load_state_dict(self, state: Mapping[str, int | Tensor], place: int) -> None:
         """Restore a seed's sums."""
-        self.count = int(state["count"])
+        self.counts[place] = int(state["count"])
         self.of_task[place].copy_(torch.as_tensor(state["of_task"]))
         self.norms[place].copy_(torch.as_tensor(state["norms"]))
 
@@ -156,7 +157,7 @@ class Instruments:
                 > self._last_step * ROUTE_SNAPSHOTS // self.config.budget.steps
             ):
                 routes = survey.routes
-            if seat.averages.count:
+            if seat.averages.counts[seat.place]:
                 seed = seed_sequence(self.config.seed, Stream.INSTRUMENTS).spawn(1)[0].generate_state(1)[0]
                 generator = torch.Generator().manual_seed(int(seed) + step)
                 batch = seat.replay.sample_of(seat.place, self.config.sac.batch_per_task, generator)

@@ -94,6 +94,26 @@ def test_each_seed_leaves_what_it_leaves_alone(
 
 
 @needs_library
+@pytest.mark.parametrize("stands_at", [{1: 23}, {1: 23, 2: 54}, {1: 54, 2: 23}, {3: 47}])
+def test_seeds_that_stand_at_different_steps_between_evaluations(
+    alone: dict[int, dict[str, Any]],
+    stands_at: dict[int, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a seed reports at the next evaluation is the mean over its own updates."""
+    for config in configs():
+        with monkeypatch.context() as patch:
+            if config.seed in stands_at:
+                end_at(patch, stands_at[config.seed])
+                with pytest.raises(Interrupted):
+                    train(config, tmp_path / "results/tiny", Machine())
+    assert train_together(configs(), tmp_path / "results/tiny", Machine()) == 0
+    for config in configs():
+        assert_equal(left(tmp_path / "results/tiny", config), alone[config.seed])
+
+
+@needs_library
 def test_either_goes_on_from_the_others_checkpoint(
     alone: dict[int, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
