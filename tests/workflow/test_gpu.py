@@ -91,6 +91,21 @@ def test_when_the_time_is_up_what_was_measured_is_there(tmp_path: Path) -> None:
     assert (tmp_path / "out/measure.jsonl").stat().st_size
 
 
+@pytest.mark.parametrize(
+    ("script", "setting", "value"),
+    [("measure", "LIMIT_S", "abc"), ("train", "MINUTES", "0"), ("train", "TAKE_MB", "many")],
+)
+def test_a_setting_that_is_no_number_is_one_line(
+    script: str, setting: str, value: str, tmp_path: Path
+) -> None:
+    environment = os.environ | {"OUT": str(tmp_path), "DEVICE": "cpu", setting: value}
+    done = subprocess.run(
+        [PROJECT / "workflow/gpu" / script], env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{setting}={value}: must be a whole number above 0\n"
+
+
 def note_speeds(out: Path, *lines: tuple[str, int, float]) -> None:
     """Write what ``measure`` would have found of training: method, seeds side by side, steps a second."""
     out.mkdir()

@@ -8,6 +8,13 @@ WHEELS=${WHEELS:-build/wheels}        # of `make wheelhouse TRAIN_ONLY=1`
 if [ "$DEVICE" = cuda ]; then EXECUTION=${EXECUTION---graph}; else EXECUTION=${EXECUTION-}; fi # how updates are executed
 read -ra execution <<<"$EXECUTION"
 
+whole() { # NAME...: settings that must be whole numbers above 0
+  local name
+  for name; do
+    [[ ${!name} =~ ^[1-9][0-9]*$ ]] || { echo "$name=${!name}: must be a whole number above 0" >&2; exit 2; }
+  done
+}
+
 here=$(dirname -- "${BASH_SOURCE[0]}")
 python=$VENV/bin/python d2r=$VENV/bin/d2r
 failed=() cut_off=() not_reached=()
@@ -52,10 +59,21 @@ summary() { # which steps did not succeed; 1 if one failed
   [ ${#failed[@]} = 0 ] && echo "nothing failed ($SECONDS s)"
 }
 
+look() { # at the PyTorch that PYTHON has, and at its device
+  "$PYTHON" -c 'import sys
+try:
+    import torch, numpy, scipy
+except ImportError as error:
+    sys.exit(f"{sys.executable} has no {error.name}; set PYTHON to one with PyTorch, NumPy and SciPy")
+print("Python", sys.version.split()[0], "torch", torch.__version__, "numpy", numpy.__version__, "scipy", scipy.__version__)
+if sys.argv[1] == "cuda" and not torch.cuda.is_available():
+    sys.exit("PyTorch finds no CUDA device here; set DEVICE=cpu to rehearse")' "$DEVICE"
+}
+
 install() { # d2r and what it needs from WHEELS, beside the PyTorch that PYTHON has
+  [ -x "$d2r" ] && [ "$DEVICE" != cuda ] && return
+  look || return
   [ -x "$d2r" ] && return
-  "$PYTHON" -c 'import sys, torch, numpy, scipy
-print("Python", sys.version.split()[0], "torch", torch.__version__, "numpy", numpy.__version__, "scipy", scipy.__version__)' || return
   "$PYTHON" -m venv --clear --system-site-packages "$VENV" ||
     "$PYTHON" -m venv --clear --system-site-packages --without-pip "$VENV" || return
   # an environment made from another environment does not see the packages of that one
