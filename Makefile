@@ -65,7 +65,7 @@ lint: $(VENV)  ## check style, types and the workflow
 docs: $(VENV)  ## write what the documentation takes from methods, claims and configuration
 	python -P -m d2r.cli.documents
 
-films: $(VENV)  ## make the films of docs/results.md from released policies (after `dvc pull`; needs libosmesa6)
+films: $(VENV)  ## make the films of README and page from released policies (after `dvc pull`; needs libosmesa6)
 	sh workflow/films.sh
 
 lock:  ## write the lock files anew from pyproject.toml (UPGRADE=--upgrade for newer versions)

@@ -98,6 +98,14 @@ def test_the_readme_is_a_screen_and_a_half_with_one_figure() -> None:
     assert readme.count("![") == 1
 
 
+def test_the_readme_shows_films_that_are_there_and_small() -> None:
+    films = [ROOT / source for source in re.findall(r'<img src="([^"]+[.]gif)"', text(FIRST[0]))]
+    assert len(films) == 4
+    sizes = [film.stat().st_size for film in films]
+    assert max(sizes) <= 2e6
+    assert sum(sizes) <= 6e6
+
+
 @pytest.mark.parametrize("page", BOUND, ids=name)
 def test_no_paragraph_is_long(page: Path) -> None:
     lengths = {paragraph[:60]: len(read_out(paragraph).split()) for paragraph in paragraphs(page)}

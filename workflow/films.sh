@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make the films of docs/results.md: what a released policy does on some tasks, the last of which it fails.
+# Make the films of the README and of the page: what a released policy does on some tasks, the last of which it fails.
 # Usage: workflow/films.sh [FOLDER [RUN [TASK...]]]        (`dvc pull` brings the released policies)
 set -eu
 here=$(dirname -- "$0")

@@ -16,7 +16,7 @@ from d2r.report.tables.rows import entries
 from d2r.report.tables.table import csv_text
 from d2r.statistics import Estimate, mean_interval
 
-METRICS = "metrics"
+METRICS_FOLDER = "metrics"
 """Folder of a scale's results."""
 AT_END, OVER_TRAINING = "success", "curves.csv"
 """In it: a folder with a file ``BENCHMARK/METHOD.json`` for each method, since DVC shows a row for each file; and one
@@ -30,7 +30,7 @@ def write_metrics(results: Results) -> list[Path]:
     Raises:
         UserError: if the folder cannot be written.
     """
-    folder = results.folder / METRICS
+    folder = results.folder / METRICS_FOLDER
     texts = {folder / OVER_TRAINING: csv_text(curves(results))}
     for row in entries(results):
         path = folder / AT_END / row.benchmark / f"{row.id}.json"

@@ -1,4 +1,4 @@
-"""The report page: one HTML file with everything in it, which opens from disk without any network."""
+"""The report page: one HTML file with everything in it but films, which opens from disk without any network."""
 
 from __future__ import annotations
 

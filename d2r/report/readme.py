@@ -36,7 +36,7 @@ def success_markdown(results: Results) -> str:
     lines = [
         *_wrapped(
             f"Success in percent over the last {LATE_EVALUATIONS} evaluations, and its difference to D2R in points, "
-            f"with 95 % intervals."
+            "with 95 % intervals."
         ),
         *_wrapped(f"Budget: {budget}."),
         "",

@@ -226,10 +226,12 @@ class Summary:
 
 def _paper_steps(benchmark: str) -> int:
     """Steps of each task in the scale ``paper``, or the official default where it tells none."""
+    if PAPER not in scale_ids():
+        return Budget().steps
+    scale = load_scale(PAPER)
     try:
-        scale = load_scale(PAPER)
         return scale.budget[budget_suite(scale, suite_of(benchmark))].steps
-    except UserError:
+    except UserError:  # a benchmark that is unknown here
         return Budget().steps
 
 

@@ -84,7 +84,7 @@ class Manifest(NamedTuple):
             raise Damaged(f"{path.name} is no manifest") from None
         segments = [Segment(*entry) for entry in written.segments]
         manifest = cls(written.step, written.state, segments, written.files, written.sizes)
-        in_place = path.name == _manifest_name(manifest.step)
+        in_place = path.name == manifest_name(manifest.step)
         listed = set(manifest.files) == {manifest.state, *(segment.name for segment in segments)}
         if manifest.to_bytes() != content or not in_place or not listed:
             raise Damaged(f"{path.name} has been changed")
@@ -116,11 +116,13 @@ def _digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _manifest_name(step: int) -> str:
+def manifest_name(step: int) -> str:
+    """File of the manifest of the checkpoint at a step."""
     return f"{CHECKPOINT}{step:012d}.json"
 
 
-def _newest_first(folder: Path) -> list[Path]:
+def manifests_newest_first(folder: Path) -> list[Path]:
+    """Manifests of the checkpoints in a folder, whole or not."""
     return sorted(folder.glob(f"{CHECKPOINT}*.json"), reverse=True)
 
 
@@ -153,7 +155,7 @@ class CheckpointStore:
         torch.save(state, buffer)
         name = self._write(f"state-{step:012d}", ".pt", buffer.getvalue(), files, sizes)
         manifest = Manifest(step, name, segments, files, sizes)
-        write_bytes(self.folder / _manifest_name(step), manifest.to_bytes())
+        write_bytes(self.folder / manifest_name(step), manifest.to_bytes())
         self._good = [*(m for m in self._good if m.step != step), manifest][-KEEP:]
         return self._remove_others()
 
@@ -206,8 +208,8 @@ class CheckpointStore:
             or mended.
         """
         notes: list[str] = []
-        for path in _newest_first(self.folder):
-            if older_than is not None and path.name >= _manifest_name(older_than):
+        for path in manifests_newest_first(self.folder):
+            if older_than is not None and path.name >= manifest_name(older_than):
                 continue
             try:
                 manifest = Manifest.read(path)
@@ -270,7 +272,7 @@ class CheckpointStore:
         Returns:
             A line for each thing that cannot be removed, the first time.
         """
-        needed = {_manifest_name(manifest.step) for manifest in self._good}
+        needed = {manifest_name(manifest.step) for manifest in self._good}
         for manifest in self._good:
             needed |= set(manifest.files) | {segment.name + COPY for segment in manifest.segments}
         notes = []

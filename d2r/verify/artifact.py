@@ -22,7 +22,7 @@ from d2r.findings.collect import collect
 from d2r.findings.results import Results, load_results
 from d2r.limits import Shortage
 from d2r.report.figures import write_figures
-from d2r.report.metrics import METRICS, write_metrics
+from d2r.report.metrics import METRICS_FOLDER, write_metrics
 from d2r.report.page import write_report
 from d2r.report.tables import write_tables
 from d2r.runs.layout import EVALUATION, FILMS, POLICY, RELEASED, RUN_FILES, RUN_RECORD, policy_path
@@ -40,7 +40,7 @@ DECISIVE = {"metaworld", "mujoco", "torch"}
 GOLDEN = "tests/golden"
 WRITERS: dict[str, Callable[[Results], object]] = {
     "tables": write_tables,
-    METRICS: write_metrics,
+    METRICS_FOLDER: write_metrics,
     "figures": write_figures,
     "report": write_report,
 }

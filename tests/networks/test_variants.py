@@ -74,6 +74,15 @@ def test_resrouting_changes_gradients_and_no_value(method: str) -> None:
     assert torch.equal(training, evaluating)
 
 
+def fix_logits(built: D2RNetwork, logits: list[float]) -> None:
+    """Let the router give these logits in every state and task."""
+    assert built.router is not None
+    last = built.router[-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.copy_(torch.tensor(logits))
+
+
 def module_gradients(built: D2RNetwork, rule: Any, train: bool) -> Tensor:
     built.train(train).zero_grad()
     built(states(), rule).value.square().sum().backward()
@@ -114,12 +123,7 @@ def test_a_blocked_module_gets_exactly_no_gradient() -> None:
     reaches module 1.
     """
     built = network("d2r", num_modules=3, top_k=1)
-    with torch.no_grad():
-        assert built.router is not None
-        last = built.router[-1]
-        last.weight.zero_()
-        last.bias.zero_()
-        last.bias[0, 3:6] = torch.tensor([10.0, -10.0, -10.0])
+    fix_logits(built, [0.0, 0.0, 0.0, 10.0, -10.0, -10.0])
     sources = torch.tensor([[0], [0], [1]]).expand(1, BATCH, TASKS, 3, 1)
     restricted = module_gradients(built, Replayed(sources), True)
     free = module_gradients(built, Replayed(sources), False)
@@ -140,12 +144,7 @@ def test_the_shortcut_of_a_reader_is_never_blocked() -> None:
     As in the official code, what module 3 computes gives module 2 no gradient, and its shortcut gives it all.
     """
     built = network("d2r", num_modules=3, top_k=1)
-    with torch.no_grad():
-        assert built.router is not None
-        last = built.router[-1]
-        last.weight.zero_()
-        last.bias.zero_()
-        last.bias[0] = torch.tensor([0.0, 10.0, -10.0, -10.0, -10.0, 10.0])
+    fix_logits(built, [0.0, 10.0, -10.0, -10.0, -10.0, 10.0])
     sources = torch.tensor([[0], [1], [2]]).expand(1, BATCH, TASKS, 3, 1)
     restricted = module_gradients(built, Replayed(sources), True)
     free = module_gradients(built, Replayed(sources), False)

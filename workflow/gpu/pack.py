@@ -18,9 +18,10 @@ from pathlib import Path
 
 import safetensors.torch
 
-from d2r.runs.layout import CONFIG, POLICIES, POLICY
+from d2r.config import RUNS, STATE
+from d2r.runs.layout import CHECKPOINT, CONFIG, POLICIES, POLICY
 from d2r.tensors import read_state
-from d2r.training.checkpoint import Damaged, Manifest
+from d2r.training.checkpoint import Damaged, Manifest, manifest_name, manifests_newest_first
 
 Files = Mapping[str, bytes | Path]
 """What belongs together, by its name in the archive; a path stands for what lies there."""
@@ -29,12 +30,12 @@ Files = Mapping[str, bytes | Path]
 def small_files(run: Path, results: Path) -> Files:
     """Records and curves, published or growing."""
     files = [path for path in sorted(run.rglob("*")) if path.suffix in (".csv", ".json")]
-    return {str(path.relative_to(results)): path for path in files if not path.name.startswith("checkpoint-")}
+    return {str(path.relative_to(results)): path for path in files if not path.name.startswith(CHECKPOINT)}
 
 
 def newest_checkpoint(folder: Path) -> Manifest | None:
     """The manifest of the last checkpoint, none if there is none that can be read."""
-    for path in sorted(folder.glob("checkpoint-*.json"), reverse=True):
+    for path in manifests_newest_first(folder):
         try:
             return Manifest.read(path)
         except Damaged:
@@ -55,8 +56,8 @@ def policy(folder: Path, checkpoint: Manifest, run: Path) -> Files:
 
 def by_worth(results: Path) -> Iterator[Files]:
     """What there is to take, the most telling first."""
-    published = sorted(results.glob("runs/*/*/seed*"))
-    states = sorted(results.glob("state/*/*/seed*"))
+    published = sorted(results.glob(f"{RUNS}/*/*/seed*"))
+    states = sorted(results.glob(f"{STATE}/*/*/seed*"))
     for run in (*published, *states):
         yield small_files(run, results)
     for run in published:
@@ -67,13 +68,13 @@ def by_worth(results: Path) -> Iterator[Files]:
         for folder in sorted(state.glob("*/"))
         if (checkpoint := newest_checkpoint(folder)) is not None
     ]
-    finished = {run.relative_to(results / "runs") for run in published if (run / POLICY).is_file()}
+    finished = {run.relative_to(results / RUNS) for run in published if (run / POLICY).is_file()}
     for folder, checkpoint in checkpoints:
-        run = folder.parent.relative_to(results / "state")
+        run = folder.parent.relative_to(results / STATE)
         if run not in finished:
             yield policy(folder, checkpoint, run)
     for folder, checkpoint in checkpoints:
-        names = [*checkpoint.files, f"checkpoint-{checkpoint.step:012d}.json"]
+        names = [*checkpoint.files, manifest_name(checkpoint.step)]
         yield {str((folder / name).relative_to(results)): folder / name for name in names}
 
 
