@@ -10,11 +10,12 @@ namespace {
 constexpr long CHAIN_ROWS = 192;  // go through all layers while they are in the cache; a multiple of TILE_ROWS
 
 // Layers l = 1..L of each member, h_l = ReLU(W_l h_(l-1) + b_l), the last without the ReLU unless `relu_last`. What
-// goes in is h_0 = x, times a vector of the row's task if there is a `scale`, then its ReLU if `relu_first`. Blocks of
-// rows go through all layers while they are in the cache.
+// goes in is h_0 = x, times a vector of the row's task if there is a `scale`, then its ReLU if `relu_first`. With
+// `one_hot` the first layer sees the task beside its input: W_1 has a column more for each. Blocks of rows go through
+// all layers while they are in the cache.
 template <class T> struct Chain {
   long ensemble, rows, tasks, layers, x_member;  // x_member is 0 where members share their input
-  bool relu_first, relu_last;
+  bool relu_first, relu_last, one_hot;
   const long *widths;                      // of h_0, ..., h_L
   const T *const *weight, *const *bias;    // of each layer, [member, outputs, inputs] and [member, outputs]
   const T *scale;                          // [member, task, inputs] or null; row r belongs to task r % tasks
@@ -49,45 +50,76 @@ template <class T> struct Chain {
     }
   }
 
-  void enter(long e, long row, long size, const T *x, T *h) const {
-    const long inputs = widths[0];
-    for (long r = 0; r < size; r++) {
-      const T *from = x + e * x_member + (row + r) * inputs;
+  bool of_tasks(long l) const { return one_hot && l == 1; }
+  // Distance of the rows of W_l.
+  long columns(long l) const { return widths[l - 1] + (of_tasks(l) ? tasks : 0); }
+  const T *matrix(long l, long e) const { return weight[l - 1] + e * widths[l] * columns(l); }
+
+  // Whether x is h_0 as it lies there.
+  bool enters_as_it_is() const { return !scale && !relu_first && widths[0] == wide(0); }
+
+  // h_0 of a block of rows, in `h` unless it is there already.
+  const T *enter(long e, long row, long size, const T *x, T *h) const {
+    const long inputs = widths[0], padded = wide(0);
+    const T *from = x + e * x_member + row * inputs;
+    if (enters_as_it_is()) return from;
+    for (long r = 0; r < size; r++, from += inputs) {
       const T *factor = scale ? scale + (e * tasks + (row + r) % tasks) * inputs : nullptr;
-      for (long d = 0; d < wide(0); d += LANES<T>) {
+      for (long d = 0; d < padded; d += LANES<T>) {
         V<T> value = load(from + d, inputs - d);
         if (factor) value *= load(factor + d, inputs - d);
-        vector_at(h + r * wide(0) + d) = relu_first ? (value < 0 ? V<T>{} : value) : value;
+        vector_at(h + r * padded + d) = relu_first ? positive(value, value) : value;
       }
     }
+    return h;
+  }
+
+  // What the sums of layer l begin with: its bias, and of the first layer the columns of the tasks. Those of task t are
+  // in rows t and t + tasks, so that any row of a block can be the first, and in all that a tile reads beyond.
+  long offset_rows(long l) const { return of_tasks(l) ? 2 * tasks + TILE_ROWS : 1; }
+  void set_offsets(long l, long e, T *offsets) const {
+    const long outputs = widths[l], padded = wide(l);
+    for (long t = 0; t < (of_tasks(l) ? tasks : 1); t++)
+      for (long d = 0; d < padded; d++) {
+        T sum = d < outputs ? bias[l - 1][e * outputs + d] : 0;
+        if (d < outputs && of_tasks(l)) sum += matrix(l, e)[d * columns(l) + widths[0] + t];
+        offsets[t * padded + d] = sum;
+      }
+    for (long i = tasks; i < offset_rows(l); i++)
+      std::memcpy(offsets + i * padded, offsets + (i - tasks) * padded, padded * sizeof(T));
+  }
+  Start<T> start_of(long l, long row, const T *offsets) const {
+    if (of_tasks(l)) return {offsets + row % tasks * wide(l), wide(l), tasks};
+    return {offsets};
   }
 
   // `keep` is null where no way back will come.
   void forward(const T *x, T *y, T *keep, int threads) const {
-    const auto size_of = [this](long l) { return ensemble * widths[l - 1] * wide(l); };
-    const Buffer<T> matrices(place(layers + 1, size_of));
+    const auto of_matrix = [this](long l) { return ensemble * widths[l - 1] * wide(l); };
+    const auto of_offsets = [this](long l) { return ensemble * offset_rows(l) * wide(l); };
+    const Buffer<T> matrices(place(layers + 1, of_matrix)), offsets(place(layers + 1, of_offsets));
+    const auto matrix_at = [&](long l, long e) { return matrices + place(l, of_matrix) + e * widths[l - 1] * wide(l); };
+    const auto offsets_at = [&](long l, long e) {
+      return offsets + place(l, of_offsets) + e * offset_rows(l) * wide(l);
+    };
     for (long l = 1; l <= layers; l++)
-      for (long e = 0; e < ensemble; e++)
-        pack(widths[l - 1], widths[l], weight[l - 1] + e * widths[l] * widths[l - 1], 1L, widths[l - 1],
-             matrices + place(l, size_of) + e * widths[l - 1] * wide(l));
+      for (long e = 0; e < ensemble; e++) {
+        pack(widths[l - 1], widths[l], matrix(l, e), 1L, columns(l), matrix_at(l, e));
+        set_offsets(l, e, offsets_at(l, e));
+      }
     in_threads(threads_of(threads), ensemble * blocks(), 1, [&](long begin, long end) {
       const long most = widest();
       const Buffer<T> entered(CHAIN_ROWS * wide(0)), passing(keep ? 0 : 2 * CHAIN_ROWS * most);
-      const Buffer<T> offset(most);
       in_blocks(begin, end, [&](long e, long row, long size) {
-        enter(e, row, size, x, entered);
-        const T *from = entered;
+        const T *from = enter(e, row, size, x, entered);
         for (long l = 1; l <= layers; l++) {
           const bool last = l == layers;
           T *to = last   ? y + (e * rows + row) * widths[l]
                   : keep ? keep + hidden_at(l) + (e * rows + row) * wide(l)
                          : passing + l % 2 * CHAIN_ROWS * most;
-          for (long d = 0; d < wide(l); d += LANES<T>)
-            vector_at(offset + d) = load(bias[l - 1] + e * widths[l] + d, widths[l] - d);
-          const T *matrix = matrices + place(l, size_of) + e * widths[l - 1] * wide(l);
           multiply<T>(size, last ? widths[l] : wide(l), widths[l - 1], from, wide(l - 1), 1,
-                      {matrix, PANEL<T>, PANEL<T> * widths[l - 1]}, offset, 0, to, last ? widths[l] : wide(l),
-                      !last || relu_last);
+                      {matrix_at(l, e), PANEL<T>, PANEL<T> * widths[l - 1]}, start_of(l, row, offsets_at(l, e)), to,
+                      last ? widths[l] : wide(l), {!last || relu_last});
           from = to;
         }
       });
@@ -99,21 +131,24 @@ template <class T> struct Chain {
   void backward(const T *x, const T *y, const T *keep, const T *grad_y, T *grad_x, T *grad_scale,
                 T *const *grad_weight, T *const *grad_bias, int threads) const {
     const bool of_input = grad_x || grad_scale;
-    const auto size_of = [this](long l) { return ensemble * widths[l] * wide(l - 1); };
-    const Buffer<T> matrices(place(layers + 1, size_of));
+    const auto of_matrix = [this](long l) { return ensemble * widths[l] * wide(l - 1); };
+    const Buffer<T> matrices(place(layers + 1, of_matrix));
+    const auto matrix_at = [&](long l, long e) { return matrices + place(l, of_matrix) + e * widths[l] * wide(l - 1); };
     for (long l = of_input ? 1 : 2; l <= layers; l++)
       for (long e = 0; e < ensemble; e++)
-        pack(widths[l], widths[l - 1], weight[l - 1] + e * widths[l] * widths[l - 1], widths[l - 1], 1L,
-             matrices + place(l, size_of) + e * widths[l] * wide(l - 1));
-    // each thread sums gradients of its own: of matrices and biases, layer by layer, then of the scale
-    const auto sum_size = [this](long l) { return ensemble * (widths[l] * wide(l - 1) + wide(l)); };
-    const long of_scale = grad_weight ? place(layers + 1, sum_size) : 0;
+        pack(widths[l], widths[l - 1], matrix(l, e), columns(l), 1L, matrix_at(l, e));
+    // each thread sums gradients of its own: layer by layer of matrices and biases, these by task where it has columns,
+    // then of the scale
+    const auto biases = [this](long l) { return of_tasks(l) ? tasks : 1; };
+    const auto sum_of_member = [&](long l) { return widths[l] * wide(l - 1) + biases(l) * wide(l); };
+    const auto sum_of = [&](long l) { return ensemble * sum_of_member(l); };
+    const long of_scale = grad_weight ? place(layers + 1, sum_of) : 0;
     const long sums = of_scale + (grad_scale ? ensemble * tasks * wide(0) : 0);
     const long parts = threads_of(threads), all_blocks = ensemble * blocks();
     const long step = all_blocks ? (all_blocks + parts - 1) / parts : 1;
     const Buffer<T> sum_of_parts(parts * sums);
     fill_zero(sum_of_parts.get(), parts * sums);
-    const bool shared = grad_x && ensemble > 1 && !x_member;
+    const bool shared = grad_x && ensemble > 1 && !x_member, leaves_as_it_is = enters_as_it_is() && !grad_scale;
     const Buffer<T> of_members(shared ? ensemble * rows * widths[0] : 0);
     in_threads(parts, all_blocks, step, [&](long begin, long end) {
       T *const sum = sum_of_parts + begin / step * sums;
@@ -121,58 +156,72 @@ template <class T> struct Chain {
       const Buffer<T> entered(CHAIN_ROWS * wide(0)), gradients(2 * CHAIN_ROWS * most);
       in_blocks(begin, end, [&](long e, long row, long size) {
         T *g = gradients, *next = gradients + CHAIN_ROWS * most;
-        for (long r = 0; r < size; r++)
-          for (long d = 0; d < wide(layers); d += LANES<T>) {
-            const long at = (e * rows + row + r) * widths[layers] + d, valid = widths[layers] - d;
-            const V<T> given = load(grad_y + at, valid);
-            vector_at(g + r * wide(layers) + d) = relu_last ? (load(y + at, valid) <= 0 ? V<T>{} : given) : given;
-          }
-        enter(e, row, size, x, entered);
+        begin_gradient(e, row, size, y, grad_y, g);
+        const T *h_0 = enter(e, row, size, x, entered);
+        T *of_member = shared ? of_members + e * rows * widths[0] : grad_x ? grad_x + e * x_member : nullptr;
         for (long l = layers; l > 0; l--) {
-          const T *from = l == 1 ? entered.get() : keep + hidden_at(l - 1) + (e * rows + row) * wide(l - 1);
+          const long in = wide(l - 1), out = wide(l);
+          const T *from = l == 1 ? h_0 : keep + hidden_at(l - 1) + (e * rows + row) * in;
           if (grad_weight) {
-            T *matrix = sum + place(l, sum_size) + e * (widths[l] * wide(l - 1) + wide(l));
-            T *offset = matrix + widths[l] * wide(l - 1);
-            multiply<T>(widths[l], wide(l - 1), size, g, 1, wide(l), {from, wide(l - 1), PANEL<T>}, matrix, wide(l - 1),
-                        matrix, wide(l - 1));
-            add_rows(size, wide(l), g, offset);
+            T *matrix = sum + place(l, sum_of) + e * sum_of_member(l), *offsets = matrix + widths[l] * in;
+            multiply<T>(widths[l], in, size, g, 1, out, {from, in, PANEL<T>}, {matrix, in, widths[l]}, matrix, in);
+            for (long t = 0; t < biases(l); t++) {
+              const long first = (t + biases(l) - row % biases(l)) % biases(l);
+              add_rows(size - first, biases(l), out, g + first * out, offsets + t * out);
+            }
           }
           if (l == 1 && !of_input) break;
-          const T *matrix = matrices + place(l, size_of) + e * widths[l] * wide(l - 1);
-          multiply<T>(size, wide(l - 1), widths[l], g, wide(l), 1, {matrix, PANEL<T>, PANEL<T> * widths[l]},
-                      static_cast<const T *>(nullptr), 0, next, wide(l - 1));
-          if (l > 1 || relu_first)
-            for (long i = 0; i < size * wide(l - 1); i += LANES<T>)
-              vector_at(next + i) = vector_at(from + i) <= 0 ? V<T>{} : vector_at(next + i);
+          T *to = l == 1 && leaves_as_it_is ? of_member + row * in : next;
+          multiply<T>(size, in, widths[l], g, out, 1, {matrix_at(l, e), PANEL<T>, PANEL<T> * widths[l]}, {}, to, in,
+                      {false, l > 1 || relu_first ? from : nullptr});
           std::swap(g, next);
         }
-        if (!of_input) return;
-        T *of_member = shared ? of_members + e * rows * widths[0] : grad_x ? grad_x + e * x_member : nullptr;
-        leave(e, row, size, x, g, of_member, grad_scale ? sum + of_scale : nullptr);
+        if (of_input && !leaves_as_it_is) leave(e, row, size, x, g, of_member, grad_scale ? sum + of_scale : nullptr);
       });
     });
     for (long l = 1; grad_weight && l <= layers; l++)
       for (long e = 0; e < ensemble; e++) {
-        const T *from = sum_of_parts + place(l, sum_size) + e * (widths[l] * wide(l - 1) + wide(l));
-        const long matrix = widths[l] * widths[l - 1];
-        add_parts(parts, sums, widths[l], widths[l - 1], from, wide(l - 1), grad_weight[l - 1] + e * matrix);
-        add_parts(parts, sums, 1, widths[l], from + widths[l] * wide(l - 1), wide(l), grad_bias[l - 1] + e * widths[l]);
+        const T *from = sum_of_parts + place(l, sum_of) + e * sum_of_member(l), *offsets = from + widths[l] * wide(l - 1);
+        T *to = grad_weight[l - 1] + e * widths[l] * columns(l), *of_bias = grad_bias[l - 1] + e * widths[l];
+        add_parts(parts, sums, widths[l], widths[l - 1], from, wide(l - 1), to, columns(l));
+        if (of_tasks(l))
+          for (long t = 0; t < tasks; t++)
+            for (long d = 0; d < widths[l]; d++) {
+              T total = 0;
+              for (long part = 0; part < parts; part++) total += offsets[part * sums + t * wide(l) + d];
+              to[d * columns(l) + widths[0] + t] = total;
+              of_bias[d] = t ? of_bias[d] + total : total;
+            }
+        else
+          add_parts(parts, sums, 1, widths[l], offsets, wide(l), of_bias, widths[l]);
       }
-    if (grad_scale) add_parts(parts, sums, ensemble * tasks, widths[0], sum_of_parts + of_scale, wide(0), grad_scale);
+    if (grad_scale)
+      add_parts(parts, sums, ensemble * tasks, widths[0], sum_of_parts + of_scale, wide(0), grad_scale, widths[0]);
     const long one = rows * widths[0];
-    if (shared) add_parts(ensemble, one, 1, one, of_members.get(), one, grad_x);
+    if (shared) add_parts(ensemble, one, 1, one, of_members.get(), one, grad_x, one);
+  }
+
+  // The gradient of the last layer before its ReLU, if it has one.
+  void begin_gradient(long e, long row, long size, const T *y, const T *grad_y, T *g) const {
+    const long outputs = widths[layers], padded = wide(layers);
+    for (long r = 0; r < size; r++)
+      for (long d = 0; d < padded; d += LANES<T>) {
+        const long at = (e * rows + row + r) * outputs + d, valid = outputs - d;
+        const V<T> given = load(grad_y + at, valid);
+        vector_at(g + r * padded + d) = relu_last ? positive(load(y + at, valid), given) : given;
+      }
   }
 
   // From the gradient of h_0, its ReLU undone, to those of x and of the scale.
   void leave(long e, long row, long size, const T *x, const T *g, T *grad_x, T *grad_scale) const {
-    const long inputs = widths[0];
+    const long inputs = widths[0], padded = wide(0);
     for (long r = 0; r < size; r++) {
       const long task = e * tasks + (row + r) % tasks;
-      for (long d = 0; d < wide(0); d += LANES<T>) {
-        V<T> sent = vector_at(g + r * wide(0) + d);
+      for (long d = 0; d < padded; d += LANES<T>) {
+        V<T> sent = vector_at(g + r * padded + d);
         const long valid = inputs - d;
         if (grad_scale)
-          vector_at(grad_scale + task * wide(0) + d) += sent * load(x + e * x_member + (row + r) * inputs + d, valid);
+          vector_at(grad_scale + task * padded + d) += sent * load(x + e * x_member + (row + r) * inputs + d, valid);
         if (scale) sent *= load(scale + task * inputs + d, valid);
         if (grad_x) store(grad_x + (row + r) * inputs + d, sent, valid);
       }

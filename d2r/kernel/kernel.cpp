@@ -1,6 +1,6 @@
 // What an update of small networks spends its time on, as plain loops over vectors:
 //
-//   chain, chain_backward       linear layers with ReLUs between them, and their gradients
+//   chain, chain_backward       linear layers with ReLUs between them, the first with the one-hot task or without, and back
 //   decide, decide_backward     routing logits -> chosen sources, their weights, which ResRouting lets be optimised
 //   stack, stack_backward       D2R's modules 2..N and the output's mix (networks/d2r/stack.py holds the formulas)
 //
@@ -20,7 +20,7 @@ namespace {
 // Sizes of the larger calls, and the distances in their arrays, come as one array (the two compiled.py).
 template <class T>
 Chain<T> chain_of(const long *n, const T *scale, const T *const *weight, const T *const *bias) {
-  return {n[0], n[1], n[2], n[3], n[4], n[5] != 0, n[6] != 0, n + 7, weight, bias, scale};
+  return {n[0], n[1], n[2], n[3], n[4], n[5] != 0, n[6] != 0, n[7] != 0, n + 8, weight, bias, scale};
 }
 
 template <class T, class Work>

@@ -124,8 +124,8 @@ template <class T, long WIDE, long K> struct Stack {
       mix(g, size, routes.from, routes.share, m, x);
       const T *of_module = bias + e * bias_member + g * dim;
       for (long d = 0; d < wide; d += LANES<T>) vector_at(offset + d) = load(of_module + d, dim - d);
-      multiply<T>(size, wide, dim, x, wide, 1, panels_of(panels, e, g), offset, 0, y + g * wide, (count - 1) * wide,
-                  true);
+      multiply<T>(size, wide, dim, x, wide, 1, panels_of(panels, e, g), {offset}, y + g * wide, (count - 1) * wide,
+                  {true});
       set_module(g, size, y, x, m);
     }
     mix(count - 1, size, routes.from, routes.share, m, x);
@@ -157,8 +157,8 @@ template <class T, long WIDE, long K> struct Stack {
       });
     });
     for (long i = 0; grad_weight && i < matrices; i++) {
-      add_parts(parts, sums, dim, dim, of_parts + i * one, wide, grad_weight + i * dim * dim);
-      add_parts(parts, sums, 1, dim, of_parts + i * one + dim * wide, wide, grad_bias + i * dim);
+      add_parts(parts, sums, dim, dim, of_parts + i * one, wide, grad_weight + i * dim * dim, dim);
+      add_parts(parts, sums, 1, dim, of_parts + i * one + dim * wide, wide, grad_bias + i * dim, dim);
     }
   }
 
@@ -195,15 +195,15 @@ template <class T, long WIDE, long K> struct Stack {
       for (long r = 0; r < size; r++)
         for (long d = 0; d < wide; d += LANES<T>)
           vector_at(through + r * wide + d) =
-              vector_at(y + r * y_row + target * wide + d) <= 0 ? V<T>{} : vector_at(g + r * m_row + module + d);
+              positive(vector_at(y + r * y_row + target * wide + d), vector_at(g + r * m_row + module + d));
       if (sum) {
         T *of_matrix = sum + target * (dim + 1) * wide, *of_bias = of_matrix + dim * wide;
         mix(target, size, scratch.routes.from, scratch.routes.share, m, x);
-        multiply<T>(dim, wide, size, through, 1, wide, {x, wide, PANEL<T>}, of_matrix, wide, of_matrix, wide);
-        add_rows(size, wide, through, of_bias);
+        multiply<T>(dim, wide, size, through, 1, wide, {x, wide, PANEL<T>}, {of_matrix, wide, dim}, of_matrix, wide);
+        add_rows(size, 1, wide, through, of_bias);
       }
       multiply<T>(size, wide, dim, through, wide, 1, panels_of(panels, e, target),
-                  residual ? a + module : nullptr, m_row, into, wide);
+                  {residual ? a + module : nullptr, m_row, size}, into, wide);
       spread(target, size, m, residual ? a + module : scratch.nothing.get(), residual ? m_row : 0, a, g, scratch,
              grad_weights + target * top_k() * rows);
     }

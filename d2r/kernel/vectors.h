@@ -81,6 +81,17 @@ template <class T, long LANES_LEFT = LANES<T>> T sum_of(const void *lanes) {
   }
 }
 
+// Ask for a cache line that will be needed: to wait for it takes longer than the work until then.
+template <class T> void fetch(const T *p, bool to_write) {
+  if (to_write)
+    __builtin_prefetch(p, 1);
+  else
+    __builtin_prefetch(p, 0);
+}
+
+// `value` where `sign` is positive, else 0.
+template <class T> auto positive(T sign, T value) { return sign <= 0 ? T{} : value; }
+
 template <class T> void fill_zero(T *p, long count) { std::memset(p, 0, count * sizeof(T)); }
 
 struct Free {

@@ -46,7 +46,8 @@ class Chain(NamedTuple):
         x: [E or 1, batch, task, inputs]; scale: [E, 1, task, inputs] to multiply it with, or none.
         relu_first: whether a ReLU comes before the first layer, after the scale.
         relu_last: whether one follows the last layer.
-        weights: of each layer, [E, outputs, inputs]; biases: [E, outputs].
+        weights: of each layer, [E, outputs, inputs], the first with a column more for each task if it sees the one-hot
+            task beside its input; biases: [E, outputs].
     """
 
     x: Tensor
@@ -62,7 +63,8 @@ class Chain(NamedTuple):
         rows = batch * tasks
         return numbers(
             *(len(self.weights[0]), rows, tasks, len(self.weights), rows * inputs if members > 1 else 0),
-            *(self.relu_first, self.relu_last, inputs, *(weight.shape[1] for weight in self.weights)),
+            *(self.relu_first, self.relu_last, self.weights[0].shape[2] > inputs),
+            *(inputs, *(weight.shape[1] for weight in self.weights)),
         )
 
 

@@ -76,33 +76,6 @@ class StackedLinear(nn.Module):
         return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x.flatten(1, 2).transpose(1, 2))
 
 
-def run_chain(
-    layers: Iterable[nn.Module],
-    x: Tensor,
-    relu_last: bool = False,
-    relu_first: bool = False,
-    scale: Tensor | None = None,
-) -> Tensor:
-    """Apply ``layers`` to ``x`` with ReLUs between them.
-
-    Args:
-        x: [E or 1, batch, task, inputs]; scale: [E, 1, task, inputs], which it is multiplied with first, or none.
-        relu_first: whether a ReLU comes before the first layer, after the scale.
-        relu_last: whether one follows the last layer.
-    """
-    linears = cast("list[StackedLinear]", list(layers))
-    kernel = serving(x, linears[0].weight)
-    if kernel is not None:
-        weights, biases = [layer.weight for layer in linears], [layer.bias for layer in linears]
-        return compiled.run_chain(kernel, compiled.Chain(x, scale, relu_first, relu_last, weights, biases))
-    h = x if scale is None else scale * x
-    h = h.relu() if relu_first else h
-    for layer in linears[:-1]:
-        h = layer(h, relu=True)
-    out: Tensor = linears[-1](h, relu=relu_last)
-    return out
-
-
 class TaskLinear(nn.Module):
     """A linear map of the one-hot task id: one learned vector per task, plus a bias."""
 
@@ -127,11 +100,40 @@ class StateTaskLinear(nn.Module):
         self.bias = nn.Parameter(torch.full((ensemble, outputs), HIDDEN_BIAS))
         self.inputs = inputs
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]."""
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs], with a ReLU after it if asked for."""
         ensemble, outputs, _ = self.weight.shape
         batch, tasks = x.shape[1:3]
         rows = x.expand(ensemble, -1, -1, -1).reshape(ensemble, batch * tasks, self.inputs)
         of_state = torch.bmm(rows, self.weight[..., : self.inputs].transpose(1, 2))
         of_task = self.weight[..., self.inputs :].transpose(1, 2) + self.bias.unsqueeze(1)
-        return of_state.view(ensemble, batch, tasks, outputs) + of_task.unsqueeze(1)
+        y = of_state.view(ensemble, batch, tasks, outputs) + of_task.unsqueeze(1)
+        return y.relu_() if relu else y
+
+
+def run_chain(
+    layers: Iterable[nn.Module],
+    x: Tensor,
+    relu_last: bool = False,
+    relu_first: bool = False,
+    scale: Tensor | None = None,
+) -> Tensor:
+    """Apply ``layers`` to ``x`` with ReLUs between them.
+
+    Args:
+        layers: linear ones; only the first may see the task.
+        x: [E or 1, batch, task, inputs]; scale: [E, 1, task, inputs], which it is multiplied with first, or none.
+        relu_first: whether a ReLU comes before the first layer, after the scale.
+        relu_last: whether one follows the last layer.
+    """
+    linears = cast("list[StackedLinear | StateTaskLinear]", list(layers))
+    kernel = serving(x, linears[0].weight)
+    if kernel is not None:
+        weights, biases = [layer.weight for layer in linears], [layer.bias for layer in linears]
+        return compiled.run_chain(kernel, compiled.Chain(x, scale, relu_first, relu_last, weights, biases))
+    h = x if scale is None else scale * x
+    h = h.relu() if relu_first else h
+    for layer in linears[:-1]:
+        h = layer(h, relu=True)
+    out: Tensor = linears[-1](h, relu=relu_last)
+    return out

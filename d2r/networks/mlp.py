@@ -31,4 +31,4 @@ class MlpNetwork(Network):
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""
-        return Output(run_chain([*self.hidden, self.head], self.first(x).relu_()))
+        return Output(run_chain([self.first, *self.hidden, self.head], x))

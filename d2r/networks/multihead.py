@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from d2r.config.networks import MultiHeadConfig
 from d2r.networks.base import Network, Output, architecture
-from d2r.networks.blocks import relu_after_each
+from d2r.networks.layers import run_chain
 from d2r.networks.maker import Maker
 from d2r.networks.routing import DETERMINISTIC, RouteRule
 
@@ -37,4 +37,4 @@ class MultiHeadNetwork(Network):
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""
-        return Output(self.heads(relu_after_each(self.hidden, self.first(x).relu())))
+        return Output(self.heads(run_chain([self.first, *self.hidden], x, relu_last=True)))
