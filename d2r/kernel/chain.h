@@ -127,8 +127,8 @@ template <class T> struct Chain {
   }
 
   // Gradients of the input [member, row, ...], of the scale and of the parameters of all layers; what is not wanted is
-  // null. Members that share their input sum its gradient.
-  void backward(const T *x, const T *y, const T *keep, const T *grad_y, T *grad_x, T *grad_scale,
+  // null. Members that share their input sum its gradient, others may `add` it to what is there.
+  void backward(const T *x, const T *y, const T *keep, const T *grad_y, T *grad_x, bool add, T *grad_scale,
                 T *const *grad_weight, T *const *grad_bias, int threads) const {
     const bool of_input = grad_x || grad_scale;
     const auto of_matrix = [this](long l) { return ensemble * widths[l] * wide(l - 1); };
@@ -148,7 +148,8 @@ template <class T> struct Chain {
     const long step = all_blocks ? (all_blocks + parts - 1) / parts : 1;
     const Buffer<T> sum_of_parts(parts * sums);
     fill_zero(sum_of_parts.get(), parts * sums);
-    const bool shared = grad_x && ensemble > 1 && !x_member, leaves_as_it_is = enters_as_it_is() && !grad_scale;
+    const bool shared = grad_x && ensemble > 1 && !x_member;
+    const bool leaves_as_it_is = enters_as_it_is() && !grad_scale && !add;
     const Buffer<T> of_members(shared ? ensemble * rows * widths[0] : 0);
     in_threads(parts, all_blocks, step, [&](long begin, long end) {
       T *const sum = sum_of_parts + begin / step * sums;
@@ -176,7 +177,7 @@ template <class T> struct Chain {
                       {false, l > 1 || relu_first ? from : nullptr});
           std::swap(g, next);
         }
-        if (of_input && !leaves_as_it_is) leave(e, row, size, x, g, of_member, grad_scale ? sum + of_scale : nullptr);
+        if (of_input && !leaves_as_it_is) leave(e, row, size, x, g, of_member, add, grad_scale ? sum + of_scale : nullptr);
       });
     });
     for (long l = 1; grad_weight && l <= layers; l++)
@@ -213,7 +214,7 @@ template <class T> struct Chain {
   }
 
   // From the gradient of h_0, its ReLU undone, to those of x and of the scale.
-  void leave(long e, long row, long size, const T *x, const T *g, T *grad_x, T *grad_scale) const {
+  void leave(long e, long row, long size, const T *x, const T *g, T *grad_x, bool add, T *grad_scale) const {
     const long inputs = widths[0], padded = wide(0);
     for (long r = 0; r < size; r++) {
       const long task = e * tasks + (row + r) % tasks;
@@ -223,7 +224,8 @@ template <class T> struct Chain {
         if (grad_scale)
           vector_at(grad_scale + task * padded + d) += sent * load(x + e * x_member + (row + r) * inputs + d, valid);
         if (scale) sent *= load(scale + task * inputs + d, valid);
-        if (grad_x) store(grad_x + (row + r) * inputs + d, sent, valid);
+        T *to = grad_x + (row + r) * inputs + d;
+        if (grad_x) store(to, add ? load(to, valid) + sent : sent, valid);
       }
     }
   }

@@ -2,6 +2,7 @@
 //
 //   chain, chain_backward       linear layers with ReLUs between them, the first with the one-hot task or without, and back
 //   decide, decide_backward     routing logits -> chosen sources, their weights, which ResRouting lets be optimised
+//   whole, whole_backward       D2R's whole network, of these parts
 //   stack, stack_backward       D2R's modules 2..N and the output's mix (networks/d2r/stack.py holds the formulas)
 //
 // PyTorch's operators compute the same (networks/layers.py, d2r/choice.py, d2r/stack.py) and are the reference: they
@@ -11,9 +12,7 @@
 // The vector types are the compiler's own (GCC, Clang), so that one source serves every processor; the build compiles
 // it once for each width (build.py). networks/compiled.py and networks/d2r/compiled.py call it.
 
-#include "chain.h"
-#include "decision.h"
-#include "stack.h"
+#include "whole.h"
 
 namespace {
 
@@ -29,16 +28,14 @@ void with_stack(const long *n, const T *weight, const T *bias, const int64_t *so
   const OfSources<int64_t> of_sources{sources, n[8], n[9], n[10], n[11]};
   const OfSources<T> of_weights{weights, n[12], n[13], n[14], n[15]};
   const OfSources<uint8_t> of_suitable{suitable, n[16], n[17], n[18], n[19]};
-  const auto run = [&](auto wide, auto top_k) {
+  with_known_sizes<T>(n[2], n[4], [&](auto wide, auto top_k) {
     using Known = Stack<T, decltype(wide)::value, decltype(top_k)::value>;
     work(Known{n[0], n[1], n[2], n[3], n[4], n[5] != 0, weight, bias, n[6], n[7], of_sources, of_weights, of_suitable});
-  };
-  // the sizes of `lite` and of the paper in float32, whose inner loops the compiler then lays out flat
-  using std::integral_constant;
-  const long wide = round_up(n[2], PANEL<T>);
-  if (n[4] == 2 && wide == 32) return run(integral_constant<long, 32>(), integral_constant<long, 2>());
-  if (n[4] == 2 && wide == 128) return run(integral_constant<long, 128>(), integral_constant<long, 2>());
-  run(integral_constant<long, 0>(), integral_constant<long, 0>());
+  });
+}
+
+template <class T> Whole<T> whole_of(const long *n, const T *const *parameters) {
+  return {*reinterpret_cast<const WholeSizes *>(n), parameters};
 }
 
 }  // namespace
@@ -53,7 +50,7 @@ void with_stack(const long *n, const T *weight, const T *bias, const int64_t *so
                                  const T *keep, const T *grad_y, T *grad_x, T *grad_scale, T *const *grad_weight,      \
                                  T *const *grad_bias, int threads) {                                                   \
     chain_of<T>(n, scale, weight, nullptr)                                                                             \
-        .backward(x, y, keep, grad_y, grad_x, grad_scale, grad_weight, grad_bias, threads);                            \
+        .backward(x, y, keep, grad_y, grad_x, false, grad_scale, grad_weight, grad_bias, threads);                     \
   }                                                                                                                    \
   void d2r_decide_##NAME(const long *n, const T *logits, const T *noise, const T *coldness, const uint8_t *given,      \
                          int64_t *sources, T *weights, uint8_t *suitable) {                                            \
@@ -63,6 +60,24 @@ void with_stack(const long *n, const T *weight, const T *bias, const int64_t *so
   void d2r_decide_backward_##NAME(const long *n, const int64_t *sources, const T *weights, const T *grad_weights,      \
                                   T *grad_logits) {                                                                    \
     decide_backward<T>(n[0], n[1], {n[3], n[4], n[5]}, sources, weights, grad_weights, grad_logits);                   \
+  }                                                                                                                    \
+  long d2r_whole_room_##NAME(const long *n, int keep) {                                                                \
+    const auto inner = whole_of<T>(n, nullptr).inner(nullptr);                                                         \
+    return keep ? inner.count_to_keep : inner.count;                                                                   \
+  }                                                                                                                    \
+  void d2r_whole_##NAME(const long *n, const T *const *parameters, const T *x, const long *distances, const T *noise,  \
+                        const T *coldness, const uint8_t *given, T *memory, int keep, T *logits, int64_t *sources,     \
+                        T *weights, uint8_t *suitable, T *value, int threads) {                                        \
+    const long *d = distances;                                                                                         \
+    whole_of<T>(n, parameters)                                                                                         \
+        .forward(x, {{noise, d[0], d[1], d[2]}, coldness, d[3], given, d[4]}, memory, keep != 0, logits,               \
+                 {sources, weights, suitable}, value, threads);                                                        \
+  }                                                                                                                    \
+  void d2r_whole_backward_##NAME(const long *n, const T *const *parameters, const T *x, T *memory, int64_t *sources,   \
+                                 T *weights, uint8_t *suitable, const T *grad_value, T *grad_x, T *const *gradients,   \
+                                 int threads) {                                                                        \
+    whole_of<T>(n, parameters)                                                                                         \
+        .backward(x, memory, {sources, weights, suitable}, grad_value, grad_x, gradients, threads);                    \
   }                                                                                                                    \
   long d2r_width_##NAME(long dim) { return round_up(dim, PANEL<T>); }                                                  \
   void d2r_stack_##NAME(const long *n, const T *first, const T *weight, const T *bias, const int64_t *sources,         \

@@ -30,10 +30,16 @@ ARGUMENTS = {
     "decide": [POINTER] * 8,
     "decide_backward": [POINTER] * 5,
     "width": [SIZE],
+    "whole_room": [POINTER, ctypes.c_int],
+    "whole": [POINTER] * 8 + [ctypes.c_int] + [POINTER] * 5 + [ctypes.c_int],
+    "whole_backward": [POINTER] * 10 + [ctypes.c_int],
     "stack": [POINTER] * 8 + [ctypes.c_int],
     "stack_backward": [POINTER] * 13 + [ctypes.c_int],
 }
 """Of each function in ``kernel.cpp``, whose names begin with ``d2r_`` and end with the type."""
+
+COUNTS = ("chain_kept", "width", "whole_room")
+"""Those that return a number."""
 
 Function = Callable[..., int]
 
@@ -69,7 +75,7 @@ def load(path: Path, dtype: torch.dtype) -> dict[str, Function]:
     loaded, found = ctypes.CDLL(str(path)), {}
     for name, arguments in ARGUMENTS.items():
         function = getattr(loaded, f"d2r_{name}_{NAMES[dtype]}")
-        function.argtypes, function.restype = arguments, SIZE if name in ("chain_kept", "width") else None
+        function.argtypes, function.restype = arguments, SIZE if name in COUNTS else None
         found[name] = function
     return found
 

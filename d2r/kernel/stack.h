@@ -241,4 +241,14 @@ template <class T, long WIDE, long K> struct Stack {
   }
 };
 
+// Calls work(padded width of a module, sources of each) with constants for the sizes of `lite` and of the paper in
+// float32, whose inner loops the compiler then lays out flat; with 0 for all others.
+template <class T, class Work> void with_known_sizes(long dim, long top_k, const Work &work) {
+  using std::integral_constant;
+  const long wide = round_up(dim, PANEL<T>);
+  if (top_k == 2 && wide == 32) return work(integral_constant<long, 32>(), integral_constant<long, 2>());
+  if (top_k == 2 && wide == 128) return work(integral_constant<long, 128>(), integral_constant<long, 2>());
+  work(integral_constant<long, 0>(), integral_constant<long, 0>());
+}
+
 }  // namespace

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -60,12 +61,16 @@ class Chain(NamedTuple):
     def sizes(self) -> Any:
         """Sizes as the library takes them."""
         members, batch, tasks, inputs = self.x.shape
+        ensemble, first, seen = self.weights[0].shape
         rows = batch * tasks
-        return numbers(
-            *(len(self.weights[0]), rows, tasks, len(self.weights), rows * inputs if members > 1 else 0),
-            *(self.relu_first, self.relu_last, self.weights[0].shape[2] > inputs),
-            *(inputs, *(weight.shape[1] for weight in self.weights)),
+        return _sizes(
+            *(ensemble, rows, tasks, len(self.weights), rows * inputs if members > 1 else 0),
+            *(self.relu_first, self.relu_last, seen > inputs),
+            *(inputs, first, *(weight.shape[1] for weight in self.weights[1:])),
         )
+
+
+_sizes = cache(numbers)
 
 
 def run_chain(kernel: Functions, chain: Chain) -> Tensor:

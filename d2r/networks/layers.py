@@ -129,7 +129,8 @@ def run_chain(
     linears = cast("list[StackedLinear | StateTaskLinear]", list(layers))
     kernel = serving(x, linears[0].weight)
     if kernel is not None:
-        weights, biases = [layer.weight for layer in linears], [layer.bias for layer in linears]
+        parameters = weights_and_biases(linears)
+        weights, biases = parameters[: len(linears)], parameters[len(linears) :]
         return compiled.run_chain(kernel, compiled.Chain(x, scale, relu_first, relu_last, weights, biases))
     h = x if scale is None else scale * x
     h = h.relu() if relu_first else h
@@ -137,3 +138,15 @@ def run_chain(
         h = layer(h, relu=True)
     out: Tensor = linears[-1](h, relu=relu_last)
     return out
+
+
+def weights_and_biases(layers: Iterable[nn.Module]) -> list[Tensor]:
+    """Weights of linear layers, then their biases."""
+    linears = cast("list[StackedLinear]", list(layers))
+    return [*(layer.weight for layer in linears), *(layer.bias for layer in linears)]
+
+
+def widths(layers: Iterable[nn.Module]) -> tuple[int, ...]:
+    """Widths of what goes into linear layers, and of what comes out of the last."""
+    weights = [cast("StackedLinear", layer).weight for layer in layers]
+    return (weights[0].shape[2], *(weight.shape[1] for weight in weights))

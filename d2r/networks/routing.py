@@ -41,6 +41,9 @@ RouteRule = Deterministic | Sampled | Replayed
 DETERMINISTIC = Deterministic()
 
 
+Given = Tensor | Callable[[], Tensor]
+
+
 class Route:
     """How the modules are wired for each transition.
 
@@ -54,28 +57,35 @@ class Route:
         suitable: same shape, which (module, source) pairs may be optimised under ResRouting.
         logits: [ensemble, batch, task, group, N], minus infinity where there is no such candidate.
 
-    Learning looks at the last two for few of its routes or in another form, so they may be given as functions.
+    Learning looks at few of its routes, so each may be given as a function.
     """
 
-    def __init__(
-        self,
-        sources: Tensor,
-        weights: Tensor,
-        suitable: Tensor | Callable[[], Tensor],
-        logits: Tensor | Callable[[], Tensor],
-    ):
-        self.sources, self.weights = sources, weights
-        self._suitable, self._logits = suitable, logits
+    def __init__(self, sources: Given, weights: Given, suitable: Given, logits: Given):
+        self._given = (sources, weights, suitable, logits)
+
+    def _of(self, place: int) -> Tensor:
+        given = self._given[place]
+        return given if isinstance(given, Tensor) else given()
+
+    @property
+    def sources(self) -> Tensor:
+        """Indices of the chosen modules."""
+        return self._of(0)
+
+    @property
+    def weights(self) -> Tensor:
+        """Softmax over the chosen logits."""
+        return self._of(1)
 
     @property
     def suitable(self) -> Tensor:
         """Which (module, source) pairs may be optimised under ResRouting."""
-        return self._suitable if isinstance(self._suitable, Tensor) else self._suitable()
+        return self._of(2)
 
     @property
     def logits(self) -> Tensor:
         """Logits of all candidates."""
-        return self._logits if isinstance(self._logits, Tensor) else self._logits()
+        return self._of(3)
 
     def __iter__(self) -> Iterator[Tensor]:
         """Sources, weights, suitable, logits."""

@@ -118,13 +118,13 @@ class RouteChoice(nn.Module):
         """Pick sources, weigh them, and say which of them ResRouting lets be optimised if that is asked for."""
         kernel = serving(logits)
         if kernel is not None and self.is_compiled:
-            return compiled.decide(kernel, logits, self._question(rule, restrict))
+            return compiled.decide(kernel, logits, self.question(rule, restrict))
         with torch.no_grad():
             sources = self.choose(logits.detach(), rule, batch)
             suitable = self.suitable(logits.detach(), sources) if restrict else None
         return Decided(sources, self.weigh(logits, sources), suitable)
 
-    def _question(self, rule: RouteRule, restrict: bool) -> Question:
+    def question(self, rule: RouteRule, restrict: bool) -> Question:
         """The rule as the compiled library takes it."""
         question = Question(self.num_modules, self.in_use, self.top_k, restrict)
         match rule:

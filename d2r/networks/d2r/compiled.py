@@ -1,7 +1,7 @@
 """Routing decisions and module stacks by the compiled library, as functions with gradients.
 
 Each computes what PyTorch's operators compute in ``choice.py`` and ``stack.py``, to rounding; these call it where
-``serving`` finds that the library serves.
+``serving`` finds that the library serves. ``whole.py`` has all parts of a network as one.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ from d2r.networks.d2r.choice import NO_CANDIDATE
 from d2r.networks.d2r.compiled import Decided
 from d2r.networks.d2r.network import RoutedNetwork
 from d2r.networks.d2r.stack import run_modules
-from d2r.networks.layers import HIDDEN_BIAS, run_chain
+from d2r.networks.d2r.whole import Wiring
+from d2r.networks.layers import HIDDEN_BIAS, run_chain, weights_and_biases, widths
 from d2r.networks.maker import Maker
 from d2r.networks.routing import Deterministic, Replayed, RouteRule
 
@@ -96,6 +97,22 @@ class D2RNetwork(RoutedNetwork):
         of_seeds = self.active.reshape(-1).tolist()
         each = self.ensemble // len(of_seeds)
         self.choice.use_modules([count for count in of_seeds for _ in range(each)])
+        self.wiring = self._as_one()
+
+    def _as_one(self) -> Wiring | None:
+        """Not as long as modules are hidden, nor in ablations of what the router sees or how it chooses."""
+        seen, config = self.config.router_input, self.config
+        if self.router is None or self.task_encoder is None or seen not in ("product", "relu-product"):
+            return None
+        if self.in_use < config.num_modules or not self.choice.is_compiled:
+            return None
+        parts = (self.state_encoder, [self.task_encoder], self.router, [self.first_module])
+        modules, head = [self.module_weight, self.module_bias], weights_and_biases([self.head])
+        self.parts = [*(p for part in parts for p in weights_and_biases(part)), *modules, *head]
+        return Wiring(
+            *(widths(self.state_encoder), widths(self.router), config.module_dim, self.head.weight.shape[1]),
+            *(seen == "relu-product", config.residual),
+        )
 
     @property
     def in_use(self) -> int:

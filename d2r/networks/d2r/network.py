@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from d2r.config.networks import RoutedConfig, RoutedLevelConfig
 from d2r.kernel.library import serving
 from d2r.networks.base import Network, Output
-from d2r.networks.d2r import route_graph
+from d2r.networks.d2r import route_graph, whole
 from d2r.networks.d2r.candidates import Readers
 from d2r.networks.d2r.choice import RouteChoice
 from d2r.networks.d2r.compiled import Decided
@@ -48,6 +48,10 @@ class RoutedNetwork(Network):
     """
 
     head: StackedLinear
+    wiring: whole.Wiring | None = None
+    """If the compiled library has all parts of this network as one function, what it has to know of them."""
+    parts: Sequence[Tensor] = ()
+    """And their parameters, in its order."""
 
     def __init__(self, config: RoutedConfig | RoutedLevelConfig, make: Maker, readers: Readers):
         super().__init__(make)
@@ -84,23 +88,30 @@ class RoutedNetwork(Network):
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Route every row of ``x`` ([E or 1, batch, task, inputs]) by ``rule``; see :class:`Network`."""
-        state = run_chain(self.state_encoder, x)
-        ensemble, batch, tasks, _ = state.shape
-        logits = self.routing_logits(state)
+        batch, tasks = x.shape[1:3]
+        rule = self.without_router(rule, batch)
         restrict = self.training and self.restricts and torch.is_grad_enabled()
-        decided = self.choice.decide(logits, self.without_router(rule, batch), batch, restrict)
-        mixed = self.run_modules(state, decided)
+        kernel = serving(x, self.head.weight)
+        if kernel is not None and self.wiring is not None:
+            question = self.choice.question(rule, restrict)
+            value, decided, rows = whole.run(kernel, self.wiring, question, x, self.parts)
+            logits = rows.transpose(1, 2)
+        else:
+            state = run_chain(self.state_encoder, x)
+            logits = self.routing_logits(state)
+            decided = self.choice.decide(logits, rule, batch, restrict)
+            value = self.head(self.run_modules(state, decided).view(len(state), batch, tasks, -1))
 
         def per_row(t: Tensor) -> Tensor:
             return t.view(*t.shape[:3], batch, tasks).permute(0, 3, 4, 1, 2)
 
         route = Route(
-            per_row(decided.sources),
-            per_row(decided.weights),
+            lambda: per_row(decided.sources),
+            lambda: per_row(decided.weights),
             lambda: per_row(self.choice.suitable(logits.detach(), decided.sources)),
             lambda: per_row(self.choice.per_reader(logits)),
         )
-        return Output(self.head(mixed.view(ensemble, batch, tasks, -1)), route)
+        return Output(value, route)
 
     def run_modules(self, state: Tensor, decided: Decided) -> Tensor:
         """Run the modules along a route.
