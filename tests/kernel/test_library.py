@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from d2r.config.networks import RoutedConfig
@@ -17,7 +17,7 @@ from d2r.errors import UserError
 from d2r.kernel import library
 from d2r.kernel.build import PROCESSORS
 from d2r.networks.d2r.levels import D2RNetwork
-from d2r.networks.layers import StackedLinear, run_chain
+from d2r.networks.layers import StackedLinear, StateTaskLinear, run_chain
 from d2r.networks.maker import Maker
 from d2r.networks.routing import DETERMINISTIC, Replayed, RouteRule, Sampled
 
@@ -75,9 +75,11 @@ def test_a_chain_of_layers_is_that_of_pytorch(served: Callable[[bool], None], da
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**31), "seed"))
     ensemble, batch, tasks = size("ensemble", 3), size("batch", 40), size("tasks", 4)
     widths = [size("width", 70) for _ in range(size("layers", 3) + 1)]
-    layers = [
+    layers: list[nn.Module] = [
         StackedLinear(ensemble, a, b, generator).double() for a, b in zip(widths, widths[1:], strict=False)
     ]
+    if data.draw(st.booleans(), "first sees the task"):
+        layers[0] = StateTaskLinear(ensemble, widths[0], tasks, widths[1], generator).double()
     members = data.draw(st.sampled_from([1, ensemble]), "members")
 
     def normal(*shape: int) -> Tensor:
@@ -150,6 +152,23 @@ def test_a_routed_network_is_that_of_pytorch(
 
         for ours, plain in both(served, compute):
             torch.testing.assert_close(ours, plain, **EXACT)
+
+
+@pytest.mark.parametrize("config", [{}, {"router_input": "relu-product", "residual": False}], ids=str)
+def test_a_network_as_one_call_has_the_bits_of_its_parts(
+    served: Callable[[bool], None], config: dict[str, object]
+) -> None:
+    served(True)
+    whole, parts = network(**config), network(**config)
+    parts.wiring = None
+    assert whole.wiring is not None
+    x = torch.randn(1, 37, 4, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    for rule in rules(whole, 37):
+        (one, route), (by_one, by_parts) = whole(x, rule), parts(x, rule)
+        assert torch.equal(one, by_one)
+        assert all(torch.equal(a, b) for a, b in zip(route, by_parts, strict=True))
+        ours, theirs = (gradients(value, *of.parameters()) for value, of in ((one, whole), (by_one, parts)))
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_of_equal_logits_the_first_and_of_none_that_is_a_number_the_last_is_chosen(
