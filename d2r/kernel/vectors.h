@@ -8,6 +8,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace {
 
 // A tile of a product is held in registers: TILE_ROWS rows of two vectors, one more for each factor's part.
@@ -49,13 +53,25 @@ template <class T> I<T> everywhere_index(long index) {
 
 long round_up(long n, long unit) { return (n + unit - 1) / unit * unit; }
 
+#if defined(__AVX512F__)
+V<float> load_masked(const float *p, unsigned mask) { return _mm512_maskz_loadu_ps(mask, p); }
+V<double> load_masked(const double *p, unsigned mask) { return _mm512_maskz_loadu_pd(mask, p); }
+void store_masked(float *p, V<float> v, unsigned mask) { _mm512_mask_storeu_ps(p, mask, v); }
+void store_masked(double *p, V<double> v, unsigned mask) { _mm512_mask_storeu_pd(p, mask, v); }
+#endif
+
 template <class T> V<T> &vector_at(T *p) { return *reinterpret_cast<V<T> *>(p); }
 template <class T> const V<T> &vector_at(const T *p) { return *reinterpret_cast<const V<T> *>(p); }
 
+// As many lanes as are valid, zeros behind them; what does not exist is neither read nor written.
 template <class T> V<T> load(const T *p, long valid) {
   if (valid >= LANES<T>) return vector_at(p);
   V<T> v{};
+#if defined(__AVX512F__)
+  if (valid > 0) v = load_masked(p, (1u << valid) - 1);
+#else
   for (long lane = 0; lane < valid; lane++) v[lane] = p[lane];
+#endif
   return v;
 }
 
@@ -64,7 +80,11 @@ template <class T> void store(T *p, V<T> v, long valid) {
     vector_at(p) = v;
     return;
   }
+#if defined(__AVX512F__)
+  if (valid > 0) store_masked(p, v, (1u << valid) - 1);
+#else
   for (long lane = 0; lane < valid; lane++) p[lane] = v[lane];
+#endif
 }
 
 // The sum of a vector's lanes, of halves of it, of halves of these and so on.
