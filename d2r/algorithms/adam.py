@@ -1,7 +1,8 @@
 """Adam (Kingma and Ba, arXiv 1412.6980) without weight decay, as PyTorch's fused kernel computes it.
 
-Same kernel, same bits and same layout of the state as ``torch.optim.Adam(fused=True)``, whose class loads PyTorch's
-compiler (with sympy, half of a process's start) at its first use and asks many questions at each step.
+Same layout of the state as ``torch.optim.Adam(fused=True)``, and where the compiled library does not serve same kernel
+and bits. That class loads PyTorch's compiler (with sympy, half of a process's start) at its first use and asks many
+questions at each step.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from d2r.algorithms.compiled import Group, Moved
+from d2r.algorithms.gradients import CLIP_EPSILON, clip_members
+from d2r.kernel.library import serving
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -28,27 +33,59 @@ class Adam:
     Args:
         groups: parameters of one type and device, with their learning rate, and how many rows of each are a seed's; 0
             where alone it has no such axis.
+        axes: leading axes of parameters that tell members apart, whose gradients are clipped each on their own.
     """
 
-    def __init__(self, groups: Sequence[tuple[Sequence[Tensor], float, int]]):
-        self._groups = groups
+    def __init__(self, groups: Sequence[tuple[Sequence[Tensor], float, int]], axes: int = 1):
+        self._groups, self._axes = groups, axes
         self._parameters = [parameter for parameters, _, _ in groups for parameter in parameters]
         self._rows = [rows for parameters, _, rows in groups for _ in parameters]
         self.state: dict[Tensor, dict[str, Tensor]] = {}
+        compiled = [Group(of, rate, of[0].shape[:axes], _seeds(of[0], rows)) for of, rate, rows in groups]
+        self._compiled = Moved(compiled, (BETA1, BETA2), EPSILON)
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for parameter in self._parameters:
             parameter.grad = None
 
+    def clip(self, bound: float) -> list[Tensor]:
+        """Scale gradients so that the norm of each member is at most ``bound``.
+
+        Returns:
+            The norms before, of each group as :func:`clip_members` returns them.
+        """
+        kernel = serving(self._parameters[0])
+        if kernel is not None:
+            norms = self._compiled.clip(kernel, self._gradients(), bound, CLIP_EPSILON)
+            if norms is not None:
+                return norms
+        return [
+            clip_members(parameters, bound, self._axes, _seeds(parameters[0], rows))
+            for parameters, _, rows in self._groups
+        ]
+
     @torch.no_grad()
     def step(self) -> None:
         """Make one step; parameters without a gradient stay as they are."""
+        if len(self.state) < len(self._parameters):
+            for parameter, rows in zip(self._parameters, self._rows, strict=True):
+                if parameter.grad is not None and parameter not in self.state:
+                    self._begin(parameter, rows)
+        kernel = serving(self._parameters[0])
+        if kernel is None or not self._compiled.step(kernel, self._gradients(), self.state):
+            self._step()
+
+    def _gradients(self) -> list[Tensor | None]:
+        return [parameter.grad for parameter in self._parameters]
+
+    def _step(self) -> None:
+        """A step by PyTorch's kernel."""
         for parameters, rate, rows in self._groups:
             moved = [parameter for parameter in parameters if parameter.grad is not None]
             if not moved:
                 continue
-            states = [self.state.get(parameter) or self._begin(parameter, rows) for parameter in moved]
+            states = [self.state[parameter] for parameter in moved]
             steps = [state["step"] for state in states]
             torch._foreach_add_(steps, 1)
             seeds = _seeds(moved[0], rows)

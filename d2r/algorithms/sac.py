@@ -26,12 +26,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from d2r.algorithms.adam import Adam, by_seed
+from d2r.algorithms.adam import Adam
 from d2r.algorithms.draws import Draws, Streams, gumbel, normal
-from d2r.algorithms.gradients import clip_members, frozen, operate
+from d2r.algorithms.gradients import frozen, operate
 from d2r.algorithms.members import alone, for_members, load_state_of, side_by_side, state_of
 from d2r.algorithms.policy import sample_action
 from d2r.algorithms.replay import Batch
+from d2r.algorithms.targets import Targets
 from d2r.config import SacConfig
 from d2r.errors import UserError
 from d2r.networks.base import Network
@@ -93,12 +94,15 @@ class UpdateInfo(NamedTuple):
         """The same numbers without their graph."""
         return UpdateInfo(Losses(*(t.detach() for t in self.losses)), *(t.detach() for t in self[1:]))
 
+    @torch.no_grad()
     def flags(self) -> Tensor:
         """Whether the sum of all that has to be finite is, and whether a task was masked, [2, seed] boolean."""
-        norms = (self.actor_norm, self.critic_norm, self.alpha_norm)
-        whole = torch.cat([norm.reshape(len(norm), -1) for norm in norms], 1).sum(1)
-        finite = torch.isfinite(whole + self.losses.of_task.detach().sum(1))
-        return torch.stack([finite, self.masked.any(1)])
+        losses = (self.losses.alpha, self.losses.policy, self.losses.critics)
+        numbers = (*losses, self.actor_norm, self.critic_norm, self.alpha_norm)
+        whole = torch.cat([number.reshape(len(number), -1) for number in numbers], 1).sum(1)
+        return torch.stack(
+            [whole - whole == 0, self.masked.any(1)]
+        )  # quicker than to ask whether it is finite
 
 
 def task_weights(log_alpha: Tensor) -> Tensor:
@@ -133,7 +137,7 @@ class MultiTaskSAC:
         # found once: looking for them in the modules takes a small network a noticeable part of an update
         self._of_actor: list[Tensor] = list(actor.parameters())
         self._of_critics: list[Tensor] = list(critics.parameters())
-        self._of_targets: list[Tensor] = list(self.targets.parameters())
+        self._following = Targets(list(self.targets.parameters()), self._of_critics, self.seeds)
         parameter = self._of_actor[0]
         self.log_alpha = torch.zeros(
             self.seeds, actor.num_tasks, dtype=parameter.dtype, device=parameter.device, requires_grad=True
@@ -143,7 +147,8 @@ class MultiTaskSAC:
                 (self._of_actor, config.lr_actor, 1),
                 (self._of_critics, config.lr_critic, 2),
                 ([self.log_alpha], config.lr_alpha, 0),
-            ]
+            ],
+            2 if config.clip_per == "task" else 1,
         )
 
     def update(self, batch: Batch, draws: Draws) -> UpdateInfo:
@@ -162,9 +167,10 @@ class MultiTaskSAC:
     def compute(self, batch: Batch, draws: Draws) -> UpdateInfo:
         """First half of an update: losses, mask, and clipped gradients, which stay in the parameters."""
         losses = self.losses(batch, draws)
-        masked = self.mask(losses)
+        of_task = losses.of_task
+        masked = self.mask(of_task.detach())
         self.optimiser.zero_grad()
-        self.backward(losses, masked, draws.streams)
+        self.backward(of_task, masked, draws.streams)
         return UpdateInfo(losses, masked, *self.clip())
 
     def apply(self) -> None:
@@ -173,8 +179,7 @@ class MultiTaskSAC:
         with torch.no_grad():
             if self.config.max_log_alpha is not None:
                 self.log_alpha.clamp_(max=self.config.max_log_alpha)
-            of_targets, of_critics = (by_seed(of, self.seeds) for of in (self._of_targets, self._of_critics))
-            torch._foreach_lerp_(of_targets, of_critics, self.config.target_tau)
+        self._following.follow(self.config.target_tau)
 
     def after_update(self, info: UpdateInfo, streams: Streams) -> None:
         """Let networks do what they do about tasks whose loss was extreme."""
@@ -274,19 +279,19 @@ class MultiTaskSAC:
         temperature = for_members(self.route_temperature, network.ensemble)
         return Sampled(temperature, noise.flatten(0, 1).permute(0, 2, 3, 1))
 
-    def mask(self, losses: Losses) -> Tensor:
+    def mask(self, task_losses: Tensor) -> Tensor:
         """Tasks left out of this update, [seed, task] boolean: those whose summed loss is extreme."""
         if self.config.task_loss_threshold is None:
-            return torch.zeros_like(losses.alpha, dtype=torch.bool)
-        return losses.of_task.detach() > self.config.task_loss_threshold
+            return torch.zeros_like(task_losses, dtype=torch.bool)
+        return task_losses > self.config.task_loss_threshold
 
-    def backward(self, losses: Losses, masked: Tensor, streams: Streams) -> None:
+    def backward(self, task_losses: Tensor, masked: Tensor, streams: Streams) -> None:
         """Put gradients of each seed's mean unmasked task loss into its parameters.
 
         Independent agents (``clip_per: task``) have nothing to average: each gets the gradient of its own
         loss.
         """
-        kept = torch.where(masked, 0.0, losses.of_task)
+        kept = torch.where(masked, 0.0, task_losses)
         if self.config.clip_per == "network":
             kept = kept / kept.shape[-1]
         if self.config.gradient_surgery == "none":
@@ -298,13 +303,8 @@ class MultiTaskSAC:
 
     def clip(self) -> tuple[Tensor, Tensor, Tensor]:
         """Clip gradients of each seed's actor, each critic and log-alphas; return the norms before."""
-        bound, axes = self.config.grad_clip, 2 if self.config.clip_per == "task" else 1
-        norms = clip_members(self._of_critics, bound, axes, self.seeds)
-        return (
-            clip_members(self._of_actor, bound, axes, self.seeds),
-            norms.view(self.seeds, -1, *norms.shape[1:]),
-            clip_members([self.log_alpha], bound, axes, self.seeds),
-        )
+        actor, critics, alpha = self.optimiser.clip(self.config.grad_clip)
+        return actor, critics.view(self.seeds, -1, *critics.shape[1:]), alpha
 
     def check(self, info: UpdateInfo, flags: Tensor) -> bool:
         """Whether an update left out a task, asked of the host once; ``flags`` are those of ``info``.

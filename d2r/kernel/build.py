@@ -18,7 +18,7 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("kernel.cpp")
 SOURCES = [*sorted(SOURCE.parent.glob("*.h")), SOURCE]
 BUILT = Path(__file__).with_name("built")
-OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-Wno-ignored-attributes")
+OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread", "-fno-math-errno", "-Wno-ignored-attributes")
 PROCESSORS = {
     "AVX512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"),
     "AVX2": ("-mavx2", "-mfma"),

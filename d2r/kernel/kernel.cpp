@@ -4,14 +4,16 @@
 //   decide, decide_backward     routing logits -> chosen sources, their weights, which ResRouting lets be optimised
 //   whole, whole_backward       D2R's whole network, of these parts
 //   stack, stack_backward       D2R's modules 2..N and the output's mix (networks/d2r/stack.py holds the formulas)
+//   clip, adam, follow          gradients clipped, parameters moved along them, and targets towards the parameters
 //
 // PyTorch's operators compute the same (networks/layers.py, d2r/choice.py, d2r/stack.py) and are the reference: they
 // serve wherever this was not compiled. Arrays are row-major; their sizes and distances count elements. Sums are taken
 // in a fixed order, which depends on the sizes, the vector width and the number of threads and on nothing else.
 //
 // The vector types are the compiler's own (GCC, Clang), so that one source serves every processor; the build compiles
-// it once for each width (build.py). networks/compiled.py and networks/d2r/compiled.py call it.
+// it once for each width (build.py). networks/compiled.py, networks/d2r/compiled.py and algorithms/compiled.py call it.
 
+#include "optimise.h"
 #include "whole.h"
 
 namespace {
@@ -92,6 +94,16 @@ template <class T> Whole<T> whole_of(const long *n, const T *const *parameters) 
     with_stack<T>(n, weight, bias, sources, weights, suitable, [=](const auto &stack) {                                \
       stack.backward(first, own, grad_out, grad_first, grad_weights, grad_weight, grad_bias, threads);                 \
     });                                                                                                                \
+  }                                                                                                                    \
+  long d2r_clip_##NAME(const long *n, T *const *gradient, double bound, double epsilon, T *norm, int threads) {        \
+    return clip_all<T>({n}, gradient, bound, epsilon, norm, threads);                                                  \
+  }                                                                                                                    \
+  void d2r_adam_##NAME(const long *n, T *const *parameter, const T *const *gradient, T *const *mean, T *const *square, \
+                       float *const *steps, const double *rate, const double *betas_and_epsilon, int threads) {        \
+    adam_all<T>({n}, parameter, gradient, mean, square, steps, rate, betas_and_epsilon, threads);                      \
+  }                                                                                                                    \
+  void d2r_follow_##NAME(const long *n, T *const *tensor, const T *const *goal, double share, int threads) {           \
+    follow<T>({n}, tensor, goal, share, threads);                                                                      \
   }
 
 extern "C" {

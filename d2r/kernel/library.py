@@ -22,7 +22,7 @@ from d2r.kernel.build import PROCESSORS, library
 SWITCH = "D2R_KERNEL"
 NAMES = {torch.float32: "f32", torch.float64: "f64"}
 
-SIZE, POINTER = ctypes.c_long, ctypes.c_void_p
+SIZE, POINTER, NUMBER = ctypes.c_long, ctypes.c_void_p, ctypes.c_double
 ARGUMENTS = {
     "chain_kept": [POINTER],
     "chain": [POINTER] * 7 + [ctypes.c_int],
@@ -35,10 +35,13 @@ ARGUMENTS = {
     "whole_backward": [POINTER] * 10 + [ctypes.c_int],
     "stack": [POINTER] * 8 + [ctypes.c_int],
     "stack_backward": [POINTER] * 13 + [ctypes.c_int],
+    "clip": [POINTER, POINTER, NUMBER, NUMBER, POINTER, ctypes.c_int],
+    "adam": [POINTER] * 8 + [ctypes.c_int],
+    "follow": [POINTER, POINTER, POINTER, NUMBER, ctypes.c_int],
 }
 """Of each function in ``kernel.cpp``, whose names begin with ``d2r_`` and end with the type."""
 
-COUNTS = ("chain_kept", "width", "whole_room")
+COUNTS = ("chain_kept", "width", "whole_room", "clip")
 """Those that return a number."""
 
 Function = Callable[..., int]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from d2r.algorithms.adam import Adam
+from d2r.kernel import library
 
 RATES = (3e-4, 1e-2)
 SHAPES = (((2, 7, 5), (2, 33), (2, 9)), ((4,), ()))
@@ -65,8 +66,11 @@ def hand_over(of_seeds: list[list[list[Tensor]]], groups: list[list[Tensor]]) ->
 
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_steps_and_state_are_those_of_pytorch(dtype: torch.dtype, seeds: int) -> None:
+def test_steps_and_state_are_those_of_pytorch(
+    dtype: torch.dtype, seeds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Same kernel, same bits of each seed; in the middle, each goes on from a copy of PyTorch's state."""
+    monkeypatch.setattr(library, "functions", lambda _: None)
     theirs = [parameters(seed, dtype) for seed in range(seeds)]
     mine = beside(theirs)
     adam = optimiser_of(mine)

@@ -15,55 +15,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from d2r.config.networks import RoutedConfig
 from d2r.errors import UserError
 from d2r.kernel import library
-from d2r.kernel.build import PROCESSORS
 from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.layers import StackedLinear, StateTaskLinear, run_chain
 from d2r.networks.maker import Maker
 from d2r.networks.routing import DETERMINISTIC, Replayed, RouteRule, Sampled
-
-LEVELS = list(PROCESSORS)
-CAPABILITY = torch.backends.cpu.get_cpu_capability()
-RUNNABLE = LEVELS[LEVELS.index(CAPABILITY) :] if CAPABILITY in LEVELS else LEVELS[-1:]
-BUILT = [level for level in RUNNABLE if library.library(level).is_file()]
-EXACT = {"rtol": 1e-11, "atol": 1e-12}
+from tests.support.compiled import BUILT, EXACT, both, gradients
 
 pytestmark = pytest.mark.skipif(not BUILT, reason="the library is not built: no C++ compiler")
 repeated = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@pytest.fixture(params=BUILT)
-def level(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def served(level: str) -> Iterator[Callable[[bool], None]]:
-    """Choose whether this version of the library serves, or PyTorch's operators."""
-    with pytest.MonkeyPatch.context() as patch:
-
-        def choose(compiled: bool) -> None:
-            def functions(dtype: torch.dtype) -> dict[str, library.Function] | None:
-                known = compiled and dtype in library.NAMES
-                return library.load(library.library(level), dtype) if known else None
-
-            patch.setattr(library, "functions", functions)
-
-        yield choose
-
-
-def both(
-    served: Callable[[bool], None], compute: Callable[[], list[Tensor]]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """What the library and PyTorch compute, side by side."""
-    served(True)
-    compiled = compute()
-    served(False)
-    return zip(compiled, compute(), strict=True)
-
-
-def gradients(value: Tensor, *of: Tensor) -> list[Tensor]:
-    probe = torch.linspace(-1, 1, value.numel(), dtype=value.dtype).view_as(value)
-    return [value.detach(), *torch.autograd.grad((value * probe).sum(), of)]
 
 
 @repeated
