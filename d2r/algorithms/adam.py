@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from d2r.algorithms.compiled import Group, Moved
+from d2r.algorithms.compiled_optimiser import Group, Moved
 from d2r.algorithms.gradients import CLIP_EPSILON, clip_members
 from d2r.kernel.library import serving
 

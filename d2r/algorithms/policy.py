@@ -12,6 +12,9 @@ import math
 import torch
 from torch import Tensor
 
+from d2r.algorithms import compiled_policy
+from d2r.kernel.library import serving
+
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 TANH_EPSILON = 1e-6
 
@@ -32,6 +35,10 @@ def sample_action(output: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         action [..., A] in (-1, 1), and log pi(action) [...].
     """
+    kernel = serving(output, noise)
+    if kernel is not None and output.shape[:-1] == noise.shape[:-1] and not noise.requires_grad:
+        limits = LOG_STD_MIN, LOG_STD_MAX, TANH_EPSILON
+        return compiled_policy.sample_action(kernel, output, noise, limits)
     mean, log_std = output.chunk(2, dim=-1)
     log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
     action = torch.tanh(mean + log_std.exp() * noise)

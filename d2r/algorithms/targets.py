@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from d2r.algorithms.adam import by_seed
-from d2r.algorithms.compiled import Following
+from d2r.algorithms.compiled_optimiser import Following
 from d2r.kernel.library import serving
 
 

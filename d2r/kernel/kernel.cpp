@@ -4,6 +4,7 @@
 //   decide, decide_backward     routing logits -> chosen sources, their weights, which ResRouting lets be optimised
 //   whole, whole_backward       D2R's whole network, of these parts
 //   stack, stack_backward       D2R's modules 2..N and the output's mix (networks/d2r/stack.py holds the formulas)
+//   sample, sample_backward     the policy's actions and their log-probabilities
 //   clip, adam, follow          gradients clipped, parameters moved along them, and targets towards the parameters
 //
 // PyTorch's operators compute the same (networks/layers.py, d2r/choice.py, d2r/stack.py) and are the reference: they
@@ -11,9 +12,10 @@
 // in a fixed order, which depends on the sizes, the vector width and the number of threads and on nothing else.
 //
 // The vector types are the compiler's own (GCC, Clang), so that one source serves every processor; the build compiles
-// it once for each width (build.py). networks/compiled.py, networks/d2r/compiled.py and algorithms/compiled.py call it.
+// it once for each width (build.py). networks/ and algorithms/ call it in modules named compiled.
 
 #include "optimise.h"
+#include "policy.h"
 #include "whole.h"
 
 namespace {
@@ -38,6 +40,10 @@ void with_stack(const long *n, const T *weight, const T *bias, const int64_t *so
 
 template <class T> Whole<T> whole_of(const long *n, const T *const *parameters) {
   return {*reinterpret_cast<const WholeSizes *>(n), parameters};
+}
+
+template <class T> Policy<T> policy_of(const long *n, const double *limits, const T *output, const T *noise) {
+  return {n[0], n[1], T(limits[0]), T(limits[1]), T(limits[2]), output, noise};
 }
 
 }  // namespace
@@ -94,6 +100,14 @@ template <class T> Whole<T> whole_of(const long *n, const T *const *parameters) 
     with_stack<T>(n, weight, bias, sources, weights, suitable, [=](const auto &stack) {                                \
       stack.backward(first, own, grad_out, grad_first, grad_weights, grad_weight, grad_bias, threads);                 \
     });                                                                                                                \
+  }                                                                                                                    \
+  void d2r_sample_##NAME(const long *n, const double *limits, const T *output, const T *noise, T *action,             \
+                         T *log_prob) {                                                                                \
+    policy_of<T>(n, limits, output, noise).sample(action, log_prob);                                                   \
+  }                                                                                                                    \
+  void d2r_sample_backward_##NAME(const long *n, const double *limits, const T *output, const T *noise,                \
+                                  const T *action, const T *grad_action, const T *grad_log_prob, T *grad_output) {     \
+    policy_of<T>(n, limits, output, noise).backward(action, grad_action, grad_log_prob, grad_output);                  \
   }                                                                                                                    \
   long d2r_clip_##NAME(const long *n, T *const *gradient, double bound, double epsilon, T *norm, int threads) {        \
     return clip_all<T>({n}, gradient, bound, epsilon, norm, threads);                                                  \

@@ -35,6 +35,8 @@ ARGUMENTS = {
     "whole_backward": [POINTER] * 10 + [ctypes.c_int],
     "stack": [POINTER] * 8 + [ctypes.c_int],
     "stack_backward": [POINTER] * 13 + [ctypes.c_int],
+    "sample": [POINTER] * 6,
+    "sample_backward": [POINTER] * 8,
     "clip": [POINTER, POINTER, NUMBER, NUMBER, POINTER, ctypes.c_int],
     "adam": [POINTER] * 8 + [ctypes.c_int],
     "follow": [POINTER, POINTER, POINTER, NUMBER, ctypes.c_int],
