@@ -5,7 +5,7 @@
 
 namespace {
 
-// e^x for x <= 0: 2^n times the Taylor series of the rest, which is at most ln 2 / 2.
+// e^x for x up to 80: 2^n times the Taylor series of the rest, which is at most ln 2 / 2.
 template <class T> V<T> exponential(V<T> x) {
   using C = Vectors<T>;
   const V<T> bounded = x < C::LEAST ? everywhere<T>(C::LEAST) : x;
