@@ -12,7 +12,11 @@ from d2r.errors import UserError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
-FILLED_IN = {"task_embeddings": "embeddings_file", "matched": "match_parameters_of"}
+FILLED_IN = {
+    "task_embeddings": "embeddings_file",
+    "matched": "match_parameters_of",
+    "matched_tasks": "match_parameters_of",
+}
 """Keys of a network that only resolving a run sets, unchecked, and the key of a method's file that leads to each."""
 
 
