@@ -214,9 +214,12 @@ class Variant(Frozen):
 
     of: str
     """The method."""
-    set: Annotated[
-        dict[str, bool | int | float | str | None], Field(min_length=1), BeforeValidator(_not_nested)
-    ] = {}
+    set: (
+        Annotated[
+            dict[str, bool | int | float | str | None], Field(min_length=1), BeforeValidator(_not_nested)
+        ]
+        | None
+    ) = None
     """By key, such as ``sac.batch_per_task``."""
     start_from: Source | None = None
     adapt: Adapt | None = None
@@ -225,16 +228,19 @@ class Variant(Frozen):
     @model_validator(mode="after")
     def _differs(self) -> Variant:
         _said_together(self.start_from, self.adapt)
-        if not self.set and self.start_from is None:
+        if self.set is None and self.start_from is None:
             raise ValueError("must have 'set' or 'start_from'")
         return self
 
     @property
     def values(self) -> dict[str, bool | int | float | str | None]:
         """Everything that it changes, by key."""
-        if self.start_from is None:
-            return self.set
-        return {**self.set, "start_from": self.start_from.word, "adapt": self.adapt}
+        values = dict(self.set or {})
+        return (
+            values
+            if self.start_from is None
+            else values | {"start_from": self.start_from.word, "adapt": self.adapt}
+        )
 
 
 class RunGroup(Frozen):

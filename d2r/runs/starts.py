@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from d2r.config import RunConfig, RunKey, is_run, load_scale, resolve_run
+from d2r.config import RunConfig, RunKey, Scale, is_run, load_scale, plan_runs, resolve_run
 from d2r.errors import UserError
-from d2r.runs.layout import RELEASED, RUN_RECORD
+from d2r.runs.layout import RELEASED, RUN_RECORD, learner_path
 from d2r.runs.record import RunRecord, read_run
 
 
@@ -24,16 +24,39 @@ def source_folder(source: RunConfig, results: Path) -> Path:
     Args:
         results: folder of the scale of the run that starts, such as ``results/transfer``; others lie beside it.
     """
-    key = RunKey(source.scale, source.benchmark, source.method, source.seed)
+    key = _key(source)
     here, released = (
         key.folder(folder / key.scale) for folder in (results.parent, results.parent / RELEASED)
     )
-    return released if not (here / RUN_RECORD).exists() and _is_there(released, source) else here
+    trained_here = (here / RUN_RECORD).exists()
+    return released if not trained_here and _is_released(released, source) else here
 
 
-def _is_there(folder: Path, source: RunConfig) -> bool:
+def _is_released(folder: Path, source: RunConfig) -> bool:
     try:
-        return is_run(read_run(folder), source)
+        return learner_path(folder).exists() and is_run(read_run(folder), source)
+    except UserError:
+        return False
+
+
+def sources_of(scale: Scale) -> dict[RunKey, RunConfig]:
+    """Every run that some run of a scale starts from, once."""
+    planned = (source_of(resolve_run(scale, *key[1:])) for key in plan_runs(scale))
+    return {_key(source): source for source in planned if source is not None}
+
+
+def _key(run: RunConfig) -> RunKey:
+    return RunKey(run.scale, run.benchmark, run.method, run.seed)
+
+
+def is_finished(source: RunConfig, results: Path) -> bool:
+    """Whether a run to start from has finished.
+
+    Args:
+        results: as of :func:`source_folder`.
+    """
+    try:
+        return read_source(source_folder(source, results), source).finished
     except UserError:
         return False
 

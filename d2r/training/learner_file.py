@@ -7,7 +7,7 @@ the run's record states.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from d2r.algorithms.adapting import Adaptation
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config import RunConfig
 from d2r.errors import UserError
-from d2r.files import write_bytes
+from d2r.files import remove_temporaries, write_bytes
 from d2r.networks.parts import OfTasks, tensors_by_task
 from d2r.runs.folders import RunFolders
 from d2r.runs.layout import POLICY, learner_path
@@ -97,6 +97,7 @@ def export_learner(folder: Path) -> Path:
     label = Label(config_hash=record.config_hash, policy=record.outputs[POLICY], sha256=digest(tensors))
     path = learner_path(folder)
     try:
+        remove_temporaries(path)
         write_bytes(path, safetensors.torch.save(tensors, metadata={LABEL: label.model_dump_json()}))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
@@ -133,7 +134,9 @@ def read_learner(folder: Path, record: RunRecord) -> Learner:
     return Learner(tensors, label.sha256, path)
 
 
-def start_from(learner: MultiTaskSAC, place: int, given: Learner, config: RunConfig) -> None:
+def start_from(
+    learner: MultiTaskSAC, place: int, given: Learner, tasks: Sequence[str], before: Sequence[str]
+) -> None:
     """Let the learner of a seed begin with what another run has learned.
 
     What is of single tasks is taken over for tasks that both runs have, by name; of new ones it stays as it was drawn.
@@ -141,14 +144,12 @@ def start_from(learner: MultiTaskSAC, place: int, given: Learner, config: RunCon
 
     Args:
         learner: fresh; place: of the seed.
-        config: of the run that begins.
+        tasks: of the run that begins; before: of the one that it starts from.
 
     Raises:
         UserError: if sizes differ.
     """
-    assert config.start_from is not None
-    before = config.start_from.tasks
-    common = {now: before.index(task) for now, task in enumerate(config.tasks) if task in before}
+    common = {now: before.index(task) for now, task in enumerate(tasks) if task in before}
     own = learner.state_dict(place)
     networks = {"actor": learner.actor, "critics": learner.critics, "targets": learner.targets}
     for name, network in networks.items():

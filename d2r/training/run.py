@@ -152,7 +152,7 @@ class Run:
             return
         folder = source_folder(source, self.folders.results)
         learner = read_learner(folder, read_source(folder, source))
-        start_from(seat.learner, seat.place, learner, self.config)
+        start_from(seat.learner, seat.place, learner, self.config.tasks, source.tasks)
         self.source = learner.sha256
 
     def _restore(self, state: dict[str, Any], seat: Seat) -> Reached:
