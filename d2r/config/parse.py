@@ -81,8 +81,11 @@ def _fields_at(model: type[BaseModel], location: Sequence[str], data: Any) -> li
     definitions = schema.get("$defs", {})
 
     def follow(node: dict[str, Any]) -> dict[str, Any]:
-        while "$ref" in node:
-            node = definitions[node["$ref"].rsplit("/", 1)[1]]
+        while "$ref" in node or "anyOf" in node:
+            if "$ref" in node:
+                node = definitions[node["$ref"].rsplit("/", 1)[1]]
+            else:  # something that may be null
+                node = node["anyOf"][0]
         return node
 
     node = follow(schema)
