@@ -42,17 +42,17 @@ class Kept:
 
     def drop_gradients(self) -> None:
         """Forget the gradients of what is kept."""
-        for parameter, learns in self._parts:
-            if learns is None:
+        for _, parameter, kept in self._parts:
+            if kept is None:
                 parameter.grad = None
             elif parameter.grad is not None:
-                parameter.grad = parameter.grad.masked_fill(~learns, 0.0)
+                parameter.grad = parameter.grad.masked_fill(kept, 0.0)
 
     @torch.no_grad()
     def copy_to(self, others: Sequence[Tensor]) -> None:
-        """Copy what is kept to another network's parameters, given in the same order and all of them."""
-        for (parameter, learns), other in zip(self._parts, others, strict=True):
-            other.copy_(parameter if learns is None else torch.where(learns, other, parameter))
+        """Copy what is kept to the parameters of a network of the same architecture, in their order."""
+        for place, parameter, kept in self._parts:
+            others[place].copy_(parameter if kept is None else torch.where(kept, parameter, others[place]))
 
 
 def check_router(network: Network, adapt: str) -> None:
@@ -67,18 +67,18 @@ def check_router(network: Network, adapt: str) -> None:
         )
 
 
-def _parts(network: Network, adaptation: Adaptation) -> Iterator[tuple[nn.Parameter, Tensor | None]]:
-    """Each parameter, and which of its entries learn, as a mask that broadcasts to it; none: no entry."""
+def _parts(network: Network, adaptation: Adaptation) -> Iterator[tuple[int, nn.Parameter, Tensor | None]]:
+    """Parameters of which something is kept: their place, and a mask of it that broadcasts; none: all of it."""
     by_task = tensors_by_task(network)
     layers = network.routing_layers if adaptation.adapt == "router" else network.output_layers
     learning = {id(parameter) for layer in layers for parameter in layer.parameters()}
-    for name, parameter in network.named_parameters():
+    for place, (name, parameter) in enumerate(network.named_parameters()):
         if id(parameter) in learning:
-            yield parameter, parameter.new_ones((), dtype=torch.bool)
-        elif name in by_task and adaptation.new_tasks:
+            continue
+        kept = None
+        if name in by_task and adaptation.new_tasks:
             axis, start = by_task[name]
-            learns = torch.zeros(parameter.shape[axis], dtype=torch.bool, device=parameter.device)
-            learns[[start + task for task in adaptation.new_tasks]] = True
-            yield parameter, learns.view([-1 if at == axis else 1 for at in range(parameter.dim())])
-        else:
-            yield parameter, None
+            kept = torch.ones(parameter.shape[axis], dtype=torch.bool, device=parameter.device)
+            kept[[start + task for task in adaptation.new_tasks]] = False
+            kept = kept.view([-1 if at == axis else 1 for at in range(parameter.dim())])
+        yield place, parameter, kept

@@ -81,11 +81,8 @@ def _fields_at(model: type[BaseModel], location: Sequence[str], data: Any) -> li
     definitions = schema.get("$defs", {})
 
     def follow(node: dict[str, Any]) -> dict[str, Any]:
-        while "$ref" in node or "anyOf" in node:
-            if "$ref" in node:
-                node = definitions[node["$ref"].rsplit("/", 1)[1]]
-            else:  # something that may be null
-                node = node["anyOf"][0]
+        while "$ref" in node or "anyOf" in node:  # the latter where null may stand, too
+            node = definitions[node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node["anyOf"][0]
         return node
 
     node = follow(schema)

@@ -6,7 +6,7 @@ commit 48d3ed5) at its MT10 setting; a method, a protocol or a scale states only
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -319,10 +319,10 @@ class RunConfig(Frozen):
     @model_validator(mode="after")
     def _evaluations_fit(self) -> RunConfig:
         _said_together(self.start_from, self.adapt)
-        if self.evaluation_steps[-1] > self.budget.steps:
-            episodes = (self.budget.evaluate_after or (0,))[-1]
+        after = self.budget.evaluate_after
+        if after is not None and after[-1] * self.protocol.horizon > self.budget.steps:
             raise ValueError(
-                f"budget.evaluate_after: {episodes} episodes of {self.protocol.horizon} steps are more than "
+                f"budget.evaluate_after: {after[-1]} episodes of {self.protocol.horizon} steps are more than "
                 f"steps ({self.budget.steps})"
             )
         return self
@@ -363,15 +363,39 @@ class RunConfig(Frozen):
             return 1
         budget = self.budget
         usual = budget.evaluation_episodes or self.protocol.evaluation_episodes
-        late = sum(at >= step for at in self.evaluation_steps) <= LATE_EVALUATIONS
+        late = self.evaluations_from(step) <= LATE_EVALUATIONS
         return budget.late_evaluation_episodes or usual if late else usual
 
     @property
-    def evaluation_steps(self) -> list[int]:
-        """Steps at which the policy is evaluated, ascending; the last one is always among them."""
+    def _evaluated_after(self) -> tuple[int, ...] | None:
+        """Steps at which the policy is evaluated, ascending, where the budget names numbers of episodes."""
         budget = self.budget
         if budget.evaluate_after is None:
-            every = budget.evaluate_every
-            return [min(step, budget.steps) for step in range(every, budget.steps + every, every)]
-        at = [episodes * self.protocol.horizon for episodes in budget.evaluate_after]
-        return at if at[-1] >= budget.steps else [*at, budget.steps]
+            return None
+        at = tuple(episodes * self.protocol.horizon for episodes in budget.evaluate_after)
+        return at if at[-1] >= budget.steps else (*at, budget.steps)
+
+    def is_evaluated_at(self, step: int) -> bool:
+        """Whether the policy is evaluated at a step; it is after the last one in any case."""
+        if self._evaluated_after is not None:
+            return step in self._evaluated_after
+        return step == self.budget.steps or (step > 0 and step % self.budget.evaluate_every == 0)
+
+    def evaluations_from(self, step: int) -> int:
+        """Number of evaluations at a step and after it."""
+        if self._evaluated_after is not None:
+            return sum(at >= step for at in self._evaluated_after)
+        before, all_of_them = (
+            -(-at // self.budget.evaluate_every) for at in (max(step, 1), self.budget.steps)
+        )
+        return all_of_them - before + 1
+
+    @property
+    def evaluation_steps(self) -> Iterator[int]:
+        """Steps at which the policy is evaluated, ascending."""
+        if self._evaluated_after is not None:
+            yield from self._evaluated_after
+            return
+        every, steps = self.budget.evaluate_every, self.budget.steps
+        for step in range(every, steps + every, every):
+            yield min(step, steps)

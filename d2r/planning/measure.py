@@ -86,7 +86,7 @@ def _seconds_per_call(call: Callable[[], None]) -> float:
 def output_bytes(config: RunConfig) -> int:
     """Disk of a finished run, roughly: its policy, the last checkpoint without the replay, and tidy metrics."""
     actor, critic = parameter_bytes(config)
-    evaluations = len(config.evaluation_steps)
+    evaluations = config.evaluations_from(0)
     return actor + _learner_bytes(actor, critic) + evaluations * config.num_tasks * METRICS_BYTES
 
 

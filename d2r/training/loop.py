@@ -86,7 +86,6 @@ class Cohort:
         ]
         self.stopwatch = Stopwatch()
         self.saved, self.until = Reached(step=-1), budget.steps
-        self.evaluated_at = frozenset(self.config.evaluation_steps)
         self._leaving: set[int] = set()
         self.progress = self._begin()
         self._stack()
@@ -117,7 +116,7 @@ class Cohort:
             if progress is None:
                 self.runs[place].start(self.seat(place))
                 self.envs[place].reset_arrays()
-        start = Reached(evaluated=-1 if 0 in self.evaluated_at else 0)
+        start = Reached(evaluated=-1 if self.config.is_evaluated_at(0) else 0)
         steps = [start if progress is None else progress for progress in found]
         behind = min(steps)
         self._keep([place for place, progress in enumerate(steps) if progress == behind])
@@ -184,7 +183,7 @@ class Cohort:
         """
         budget = self.config.budget
         while self.runs:
-            due = self.step in self.evaluated_at
+            due = self.config.is_evaluated_at(self.step)
             if self.step > self.progress.evaluated and due and not self.stop:
                 self.evaluate()
             ends = bool(self.stop) or self.step == self.until < budget.steps

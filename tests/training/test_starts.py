@@ -172,7 +172,7 @@ def test_seeds_side_by_side_start_from_their_own_sources(results: Path, project:
 def test_it_is_evaluated_before_its_first_step_and_after_the_episodes_asked_for(results: Path) -> None:
     source("mtsac", results)
     run = config("mtsac", adapt="all")
-    assert run.evaluation_steps == [0, 20, 60]
+    assert list(run.evaluation_steps) == [0, 20, 60]
     assert train(run, results, Machine()) == 0
     metrics = pd.read_csv(RunFolders(results, run).published / "metrics.csv")
     assert sorted(metrics[metrics.quantity == "success"].step.unique()) == [0, 20, 60]
