@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import pickle
 import struct
 from collections.abc import Mapping
@@ -34,6 +36,26 @@ def read_tensors(path: Path) -> dict[str, Tensor] | None:
     except (safetensors.SafetensorError, *UNREADABLE) as error:  # of types that torch does not have, too
         refuse_shortage(error)
         return None
+
+
+def read_label(path: Path) -> dict[str, str]:
+    """Return what a safetensors file says beside its tensors; nothing if it says nothing, or is none."""
+    try:
+        content = read_bytes(path)
+        stated = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+        return {str(key): str(value) for key, value in stated.items()}
+    except UNREADABLE as error:
+        refuse_shortage(error)
+        return {}
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over names, shapes, types and numbers of tensors, whatever their order."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def read_state(path: Path) -> Any:

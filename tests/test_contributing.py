@@ -41,13 +41,15 @@ NETWORK = '''\
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from d2r.config.networks import NetworkBase, Size
 from d2r.networks.base import Network, Output, architecture
 from d2r.networks.maker import Maker
+from d2r.networks.parts import OfTasks
 from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
@@ -67,6 +69,16 @@ class TaskScaleNetwork(Network):
         self.hidden = make.linear(make.inputs, config.hidden_dim)
         self.scale = make.normal(make.num_tasks, config.hidden_dim)
         self.head = make.head(config.hidden_dim)
+
+    @property
+    def by_task(self) -> Mapping[str, OfTasks]:
+        """The scales."""
+        return {"scale": OfTasks(1)}
+
+    @property
+    def output_layers(self) -> Sequence[nn.Module]:
+        """The last layer."""
+        return (self.head,)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]."""

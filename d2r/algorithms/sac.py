@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from d2r.algorithms.adam import Adam
+from d2r.algorithms.adapting import Adaptation, Kept
 from d2r.algorithms.draws import Draws, Streams, gumbel, normal
 from d2r.algorithms.gradients import frozen, operate
 from d2r.algorithms.members import alone, for_members, load_state_of, side_by_side, state_of
@@ -121,12 +122,20 @@ class MultiTaskSAC:
         actor: an ensemble of S seeds, [S, batch, task, 39] to [S, batch, task, 8].
         critics: an ensemble of 2S, [2S, batch, task, 43] to [2S, batch, task, 1], the twins of a seed side by side.
         autocast: whether networks answer in bf16.
+        adaptation: what alone learns of networks that were trained before; none: everything.
 
     Raises:
         UserError: if these networks and this configuration do not go together.
     """
 
-    def __init__(self, actor: Network, critics: Network, config: SacConfig, autocast: bool = False):
+    def __init__(
+        self,
+        actor: Network,
+        critics: Network,
+        config: SacConfig,
+        autocast: bool = False,
+        adaptation: Adaptation | None = None,
+    ):
         if config.clip_per == "task" and actor.task_axis != 1:
             raise UserError(
                 "sac: clip_per: task needs a network whose tasks share no parameter; use type: independent"
@@ -134,6 +143,8 @@ class MultiTaskSAC:
         self.config, self.autocast, self.seeds = config, autocast, actor.ensemble
         self.actor, self.critics = actor.train(), critics.train()
         self.targets = copy.deepcopy(critics).requires_grad_(False)
+        self.adaptation = adaptation
+        self._kept = [] if adaptation is None else [Kept(net, adaptation) for net in (actor, critics)]
         # found once: looking for them in the modules takes a small network a noticeable part of an update
         self._of_actor: list[Tensor] = list(actor.parameters())
         self._of_critics: list[Tensor] = list(critics.parameters())
@@ -171,6 +182,8 @@ class MultiTaskSAC:
         masked = self.mask(of_task.detach())
         self.optimiser.zero_grad()
         self.backward(of_task, masked, draws.streams)
+        for kept in self._kept:
+            kept.drop_gradients()
         return UpdateInfo(losses, masked, *self.clip())
 
     def apply(self) -> None:
@@ -336,6 +349,11 @@ class MultiTaskSAC:
             self.log_alpha[place].copy_(state["log_alpha"])
         self.optimiser.load_state_dict(state["optimiser"], place)
 
+    def settle_targets(self) -> None:
+        """Let targets of what does not learn be what it is, which they would drift towards."""
+        for kept in self._kept[1:]:
+            kept.copy_to(list(self.targets.parameters()))
+
     def alone(self, place: int) -> MultiTaskSAC:
         """A copy of the learner of the seed at ``place``, never compiled or recorded."""
         return self.of_seeds([place])
@@ -346,7 +364,7 @@ class MultiTaskSAC:
             side_by_side([alone(network, place, self.seeds) for place in places])
             for network in (self.actor, self.critics)
         )
-        copied = MultiTaskSAC(actor, critics, self.config, self.autocast)
+        copied = MultiTaskSAC(actor, critics, self.config, self.autocast, self.adaptation)
         for new, place in enumerate(places):
             copied.load_state_dict(self.state_dict(place), new)
         return copied

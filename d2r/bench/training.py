@@ -98,7 +98,9 @@ def measure(config: RunConfig, machine: Machine, warmup: int, steps: int, cohort
     per_step = {part: spent[part] / steps for part in PARTS}
     total = spent["total"] / steps
     per_step["idle"] = total - sum(per_step.values())
-    per_step["evaluation"] = episode * config.evaluation_episodes_at(1) / budget.evaluate_every
+    per_step["evaluation"] = (
+        episode * config.evaluation_episodes_at(1) * config.evaluations_from(0) / budget.steps
+    )
     floor_per_step = floor / gflops / 1e9 / budget.update_every
     bound = per_step["environment"] + floor_per_step if config.protocol.policy_lag == 0 else None
     whole = total + per_step["evaluation"]

@@ -12,16 +12,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from d2r.config.files import NAME
 from d2r.config.networks import NetworkConfig
 from d2r.config.parse import FILLED_IN, parse
 from d2r.config.reader import read_scalar
-from d2r.config.schema import Method, SacConfig
+from d2r.config.schema import Adapt, Method, SacConfig, Source
 from d2r.errors import UserError, nearest
 from d2r.text import LONGEST_NAME
 
 Value = bool | int | float | str | None
 Values = Mapping[str, Value]
-"""By key, which begins with ``network.`` or ``sac.``."""
+"""By key, which begins with ``network.`` or ``sac.``, or is one of :data:`OF_A_START`."""
+OF_A_START = ("start_from", "adapt")
+"""Which run is begun with, as one word (``lite.mt10-fixed.d2r``), and what of it learns on."""
 IN_ID = r"[A-Za-z0-9_.-]+"
 """How a value is written in an id."""
 ANOTHER_METHOD = "or write a method's file with `extends:`"
@@ -32,6 +35,7 @@ class _Changed(BaseModel):
 
     network: NetworkConfig
     sac: SacConfig
+    adapt: Adapt | None
 
 
 def read_values(texts: Iterable[str]) -> dict[str, Value]:
@@ -91,17 +95,19 @@ def changed_id(method: Method, values: Values, where: str) -> str:
     if repeated:
         raise UserError(f"{where}: '{repeated[0]}' is given twice; '{method.id}' sets it, too")
     check_keys(method, values, where)
-    parts: dict[str, dict[str, Any]] = {
+    parts: dict[str, Any] = {
         "network": method.network.model_dump(),
         "sac": method.sac.model_dump(),
+        "adapt": values.get("adapt"),
     }
     for key, value in values.items():
         section, _, name = key.partition(".")
-        parts[section][name] = value
+        if name:
+            parts[section][name] = value
     checked = parse(_Changed, parts, where)
-    for key in values:
+    for key, value in values.items():
         section, _, name = key.partition(".")
-        already[key] = getattr(getattr(checked, section), name)
+        already[key] = getattr(getattr(checked, section), name) if name else value
     found = "+".join([base, *(f"{key}-{_text(key, already[key], where)}" for key in sorted(already))])
     if len(found) > LONGEST_NAME:
         raise UserError(
@@ -115,14 +121,39 @@ def check_keys(method: Method, values: Values, where: str) -> None:
     """See to it that a method has what is to be changed of it.
 
     Raises:
-        UserError: naming the nearest key that it has.
+        UserError: naming the nearest key that it has; or a start is not wholly stated.
     """
-    valid = [f"sac.{name}" for name in SacConfig.model_fields]
+    valid = [*OF_A_START, *(f"sac.{name}" for name in SacConfig.model_fields)]
     sizes = type(method.network).model_fields.keys() - FILLED_IN.keys() - {"type"}
     valid += [f"network.{name}" for name in sizes]
     for key in values:
         if key not in valid:
             raise UserError(f"{where}: '{method.id}' has no key '{key}'; {nearest(key, valid)}")
+    said = [key for key in OF_A_START if key in values]
+    if len(said) == 1:
+        (missing,) = set(OF_A_START) - set(said)
+        raise UserError(f"{where}: '{said[0]}' needs '{missing}' beside it")
+    if said:
+        read_source(values["start_from"], where)
+
+
+def read_source(value: Value, where: str) -> Source:
+    """Return the run that one word names: scale, benchmark and method with points between.
+
+    Raises:
+        UserError: if it is no such word.
+
+    Example:
+        >>> read_source("lite.mt10-fixed.d2r", "--set").benchmark
+        'mt10-fixed'
+    """
+    parts = value.split(".") if isinstance(value, str) else []
+    if len(parts) != 3 or not all(re.fullmatch(NAME, part) for part in parts):
+        raise UserError(
+            f"{where}: 'start_from' must be SCALE.BENCHMARK.METHOD, such as lite.mt10-fixed.d2r, not {word(value)}"
+        )
+    scale, benchmark, method = parts
+    return Source(scale=scale, benchmark=benchmark, method=method)
 
 
 def word(value: Value) -> str:

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from d2r.config.benchmarks import in_order, load_benchmark, nearest_size, suite_size, suite_tasks
-from d2r.config.changes import Values, changed_id, check_keys, split_id, word
+from d2r.config.changes import Values, changed_id, check_keys, read_source, split_id, word
 from d2r.config.embeddings import read_task_embeddings
 from d2r.config.files import NAME, ids_of, read_named
-from d2r.config.networks import NetworkConfig, network_classes, size_names
+from d2r.config.identity import identity
+from d2r.config.networks import MatchableConfig, NetworkConfig, network_classes, size_names
 from d2r.config.parse import FILLED_IN, parse
 from d2r.config.paths import project_root
 from d2r.config.schema import (
@@ -26,6 +27,7 @@ from d2r.config.schema import (
     RunConfig,
     SacConfig,
     Scale,
+    Source,
 )
 from d2r.errors import UserError, nearest
 
@@ -122,6 +124,15 @@ def _with_values(method: Method, data: dict[str, Any], name: str, values: Values
     said = []
     for key, value in values.items():
         section, _, own = key.partition(".")
+        if key == "start_from":
+            source = read_source(value, f"method '{name}'")
+            changed[key] = source.model_dump()
+            said.append(f"from {source.benchmark}")
+            continue
+        if not own:
+            changed[key] = value
+            said.append(f"{key} {value}")
+            continue
         changed[section] = {**changed.get(section, {}), own: value}
         if section == "network" and "mt50" in changed:
             changed["mt50"] = {size: of for size, of in changed["mt50"].items() if size != own}
@@ -166,7 +177,23 @@ def load_method(name: str) -> Method:
     network = type(method.network)
     _check_size_names(method.mt50, size_names(network), f"{path}: mt50")
     parse(network, method.network.model_dump() | method.mt50, f"{path}: mt50")
+    if method.start_from is not None:
+        _check_source(method.start_from, f"{path}: start_from" if name == path.stem else f"method '{name}'")
     return method
+
+
+def _check_source(source: Source, where: str) -> None:
+    """See to it that there are such a scale, benchmark and method, which does not start from another run itself."""
+    for kind, of_kind in (("scale", scale_ids()), ("method", method_ids())):
+        name = getattr(source, kind)
+        if name not in of_kind:
+            raise UserError(f"{where}: unknown {kind} '{name}'; {nearest(name, of_kind)}")
+    try:
+        load_benchmark(source.benchmark)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    if "start_from" in _method_data(source.method)[1]:
+        raise UserError(f"{where}: '{source.method}' starts from another run itself; name one that does not")
 
 
 def _check_size_names(sizes: Mapping[str, int], valid: Sequence[str], where: str) -> None:
@@ -224,7 +251,9 @@ def _check_variants(scale: Scale, path: Path) -> None:
             )
         if not is_method(variant.of):
             raise UserError(f"{where}: unknown method '{variant.of}'; {nearest(variant.of, method_ids())}")
-        changed = changed_method(variant.of, variant.set, where)
+        changed = changed_method(variant.of, variant.values, where)
+        if variant.start_from is not None:
+            _check_source(variant.start_from, where)
         if changed in names:
             raise UserError(f"{where}: is '{names[changed]}' once more; remove one of them")
         names[changed] = name
@@ -235,7 +264,7 @@ def method_id(scale: Scale, name: str) -> str:
     variant = scale.variants.get(name)
     if variant is None:
         return name
-    return changed_method(variant.of, variant.set, f"variants.{name} of scale '{scale.id}'")
+    return changed_method(variant.of, variant.values, f"variants.{name} of scale '{scale.id}'")
 
 
 def _said_in(path: Path, look_up: Callable[[str], object], name: str) -> None:
@@ -289,6 +318,11 @@ def resolve_run(
     path, data = _method_data(method)
     network = resolve_network(method, suite, scale.width, scale.network)
     budget = scale.budget[budget_suite(scale, suite)].model_dump() | dict(overrides or {})
+    declared = load_method(method)
+    begun = {} if declared.start_from is None else _resolve_start(declared.start_from, declared.adapt)
+    if begun and isinstance(network, MatchableConfig) and network.matched is not None:
+        # as wide as the source, whose number of tasks decided its width
+        network = network.model_copy(update={"matched_tasks": len(begun["start_from"]["tasks"])})
     return parse(
         RunConfig,
         {
@@ -302,9 +336,17 @@ def resolve_run(
             "network": network.model_dump(),
             "sac": {**scale.sac, **data.get("sac", {})},
             "budget": parse(Budget, budget, f"budget of scale '{scale.id}'").model_dump(),
+            **begun,
         },
         f"{path} at scale '{scale.id}'",
     )
+
+
+def _resolve_start(source: Source, adapt: str | None) -> dict[str, Any]:
+    """What a run's configuration says of the run that it begins with."""
+    begun = resolve_run(load_scale(source.scale), source.benchmark, source.method, seed=0)
+    stated = {**source.model_dump(), "tasks": begun.tasks, "identity": identity(begun)}
+    return {"start_from": stated, "adapt": adapt}
 
 
 def resolve_network(

@@ -260,6 +260,8 @@ class MatchableConfig(NetworkBase):
     """A method whose actor's and critic's parameter counts are matched, each by hidden widths of its own."""
     matched: NetworkConfig | None = None
     """That method's network, filled in when a run is resolved; then the widths above are not used."""
+    matched_tasks: Count | None = None
+    """Number of tasks at which counts are matched, filled in where a run starts from one of other tasks."""
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -12,7 +12,11 @@ from d2r.errors import UserError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
-FILLED_IN = {"task_embeddings": "embeddings_file", "matched": "match_parameters_of"}
+FILLED_IN = {
+    "task_embeddings": "embeddings_file",
+    "matched": "match_parameters_of",
+    "matched_tasks": "match_parameters_of",
+}
 """Keys of a network that only resolving a run sets, unchecked, and the key of a method's file that leads to each."""
 
 
@@ -77,8 +81,8 @@ def _fields_at(model: type[BaseModel], location: Sequence[str], data: Any) -> li
     definitions = schema.get("$defs", {})
 
     def follow(node: dict[str, Any]) -> dict[str, Any]:
-        while "$ref" in node:
-            node = definitions[node["$ref"].rsplit("/", 1)[1]]
+        while "$ref" in node or "anyOf" in node:  # the latter where null may stand, too
+            node = definitions[node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node["anyOf"][0]
         return node
 
     node = follow(schema)

@@ -6,12 +6,13 @@ commit 48d3ed5) at its MT10 setting; a method, a protocol or a scale states only
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from d2r.config.benchmarks import Benchmark, BenchmarkId, Goals, Tasks, meant_by_name, unknown_benchmark
+from d2r.config.files import NAME
 from d2r.config.networks import NetworkConfig, Size
 
 LATE_EVALUATIONS = 8
@@ -117,6 +118,8 @@ class Budget(Frozen):
     replay_capacity: Positive = 100_000
     """Transitions per task."""
     evaluate_every: Positive = 10_000
+    evaluate_after: Annotated[tuple[NonNegative, ...], Field(min_length=1, strict=False)] | None = None
+    """Episodes of each task after which there is an evaluation, in place of ``evaluate_every``; 0: before the first."""
     evaluation_episodes: Episodes | None = None
     """Overrides the protocol's number; tables `main` and `runs` and the page state what a run had."""
     late_evaluation_episodes: Episodes | None = None
@@ -128,6 +131,47 @@ class Budget(Frozen):
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) must be less than steps ({self.steps})")
         return self
+
+    @model_validator(mode="after")
+    def _evaluations_in_order(self) -> Budget:
+        after = self.evaluate_after or ()
+        if list(after) != sorted(set(after)):
+            raise ValueError("evaluate_after must name numbers of episodes in ascending order, each once")
+        return self
+
+
+Adapt = Literal["all", "router", "new-task"]
+"""What of a learner that was trained before learns on: everything; the routing network and what is of single new tasks;
+or the latter and the output layer."""
+
+
+class Source(Frozen):
+    """A run that another one of the same seed begins with."""
+
+    scale: Annotated[str, Field(pattern=f"^{NAME}$")]
+    benchmark: BenchmarkId
+    method: Annotated[str, Field(pattern=f"^{NAME}$")]
+    """A file of ``config/methods``."""
+
+    @property
+    def word(self) -> str:
+        """All three as one word, as it stands in a method's id."""
+        return f"{self.scale}.{self.benchmark}.{self.method}"
+
+
+class ResolvedSource(Source):
+    """The same, with what a run that begins with it rests on."""
+
+    tasks: Tasks = Field(min_length=1)
+    """That it was trained on."""
+    identity: str
+    """sha256 of its configuration without the seed, so that with another source it is another run."""
+
+
+def _said_together(start_from: Source | None, adapt: Adapt | None) -> None:
+    if (start_from is None) != (adapt is None):
+        missing = "start_from" if start_from is None else "adapt"
+        raise ValueError(f"'start_from' and 'adapt' go together, and '{missing}' is missing")
 
 
 class Method(Frozen):
@@ -145,7 +189,16 @@ class Method(Frozen):
     mt50: dict[str, Size] = {}
     """Network sizes that the source changes on MT50; sets of tasks nearer to its size than to MT10's take them, too."""
     sac: SacConfig = SacConfig()
+    start_from: Source | None = None
+    """A finished run whose learner its runs begin with; none: they begin with fresh networks."""
+    adapt: Adapt | None = None
+    """What of that learner learns on."""
     deviations: Annotated[tuple[str, ...], Descriptive()] = Field((), strict=False)
+
+    @model_validator(mode="after")
+    def _says_what_adapts(self) -> Method:
+        _said_together(self.start_from, self.adapt)
+        return self
 
 
 def _not_nested(values: Any) -> Any:
@@ -157,14 +210,37 @@ def _not_nested(values: Any) -> Any:
 
 
 class Variant(Frozen):
-    """A method with other values."""
+    """A method with other values, or one that starts from another run."""
 
     of: str
     """The method."""
-    set: Annotated[
-        dict[str, bool | int | float | str | None], Field(min_length=1), BeforeValidator(_not_nested)
-    ]
+    set: (
+        Annotated[
+            dict[str, bool | int | float | str | None], Field(min_length=1), BeforeValidator(_not_nested)
+        ]
+        | None
+    ) = None
     """By key, such as ``sac.batch_per_task``."""
+    start_from: Source | None = None
+    adapt: Adapt | None = None
+    """As a method's."""
+
+    @model_validator(mode="after")
+    def _differs(self) -> Variant:
+        _said_together(self.start_from, self.adapt)
+        if self.set is None and self.start_from is None:
+            raise ValueError("must have 'set' or 'start_from'")
+        return self
+
+    @property
+    def values(self) -> dict[str, bool | int | float | str | None]:
+        """Everything that it changes, by key."""
+        values = dict(self.set or {})
+        return (
+            values
+            if self.start_from is None
+            else values | {"start_from": self.start_from.word, "adapt": self.adapt}
+        )
 
 
 class RunGroup(Frozen):
@@ -236,6 +312,20 @@ class RunConfig(Frozen):
     network: NetworkConfig
     sac: SacConfig
     budget: Budget
+    start_from: ResolvedSource | None = None
+    """The run whose learner it begins with."""
+    adapt: Adapt | None = None
+
+    @model_validator(mode="after")
+    def _evaluations_fit(self) -> RunConfig:
+        _said_together(self.start_from, self.adapt)
+        after = self.budget.evaluate_after
+        if after is not None and after[-1] * self.protocol.horizon > self.budget.steps:
+            raise ValueError(
+                f"budget.evaluate_after: {after[-1]} episodes of {self.protocol.horizon} steps are more than "
+                f"steps ({self.budget.steps})"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -273,6 +363,39 @@ class RunConfig(Frozen):
             return 1
         budget = self.budget
         usual = budget.evaluation_episodes or self.protocol.evaluation_episodes
-        evaluations, before = (-(-steps // budget.evaluate_every) for steps in (budget.steps, step))
-        late = before > evaluations - LATE_EVALUATIONS
+        late = self.evaluations_from(step) <= LATE_EVALUATIONS
         return budget.late_evaluation_episodes or usual if late else usual
+
+    @property
+    def _evaluated_after(self) -> tuple[int, ...] | None:
+        """Steps at which the policy is evaluated, ascending, where the budget names numbers of episodes."""
+        budget = self.budget
+        if budget.evaluate_after is None:
+            return None
+        at = tuple(episodes * self.protocol.horizon for episodes in budget.evaluate_after)
+        return at if at[-1] >= budget.steps else (*at, budget.steps)
+
+    def is_evaluated_at(self, step: int) -> bool:
+        """Whether the policy is evaluated at a step; it is after the last one in any case."""
+        if self._evaluated_after is not None:
+            return step in self._evaluated_after
+        return step == self.budget.steps or (step > 0 and step % self.budget.evaluate_every == 0)
+
+    def evaluations_from(self, step: int) -> int:
+        """Number of evaluations at a step and after it."""
+        if self._evaluated_after is not None:
+            return sum(at >= step for at in self._evaluated_after)
+        before, all_of_them = (
+            -(-at // self.budget.evaluate_every) for at in (max(step, 1), self.budget.steps)
+        )
+        return all_of_them - before + 1
+
+    @property
+    def evaluation_steps(self) -> Iterator[int]:
+        """Steps at which the policy is evaluated, ascending."""
+        if self._evaluated_after is not None:
+            yield from self._evaluated_after
+            return
+        every, steps = self.budget.evaluate_every, self.budget.steps
+        for step in range(every, steps + every, every):
+            yield min(step, steps)

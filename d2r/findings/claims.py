@@ -55,6 +55,8 @@ class ClaimTest(Frozen):
     than: Literal["baselines"] | Names | None = None
     than_quantity: str | None = None
     direction: Direction = "higher"
+    of: str = REFERENCE
+    """The method whose runs are compared."""
 
 
 class Claim(Frozen):
@@ -67,6 +69,8 @@ class Claim(Frozen):
     experiment: str
     methods: Literal["all"] | Names
     compare: str
+    scale: str | None = None
+    """The one scale that asks for it; none: every scale."""
 
     @property
     def benchmarks(self) -> list[str]:
@@ -109,7 +113,7 @@ class Evidence:
     against: str
     """What D2R is compared with: the id of a method, of another quantity of the same runs, or nothing for zero."""
     estimate: Estimate
-    """D2R's value less that."""
+    """The value of the first of ``methods``, D2R in most claims, less that."""
     smallest: float | None
     """Effect worth having, in the unit of the estimate; none: any."""
     conclusion: Conclusion
@@ -176,8 +180,13 @@ def load_claims() -> tuple[Claim, ...]:
 
 
 def judge(results: Results) -> list[Judgement]:
-    """What these results say about every claim."""
-    return [_judge(results, claim) for claim in load_claims()]
+    """What these results say about every claim that their scale asks for."""
+    return [_judge(results, claim) for claim in load_claims() if claim.scale in (None, results.scale)]
+
+
+def of_other_scales(results: Results) -> list[Claim]:
+    """Claims that only other scales ask for."""
+    return [claim for claim in load_claims() if claim.scale not in (None, results.scale)]
 
 
 def _judge(results: Results, claim: Claim) -> Judgement:
@@ -185,12 +194,12 @@ def _judge(results: Results, claim: Claim) -> Judgement:
     not_run: list[tuple[str, str]] = []
     for test in claim.tests:
         for benchmark in test.benchmarks:
-            if not results.run_counts(benchmark, REFERENCE)["all"]:
-                not_run.append((benchmark, REFERENCE))
+            if not results.run_counts(benchmark, test.of)["all"]:
+                not_run.append((benchmark, test.of))
             elif test.than is None:
                 evidence.append(_within_d2r(results, test, benchmark))
             else:
-                planned = compared(results, benchmark)
+                planned = compared(results, benchmark, test.of)
                 baselines = [name for name in planned if results.method(name).kind == "baseline"]
                 wanted = baselines if test.than == "baselines" else test.than
                 evidence += [_against(results, test, benchmark, name) for name in wanted if name in planned]
@@ -199,10 +208,10 @@ def _judge(results: Results, claim: Claim) -> Judgement:
 
 
 def _against(results: Results, test: ClaimTest, benchmark: str, method: str) -> Evidence:
-    """D2R against another method."""
+    """D2R, or whose claim it is, against another method."""
     measured = measure(test.quantity)
-    runs = model(results, measured, benchmark)
-    pair = (REFERENCE, method)
+    runs = model(results, measured, benchmark, test.of)
+    pair = (test.of, method)
     means = {name: float(runs.measured[name].mean()) for name in pair if name in runs.measured}
     smallest = _smallest(test.quantity, means.get(method))
     estimate = -runs.to_control(method)

@@ -7,14 +7,14 @@ from d2r.findings.results import REFERENCE, Results
 from d2r.statistics import Estimate, Model, probability_of_improvement
 
 
-def model(results: Results, measure: Measure, benchmark: str) -> Model:
-    """Finished runs of all methods on a benchmark, with D2R as the control."""
+def model(results: Results, measure: Measure, benchmark: str, control: str = REFERENCE) -> Model:
+    """Finished runs of all methods on a benchmark, with D2R or another one as the control."""
 
     def make() -> Model:
         runs = {method.id: measure.of_runs(results, benchmark, method.id) for method in results.methods}
-        return Model.of(runs, REFERENCE, measure.bounds)
+        return Model.of(runs, control, measure.bounds)
 
-    return results.once(("model", measure.name, benchmark), make)
+    return results.once(("model", measure.name, benchmark, control), make)
 
 
 def difference(results: Results, measure: Measure, benchmark: str, method: str) -> Estimate:
@@ -35,10 +35,10 @@ def is_separated(results: Results, benchmark: str, method: str) -> bool:
     return method != REFERENCE and standing(results, benchmark, method) in ("higher", "lower")
 
 
-def compared(results: Results, benchmark: str) -> list[str]:
-    """Methods that were planned on a benchmark beside D2R; none where D2R was not."""
+def compared(results: Results, benchmark: str, control: str = REFERENCE) -> list[str]:
+    """Methods that were planned on a benchmark beside D2R, or another control; none where that was not."""
     planned = [method.id for method in results.methods if results.run_counts(benchmark, method.id)["all"]]
-    return [name for name in planned if name != REFERENCE] if REFERENCE in planned else []
+    return [name for name in planned if name != control] if control in planned else []
 
 
 def improvement(results: Results, benchmark: str, first: str, second: str) -> tuple[float | None, int]:

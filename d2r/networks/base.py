@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from d2r.config.networks import NetworkBase
 from d2r.networks.maker import Maker
+from d2r.networks.parts import Parted
 from d2r.networks.routing import DETERMINISTIC, Route, RouteRule
 
 
@@ -20,7 +21,7 @@ class Output(NamedTuple):
     route: Route | None = None
 
 
-class Network(nn.Module):
+class Network(Parted):
     """E independent copies of one architecture; every parameter has the ensemble as its first axis.
 
     The actor of a seed is an ensemble of one, its twin critics an ensemble of two, and seeds that learn side by side
@@ -51,6 +52,20 @@ class Network(nn.Module):
     def num_logits(self) -> int:
         """Number of routing logits per transition, for which Gumbel noise is drawn; 0 without a router."""
         return 0
+
+    @property
+    def routing_layers(self) -> Sequence[nn.Module]:
+        """Layers that choose or weigh what else the network computes: its routing network; empty without one."""
+        return ()
+
+    @property
+    def output_layers(self) -> Sequence[nn.Module]:
+        """Layers that put out, shared by all tasks or one a task.
+
+        Raises:
+            TypeError: the network does not say.
+        """
+        raise TypeError(f"{type(self).__name__} does not say which layers put out")
 
     def prepare_to_compile(self) -> None:
         """Called before ``torch.compile`` sees the network, to keep from it what it cannot go through."""

@@ -7,12 +7,14 @@ are the batch; where they are experts or modules the rows are all (batch, task) 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from d2r.networks.layers import HEAD_BOUND, HIDDEN_BIAS, StackedLinear, run_chain, uniform
+from d2r.networks.parts import OfTasks, Parted
 
 DEVIATION_WITHIN_TWO = 0.87962566
 """Standard deviation of a standard normal number that lies in [-2, 2]."""
@@ -81,12 +83,17 @@ def grouped_linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) 
     return y.view(ensemble, groups, rows, outputs)
 
 
-class TaskHeads(nn.Module):
+class TaskHeads(Parted):
     """One linear output layer for each task."""
 
     def __init__(self, ensemble: int, num_tasks: int, inputs: int, outputs: int, generator: torch.Generator):
         super().__init__()
         self.linear = GroupLinear(ensemble, num_tasks, inputs, outputs, generator, init="head")
+
+    @property
+    def by_task(self) -> Mapping[str, OfTasks]:
+        """All of it."""
+        return {"linear.weight": OfTasks(1), "linear.bias": OfTasks(1)}
 
     def forward(self, h: Tensor) -> Tensor:
         """Map [E, batch, task, inputs] to [E, batch, task, outputs], each task by its own head."""

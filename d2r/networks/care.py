@@ -26,13 +26,16 @@ Deviations:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from d2r.config.networks import CareConfig
 from d2r.networks.base import Network, Output, architecture
 from d2r.networks.blocks import as_rows, mix, relu_after_each, relu_between
 from d2r.networks.maker import Maker
+from d2r.networks.parts import OfTasks
 from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
@@ -56,6 +59,21 @@ class CareNetwork(Network):
         self.encoders = make.groups(config.num_experts, make.inputs, dim, dim)
         self.trunk = make.chain(2 * dim, *[trunk] * config.num_layers)
         self.head = make.head(trunk)
+
+    @property
+    def by_task(self) -> Mapping[str, OfTasks]:
+        """The embeddings, learned or given."""
+        return {"embedding": OfTasks(1)}
+
+    @property
+    def routing_layers(self) -> Sequence[nn.Module]:
+        """The network that weighs the encoders."""
+        return (self.attention_network,)
+
+    @property
+    def output_layers(self) -> Sequence[nn.Module]:
+        """The last layer."""
+        return (self.head,)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""

@@ -21,13 +21,16 @@ Deviations:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from d2r.config.networks import FilmConfig
 from d2r.networks.base import Network, Output, architecture
 from d2r.networks.blocks import relu_after_each, relu_between
 from d2r.networks.maker import Maker
+from d2r.networks.parts import OfTasks
 from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
@@ -43,6 +46,16 @@ class FilmNetwork(Network):
         self.modulation = make.chain(dim, dim, dim, 2 * len(self.encoder))
         self.trunk = make.chain(2 * dim, *[width] * config.num_layers)
         self.head = make.head(width)
+
+    @property
+    def by_task(self) -> Mapping[str, OfTasks]:
+        """The embeddings."""
+        return {"embedding": OfTasks(1)}
+
+    @property
+    def output_layers(self) -> Sequence[nn.Module]:
+        """The last layer."""
+        return (self.head,)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""

@@ -16,12 +16,15 @@ Deviations:
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
 
 from d2r.config.networks import IndependentConfig
 from d2r.networks.base import Network, Output, architecture
 from d2r.networks.blocks import relu_after_each
 from d2r.networks.maker import Maker
+from d2r.networks.parts import OfTasks
 from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
@@ -36,6 +39,16 @@ class IndependentNetwork(Network):
         widths = [config.hidden_dim] * config.num_layers
         self.hidden = make.groups(make.num_tasks, make.inputs, *widths)
         self.head = make.group(make.num_tasks, config.hidden_dim, make.outputs, init="head")
+
+    @property
+    def by_task(self) -> Mapping[str, OfTasks]:
+        """Everything."""
+        return {name: OfTasks(1) for name, _ in self.named_parameters()}
+
+    @property
+    def output_layers(self) -> Sequence[nn.Module]:
+        """One a task."""
+        return (self.head,)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""

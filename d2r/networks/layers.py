@@ -10,7 +10,7 @@ Initialisation follows the official code (``utils/init.py``), which bounds hidde
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from d2r.kernel.library import serving
 from d2r.networks import compiled
+from d2r.networks.parts import OfTasks, Parted
 
 HIDDEN_BIAS = 0.1
 HEAD_BOUND = 3e-3
@@ -76,7 +77,7 @@ class StackedLinear(nn.Module):
         return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x.flatten(1, 2).transpose(1, 2))
 
 
-class TaskLinear(nn.Module):
+class TaskLinear(Parted):
     """A linear map of the one-hot task id: one learned vector per task, plus a bias."""
 
     def __init__(self, ensemble: int, num_tasks: int, outputs: int, generator: torch.Generator):
@@ -84,13 +85,18 @@ class TaskLinear(nn.Module):
         self.weight = uniform((ensemble, outputs, num_tasks), 1.0 / math.sqrt(outputs), generator)
         self.bias = nn.Parameter(torch.full((ensemble, outputs), HIDDEN_BIAS))
 
+    @property
+    def by_task(self) -> Mapping[str, OfTasks]:
+        """The learned vectors; the bias is common to all tasks."""
+        return {"weight": OfTasks(2)}
+
     def forward(self) -> Tensor:
         """Return [E, 1, task, outputs]."""
         vectors = self.weight.transpose(1, 2) + self.bias.unsqueeze(1)
         return vectors.contiguous().unsqueeze(1)  # or products with it would be laid out like the weight
 
 
-class StateTaskLinear(nn.Module):
+class StateTaskLinear(Parted):
     """A linear map of the state with the one-hot task id appended, as plain multi-task networks use it."""
 
     def __init__(self, ensemble: int, inputs: int, num_tasks: int, outputs: int, generator: torch.Generator):
@@ -99,6 +105,11 @@ class StateTaskLinear(nn.Module):
         self.weight = uniform((ensemble, outputs, inputs + num_tasks), bound, generator)
         self.bias = nn.Parameter(torch.full((ensemble, outputs), HIDDEN_BIAS))
         self.inputs = inputs
+
+    @property
+    def by_task(self) -> Mapping[str, OfTasks]:
+        """The columns that the one-hot task id picks."""
+        return {"weight": OfTasks(2, self.inputs)}
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs], with a ReLU after it if asked for."""

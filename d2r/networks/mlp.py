@@ -10,7 +10,9 @@ Deviations:
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Sequence
+
+from torch import Tensor, nn
 
 from d2r.config.networks import MlpConfig
 from d2r.networks.base import Network, Output, architecture
@@ -28,6 +30,11 @@ class MlpNetwork(Network):
         self.first = make.state_and_task(config.hidden_dim)
         self.hidden = make.chain(*config.widths)
         self.head = make.head(config.hidden_dim)
+
+    @property
+    def output_layers(self) -> Sequence[nn.Module]:
+        """The last layer."""
+        return (self.head,)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""

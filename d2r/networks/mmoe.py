@@ -15,7 +15,9 @@ Deviations:
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Sequence
+
+from torch import Tensor, nn
 
 from d2r.config.networks import MmoeConfig
 from d2r.networks.base import Network, Output, architecture
@@ -34,6 +36,16 @@ class MmoeNetwork(Network):
         self.experts = make.groups(count, make.inputs, *[width] * config.num_layers)
         self.gates = make.task_heads(make.inputs, count)
         self.heads = make.task_heads(width)
+
+    @property
+    def routing_layers(self) -> Sequence[nn.Module]:
+        """The gates, one a task."""
+        return (self.gates,)
+
+    @property
+    def output_layers(self) -> Sequence[nn.Module]:
+        """One a task."""
+        return (self.heads,)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; gates are soft, so no route is sampled."""

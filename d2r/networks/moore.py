@@ -32,15 +32,17 @@ Deviations:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from d2r.config.networks import MooreConfig
 from d2r.networks.base import Network, Output, architecture
 from d2r.networks.blocks import as_rows, relu_between
 from d2r.networks.maker import Maker
+from d2r.networks.parts import OfTasks
 from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 SHIFT = 1e-12
@@ -61,6 +63,16 @@ class MooreNetwork(Network):
         self.composition = make.uniform(xavier, make.num_tasks, count)
         self.experts = make.groups(count, make.inputs, *[width] * config.num_layers, init="fan-in")
         self.heads = make.task_heads(width)
+
+    @property
+    def by_task(self) -> Mapping[str, OfTasks]:
+        """The weights of the experts."""
+        return {"composition": OfTasks(1)}
+
+    @property
+    def output_layers(self) -> Sequence[nn.Module]:
+        """One a task."""
+        return (self.heads,)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""

@@ -13,6 +13,8 @@ Deviations:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from d2r.config.networks import MultiHeadConfig
@@ -34,6 +36,11 @@ class MultiHeadNetwork(Network):
         )
         self.hidden = make.chain(*config.widths)
         self.heads = make.task_heads(width)
+
+    @property
+    def output_layers(self) -> Sequence[nn.Module]:
+        """One a task."""
+        return (self.heads,)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""

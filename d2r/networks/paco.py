@@ -28,7 +28,7 @@ its rows, which costs the batch size over K times less than mixing K outputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ from d2r.config.networks import PacoConfig
 from d2r.networks.base import Network, Output, architecture
 from d2r.networks.blocks import GroupLinear, grouped_linear
 from d2r.networks.maker import Maker
+from d2r.networks.parts import OfTasks
 from d2r.networks.routing import DETERMINISTIC, RouteRule
 
 
@@ -65,6 +66,16 @@ class PacoNetwork(Network):
             shape = (self.ensemble, self.config.num_sets, *parameter.shape[2:])
             setattr(layer, name, nn.Parameter(torch.empty(shape).copy_(parameter.detach())))
         return layer
+
+    @property
+    def by_task(self) -> Mapping[str, OfTasks]:
+        """The combination weights."""
+        return {"composition": OfTasks(1)}
+
+    @property
+    def output_layers(self) -> Sequence[nn.Module]:
+        """The last of the parameter sets."""
+        return (self.head,)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; there is no route to choose."""

@@ -54,7 +54,7 @@ def _build(
     config: NetworkConfig, ends: _Ends, num_tasks: int, ensemble: int, generator: torch.Generator
 ) -> Network:
     if isinstance(config, MatchableConfig) and config.matched is not None:
-        config = _with_matching_width(config, config.matched, ends, num_tasks)
+        config = _with_matching_width(config, config.matched, ends, config.matched_tasks or num_tasks)
     build: Callable[..., Network] = architecture_of(config)
     return build(config, Maker(*ends, num_tasks, ensemble, generator))
 
@@ -79,7 +79,7 @@ def _with_matching_width(
     """
 
     def at(hidden: int, inner: int) -> NetworkConfig:
-        widths = {"hidden_dim": hidden, "inner_dim": inner, "matched": None}
+        widths = {"hidden_dim": hidden, "inner_dim": inner, "matched": None, "matched_tasks": None}
         found: NetworkConfig = config.model_copy(update=widths)
         return found
 

@@ -23,6 +23,8 @@ stacked network here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -55,6 +57,16 @@ class SoftModularizationNetwork(Network):
         )
         self.layers = make.groups(count, width, *[config.module_dim] * layers)
         self.head = make.head(config.module_dim)
+
+    @property
+    def routing_layers(self) -> Sequence[nn.Module]:
+        """The gating network, up to the weights of each layer."""
+        return (self.gating, *self.conditions, *self.logits)
+
+    @property
+    def output_layers(self) -> Sequence[nn.Module]:
+        """The last layer."""
+        return (self.head,)
 
     def forward(self, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Output:
         """Map [E or 1, batch, task, inputs] to [E, batch, task, outputs]; soft routing has no sampled route."""

@@ -72,9 +72,7 @@ def seconds_of_run(config: RunConfig, rates: Rates) -> float:
     """Time for a whole run with one core: acting, updates, and the evaluations on the way."""
     budget = config.budget
     updates = (budget.steps - budget.warmup_steps) // budget.update_every
-    every = budget.evaluate_every
-    evaluated_at = [min(step, budget.steps) for step in range(every, budget.steps + every, every)]
-    episodes = sum(config.evaluation_episodes_at(step) for step in evaluated_at)
+    episodes = sum(config.evaluation_episodes_at(step) for step in config.evaluation_steps)
     evaluation_steps = episodes * config.protocol.horizon
     return (
         START_SECONDS

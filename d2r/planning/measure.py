@@ -39,7 +39,8 @@ def measure(config: RunConfig, cohort: int = 1) -> Rates:
     check_size(config.network, config.num_tasks, config.method)
     torch.set_num_threads(1)
     acting_only = config.budget.model_copy(update={"warmup_steps": config.budget.steps})
-    config = config.model_copy(update={"budget": acting_only})
+    afresh = {"start_from": None, "adapt": None}  # takes as long, and the run to start from may not be there
+    config = config.model_copy(update={"budget": acting_only, **afresh})
     with tempfile.TemporaryDirectory() as folder:
         configs = [config.model_copy(update={"seed": config.seed + place}) for place in range(cohort)]
         folders = [RunFolders(Path(folder), one) for one in configs]
@@ -85,7 +86,7 @@ def _seconds_per_call(call: Callable[[], None]) -> float:
 def output_bytes(config: RunConfig) -> int:
     """Disk of a finished run, roughly: its policy, the last checkpoint without the replay, and tidy metrics."""
     actor, critic = parameter_bytes(config)
-    evaluations = -(-config.budget.steps // config.budget.evaluate_every)
+    evaluations = config.evaluations_from(0)
     return actor + _learner_bytes(actor, critic) + evaluations * config.num_tasks * METRICS_BYTES
 
 

@@ -28,7 +28,8 @@ from d2r.errors import UserError, nearest
 from d2r.files import is_visible_file
 from d2r.planning.cohorts import TrainedTogether
 from d2r.planning.cost import memory_mb
-from d2r.runs.layout import CHECKPOINT, RELEASED, SEED_FOLDER
+from d2r.runs.layout import CHECKPOINT, RELEASED, SEED_FOLDER, learner_path
+from d2r.runs.starts import source_folder, source_of
 
 CONFIG_KEYS = ("scale", "cohort", "device", "image")
 MOST_SEEDS = 64
@@ -205,6 +206,17 @@ def run_settings(wildcards: Any) -> RunSettings:
     """Settings of the run that the ``wildcards`` of the rule ``train`` name."""
     run = resolved_run(wildcards.scale, wildcards.benchmark, wildcards.method, int(wildcards.seed))
     return RunSettings(identity(run), memory_mb(run))
+
+
+def learners_to_start_from(keys: Iterable[RunKey]) -> list[str]:
+    """Files of the learners that these runs start from: what has to be there before they are trained."""
+    found = []
+    for key in keys:
+        config = resolved_run(*key)
+        source = source_of(config)
+        if source is not None:
+            found.append(str(learner_path(source_folder(source, Path("results") / config.scale))))
+    return found
 
 
 def settings_together(cohort: TrainedTogether) -> RunSettings:

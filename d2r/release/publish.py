@@ -15,7 +15,7 @@ from d2r.config.reader import read_yaml
 from d2r.config.schema import Scale
 from d2r.errors import UserError
 from d2r.files import remove_temporaries, replacing, sha256
-from d2r.runs.layout import POLICIES, POLICY, RUN_FILES, RUN_RECORD
+from d2r.runs.layout import LEARNER, POLICIES, RELEASED_SUFFIX, RUN_FILES, RUN_RECORD
 from d2r.runs.manifest import (
     MANIFEST,
     Entry,
@@ -127,9 +127,12 @@ def release_scale(
     for candidate in candidates:
         fresh = _entries(candidate)
         released_before = standing.get(candidate.place, {})
+        learner = released_path(candidate.place, LEARNER).as_posix()
+        if _without(released_before, learner) == _without(fresh, learner):
+            fresh = released_before | fresh  # a learner may be released later than its run
         if released_before == fresh and _stands(released, fresh):
             outcome.already.append(candidate.place)
-        elif released_before and released_before != fresh and not replace:
+        elif _without(released_before, learner) not in ({}, _without(fresh, learner)) and not replace:
             raise UserError(
                 f"{released / RUNS / candidate.place}: already released with other content; "
                 "add --replace if the new run is to take its place"
@@ -146,9 +149,7 @@ def release_scale(
         _remove_run(released / RUNS / place)
     write_manifest(released, scale.id, entries)
     for place in (*outcome.dropped, *outcome.moved):
-        policy = released_path(place, POLICY)
-        if policy.as_posix() not in entries:
-            (released / policy).unlink(missing_ok=True)
+        _remove_apart(released, place, entries)
     _add_scale(released.parent / SCALES_FILE, scale.id)
     if not keep:
         for candidate in candidates:
@@ -221,11 +222,20 @@ def _by_place(entries: Mapping[str, Entry]) -> dict[PurePosixPath, dict[str, Ent
 
 
 def _entries(candidate: Candidate) -> dict[str, Entry]:
-    files = {name: candidate.folder / name for name in RUN_FILES}
+    files = {name: candidate.folder / name for name in _files_of(candidate)}
     return {
         released_path(candidate.place, name).as_posix(): Entry(sha256=sha256(path), bytes=path.stat().st_size)
         for name, path in files.items()
     }
+
+
+def _files_of(candidate: Candidate) -> Sequence[str]:
+    """What is released of a run: its files, and its learner if that was exported."""
+    return (*RUN_FILES, LEARNER) if (candidate.folder / LEARNER).exists() else RUN_FILES
+
+
+def _without(entries: Mapping[str, Entry], name: str) -> dict[str, Entry]:
+    return {other: entry for other, entry in entries.items() if other != name}
 
 
 def _stands(released: Path, entries: Mapping[str, Entry]) -> bool:
@@ -243,7 +253,7 @@ def _copy_run(candidate: Candidate, released: Path) -> None:
     """
     target = released / RUNS / candidate.place
     partial = _aside(target)
-    places = {name: released / released_path(candidate.place, name) for name in RUN_FILES}
+    places = {name: released / released_path(candidate.place, name) for name in _files_of(candidate)}
     in_place = {
         name for name, path in places.items() if (candidate.folder / name).resolve() == path.resolve()
     }
@@ -252,7 +262,7 @@ def _copy_run(candidate: Candidate, released: Path) -> None:
             shutil.rmtree(partial)
         for name, path in places.items():
             if name not in in_place:
-                at = path if in_place or name == POLICY else partial / name
+                at = path if in_place or name in RELEASED_SUFFIX else partial / name
                 at.parent.mkdir(parents=True, exist_ok=True)
                 _copy_file(candidate.folder / name, at)
         if not in_place:
@@ -280,6 +290,14 @@ def _remove_run(target: Path) -> None:
         ) from None
 
 
+def _remove_apart(released: Path, place: PurePosixPath, entries: Mapping[str, Entry]) -> None:
+    """Remove what DVC would keep of a run and the release no longer names."""
+    for name in RELEASED_SUFFIX:
+        path = released_path(place, name)
+        if path.as_posix() not in entries:
+            (released / path).unlink(missing_ok=True)
+
+
 def _aside(target: Path) -> Path:
     """Where a run's folder is while it is not whole."""
     return target.with_name(f".{target.name}.partial")
@@ -293,7 +311,7 @@ def _copy_file(source: Path, target: Path) -> None:
 
 def _leave_links(candidate: Candidate, released: Path) -> None:
     """Replace a released run's files by links, so that Snakemake, whose folder it is, sees it as done."""
-    for name in RUN_FILES:
+    for name in _files_of(candidate):
         here = candidate.folder / name
         if here.is_symlink():
             continue

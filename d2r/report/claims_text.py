@@ -6,9 +6,9 @@ import textwrap
 
 from d2r.config import load_scale, scale_ids
 from d2r.config.benchmarks import suite_of
-from d2r.findings.claims import Claim, Cost, Evidence, Judgement, claims_file, judge
+from d2r.findings.claims import Claim, Cost, Evidence, Judgement, claims_file, judge, of_other_scales
 from d2r.findings.measures import measure
-from d2r.findings.results import Results, method_info
+from d2r.findings.results import REFERENCE, Results, method_info
 from d2r.report.text import number, number_interval, percent, points_interval
 from d2r.statistics.model import MOST_RUNS
 
@@ -23,7 +23,8 @@ def compared_words(evidence: Evidence) -> str:
         return f"{words}, D2R"
     if len(evidence.methods) == 1:
         return f"{words} minus {measure(evidence.against).words}, D2R"
-    return f"{words}: D2R minus {method_info(evidence.against).title}"
+    first = "D2R" if evidence.methods[0] == REFERENCE else method_info(evidence.methods[0]).title
+    return f"{words}: {first} minus {method_info(evidence.against).title}"
 
 
 def found_text(evidence: Evidence) -> str:
@@ -120,8 +121,11 @@ def claims_markdown(results: Results) -> str:
         "```",
         "",
     ]
-    for place, judgement in enumerate(judge(results), start=1):
+    judgements = judge(results)
+    for place, judgement in enumerate(judgements, start=1):
         lines += [*_section(place, judgement, scale, costs.get(scale)), ""]
+    for place, claim in enumerate(of_other_scales(results), start=len(judgements) + 1):
+        lines += [*_section_of_other_scale(place, claim), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -158,6 +162,16 @@ def _section(place: int, judgement: Judgement, scale: str, cost: Cost | None) ->
         f"- {claim.where}. {' '.join(claim.experiment.split())} {' '.join(claim.compare.split())}",
         f"- {_expected(claim, scale, cost)}: `{_short_command(claim, scale)}`",
         f"- {verdict}",
+    ]
+
+
+def _section_of_other_scale(place: int, claim: Claim) -> list[str]:
+    return [
+        f"## {place}. {claim.claim}",
+        "",
+        f"- {claim.where}. {' '.join(claim.experiment.split())} {' '.join(claim.compare.split())}",
+        f"- Asked for by the scale `{claim.scale}`: `{command(claim, claim.scale or '')}`",
+        "- **Verdict**: not run.",
     ]
 
 

@@ -45,7 +45,7 @@ class RunFolders:
 
     def __init__(self, results: Path, config: RunConfig):
         self.key = RunKey(config.scale, config.benchmark, config.method, config.seed)
-        self.config = config
+        self.config, self.results = config, results
         self.published = self.key.folder(results)
         self.state = self.key.state_folder(results)
         self._about = json.dumps(stated(config).model_dump(), indent=1).encode()

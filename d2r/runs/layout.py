@@ -15,6 +15,9 @@ METRICS, ROUTES, EVALUATION, TIMING = "metrics.csv", "routes.csv", "evaluation.c
 GROWING = (METRICS, ROUTES, TIMING)
 """Tables that are written as the run goes; that of the final evaluation is written at its end."""
 POLICY = "policy.safetensors"
+LEARNER = "learner.safetensors"
+"""The whole learner of a finished run, for others to start from. It is made from the run's last checkpoint when it is
+asked for, and is no output of training."""
 
 OUTPUTS = (METRICS, ROUTES, EVALUATION, TIMING, POLICY)
 """Everything that the record has a sha256 of."""
@@ -57,11 +60,29 @@ def policy_path(run_folder: Path) -> Path:
         >>> policy_path(Path("/p/results/released/lite/runs/mt10-rand/d2r/seed1")).as_posix()
         '/p/results/released/lite/policies/mt10-rand/d2r/seed1.safetensors'
     """
-    beside = run_folder / POLICY
+    return _released_apart(run_folder, POLICY)
+
+
+def learner_path(run_folder: Path) -> Path:
+    """Where a run's learner lies: beside its policy, released or not.
+
+    Example:
+        >>> learner_path(Path("/p/results/released/lite/runs/mt10-rand/d2r/seed1")).as_posix()
+        '/p/results/released/lite/policies/mt10-rand/d2r/seed1.learner.safetensors'
+    """
+    return _released_apart(run_folder, LEARNER)
+
+
+RELEASED_SUFFIX = {POLICY: ".safetensors", LEARNER: ".learner.safetensors"}
+"""What follows a run's folder in the names of files that DVC keeps."""
+
+
+def _released_apart(run_folder: Path, name: str) -> Path:
+    beside = run_folder / name
     if beside.exists() or len(run_folder.absolute().parents) < 4:
         return beside
     method, benchmark, runs, above = run_folder.absolute().parents[:4]
-    released = above / POLICIES / benchmark.name / method.name / f"{run_folder.name}.safetensors"
+    released = above / POLICIES / benchmark.name / method.name / f"{run_folder.name}{RELEASED_SUFFIX[name]}"
     is_release = above.parent.name == RELEASED or released.exists()
     return released if runs.name == RUNS and is_release else beside
 

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from d2r.config import RUNS
 from d2r.errors import UserError
 from d2r.files import read_bytes, remove_temporaries, sha256, write_bytes
-from d2r.runs.layout import POLICIES, POLICY, RUN_FILES, SEED_FOLDER
+from d2r.runs.layout import POLICIES, RELEASED_SUFFIX, RUN_FILES, SEED_FOLDER
 from d2r.runs.record import Count, Written, json_object
 
 MANIFEST = "MANIFEST.json"
@@ -44,10 +44,10 @@ class Manifest(Written):
 def released_path(run_folder: PurePosixPath, name: str) -> PurePosixPath:
     """Where a run's file lies below the released scale; ``run_folder`` is ``benchmark/method/seedK``.
 
-    Policies are DVC's, and so lie in a tree of their own; all else is in git.
+    Policies and learners are DVC's, and so lie in a tree of their own; all else is in git.
     """
-    if name == POLICY:
-        return PurePosixPath(POLICIES) / run_folder.with_suffix(".safetensors")
+    if name in RELEASED_SUFFIX:
+        return PurePosixPath(POLICIES) / f"{run_folder}{RELEASED_SUFFIX[name]}"
     return PurePosixPath(RUNS) / run_folder / name
 
 
@@ -55,7 +55,7 @@ def place_of(name: str) -> PurePosixPath | None:
     """The run (``benchmark/method/seedK``) that a released file belongs to; none if it is no run's file."""
     path = PurePosixPath(name)
     if path.parts[0] == POLICIES and path.suffix == ".safetensors":
-        place = PurePosixPath(*path.parts[1:]).with_suffix("")
+        place = PurePosixPath(*path.parts[1:-1], path.name.removesuffix(path.suffix).removesuffix(".learner"))
     elif path.parts[0] == RUNS and path.name in RUN_FILES:
         place = PurePosixPath(*path.parts[1:-1])
     else:

@@ -159,6 +159,8 @@ class RunRecord(Process, _Length, Stated, _Name):
     failure: Failure | None
     outputs: dict[str, str]
     """sha256 of each of the run's files."""
+    source: str | None = None
+    """sha256 of the learner that the run started from; of a run that started afresh nothing is said."""
 
     @field_serializer("execution")
     def _every_option_is_said(self, execution: Execution) -> dict[str, Any]:

@@ -225,6 +225,20 @@ class CheckpointStore:
             return state, notes
         return None, notes
 
+    def state_alone(self, step: int) -> dict[str, Any]:
+        """The state of the checkpoint at a step, without the replay.
+
+        Raises:
+            Damaged: if there is none, or it is not what was written.
+        """
+        manifest = Manifest.read(self.folder / manifest_name(step))
+        name = manifest.state
+        problem = self._problem(name, manifest.files[name], manifest.sizes.get(name))
+        state = read_state(self.folder / name) if problem is None else None
+        if not isinstance(state, dict):
+            raise Damaged(problem or f"{name} holds something else than a state")
+        return state
+
     def _check(self, name: str, digest: str, size: int | None, notes: list[str]) -> None:
         """Check a file's length and hash; take its copy if that is whole."""
         problem = self._problem(name, digest, size)

@@ -28,6 +28,7 @@ from d2r.networks.base import Network
 from d2r.networks.registry import build_actor, build_critics
 from d2r.runs.folders import RunFolders
 from d2r.training.instruments import Averages, Seat
+from d2r.training.learner_file import adaptation_of
 from d2r.training.progress import Reporter
 from d2r.training.run import Machine, Reached, Run, describe_process
 from d2r.training.seeding import Stream, seed_sequence, torch_generator
@@ -59,7 +60,9 @@ class Cohort:
         device = torch.device(machine.device)
         actor, critics = _networks(configs)
         autocast = machine.execution.autocast != "none"
-        self.learner = MultiTaskSAC(actor.to(device), critics.to(device), self.config.sac, autocast)
+        self.learner = MultiTaskSAC(
+            actor.to(device), critics.to(device), self.config.sac, autocast, adaptation_of(self.config)
+        )
         protocol, budget = self.config.protocol, self.config.budget
         self.replay = Replay(
             budget.replay_capacity,
@@ -111,8 +114,10 @@ class Cohort:
         found = [run.begin(self.seat(place)) for place, run in enumerate(self.runs)]
         for place, progress in enumerate(found):
             if progress is None:
+                self.runs[place].start(self.seat(place))
                 self.envs[place].reset_arrays()
-        steps = [Reached() if progress is None else progress for progress in found]
+        start = Reached(evaluated=-1 if self.config.is_evaluated_at(0) else 0)
+        steps = [start if progress is None else progress for progress in found]
         behind = min(steps)
         self._keep([place for place, progress in enumerate(steps) if progress == behind])
         ahead = [progress.step for progress in steps if progress != behind]
@@ -178,7 +183,7 @@ class Cohort:
         """
         budget = self.config.budget
         while self.runs:
-            due = self.step % budget.evaluate_every == 0 or self.step == budget.steps
+            due = self.config.is_evaluated_at(self.step)
             if self.step > self.progress.evaluated and due and not self.stop:
                 self.evaluate()
             ends = bool(self.stop) or self.step == self.until < budget.steps

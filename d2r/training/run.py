@@ -24,11 +24,13 @@ from d2r.networks.registry import count_parameters
 from d2r.runs.folders import RunFolders, hashes_of
 from d2r.runs.layout import EVALUATION, GROWING, METRICS, POLICY, ROUTES, TIMING
 from d2r.runs.record import SCHEMA, Failure, Parameters, Process, RunRecord
+from d2r.runs.starts import read_source, source_folder, source_of
 from d2r.runs.tidy import COLUMNS, Row, TidyFile, csv_bytes
 from d2r.text import printable
 from d2r.training import provenance
 from d2r.training.checkpoint import CheckpointStore
 from d2r.training.instruments import Instruments, Measured, Seat
+from d2r.training.learner_file import read_learner, start_from
 from d2r.training.seeding import Stream, generator_for, restore_generator
 from d2r.training.source import source_state
 from d2r.training.state import check_state
@@ -51,7 +53,7 @@ class Machine:
 
 
 class Reached(NamedTuple):
-    """How far a run has come: environment steps, updates, and the step of the last evaluation."""
+    """How far a run has come: environment steps, updates, and the step of the last evaluation, -1 before one at 0."""
 
     step: int = 0
     updates: int = 0
@@ -100,6 +102,8 @@ class Run:
         self.started = provenance.now()
         self.success: float | None = None
         self.final: Evaluation | None = None
+        self.source: str | None = None
+        """sha256 of the learner that the run started from."""
 
     def warn(self, message: str) -> None:
         """Say on the standard error what a user should know of this run."""
@@ -137,6 +141,20 @@ class Run:
         seat.ring.total = 0
         return None
 
+    def start(self, seat: Seat) -> None:
+        """Begin with the learner of another run, where the configuration says so.
+
+        Raises:
+            UserError: if that is missing, damaged, of another configuration or of other sizes.
+        """
+        source = source_of(self.config)
+        if source is None:
+            return
+        folder = source_folder(source, self.folders.results)
+        learner = read_learner(folder, read_source(folder, source))
+        start_from(seat.learner, seat.place, learner, self.config.tasks, source.tasks)
+        self.source = learner.sha256
+
     def _restore(self, state: dict[str, Any], seat: Seat) -> Reached:
         """Go on from a state.
 
@@ -156,7 +174,7 @@ class Run:
                 self.warn(f"{name} was damaged and restored from the checkpoint")
         progress = Reached(state["step"], state["updates"], state["evaluated"])
         self.success, self.started = state["success"], state["started"]
-        self.resumes = state["resumes"] + 1
+        self.resumes, self.source = state["resumes"] + 1, state.get("source")
         # older checkpoints do not say where they come from
         before = [*state.get("earlier", []), {"until_step": progress.step, **state.get("process", {})}]
         self.earlier = [Process.model_validate(process) for process in before]
@@ -201,6 +219,8 @@ class Run:
             "environment_actions": actions,
             "execution": self.machine.execution.model_dump(),
         }
+        if self.source is not None:
+            state["source"] = self.source
         for note in self.store.save(progress.step, state, None if last else seat.ring):
             self.warn(note)
 
@@ -261,7 +281,7 @@ class Run:
             self.store.keep_last()
 
     def _record(self, progress: Reached, failure: Failure | None, files: Mapping[str, bytes]) -> RunRecord:
-        return RunRecord(
+        record = RunRecord(
             schema=SCHEMA,
             **self.folders.key._asdict(),
             protocol=self.config.protocol.id,
@@ -280,3 +300,4 @@ class Run:
             failure=failure,
             outputs=hashes_of(files),
         )
+        return record if self.source is None else record.model_copy(update={"source": self.source})

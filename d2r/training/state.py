@@ -7,7 +7,7 @@ it is put back, is a fault of this program and is seen as one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import ConfigDict, Field, ValidationError
@@ -69,7 +69,7 @@ class RunState(_Part):
     tidy: dict[str, _Tidy]
     step: Count
     updates: Count
-    evaluated: Count
+    evaluated: Annotated[int, Field(ge=-1)]
     success: float | None
     started: str
     resumes: Count
@@ -78,6 +78,7 @@ class RunState(_Part):
     process: Process = Process()
     earlier: list[Process] = Field(default_factory=list)
     execution: Execution | None = None
+    source: str | None = None
 
 
 class _Environment(Written):

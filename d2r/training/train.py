@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 
+from d2r.algorithms.adapting import check_router
 from d2r.config import RunConfig, project_root
 from d2r.envs.workers import WorkerDied
 from d2r.errors import RunFailure, UserError
-from d2r.networks.registry import check_size
+from d2r.networks.registry import check_size, shape_actor
 from d2r.runs.folders import Lock, NotThisRun, RunFolders
 from d2r.runs.record import RunRecord
 from d2r.training.loop import Cohort
@@ -60,6 +61,7 @@ def train_together(
             last good checkpoint stands.
     """
     check_size(configs[0].network, configs[0].num_tasks, configs[0].method)
+    check_router(shape_actor(configs[0].network, configs[0].num_tasks), configs[0].adapt or "all")
     all_folders = [RunFolders(results, config) for config in configs]
     for folders in all_folders:
         folders.create()

@@ -249,5 +249,5 @@ def test_plan_names_the_sets_that_take_another_ones_budget(
 
 def test_the_name_of_a_set_is_that_of_its_benchmarks() -> None:
     assert {suite_of(name) for name in benchmark_ids()} == {
-        "mt10", "mt25", "mt50", *(f"mt1-{task}" for task in TASKS)
+        "mt10", "mt25", "mt50", "transfer-near", "transfer-far", *(f"mt1-{task}" for task in TASKS)
     }  # fmt: skip

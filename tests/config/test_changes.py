@@ -18,6 +18,7 @@ from d2r.config import (
     changed_method,
     identity,
     is_method,
+    load_benchmark,
     load_method,
     load_scale,
     method_id,
@@ -29,6 +30,7 @@ from d2r.config import (
 from d2r.config.changes import read_values, split_id
 from d2r.errors import UserError
 from d2r.findings.results import method_info
+from d2r.networks.registry import shape_actor
 from d2r.text import LONGEST_NAME, NAME
 from tests.support.projects import forget_configuration
 from tests.support.tiny import PROJECT
@@ -135,6 +137,15 @@ def test_a_changed_method_is_shown_by_its_own_title() -> None:
         ("d2r", ["sac.batch_per_task="], "must be KEY=VALUE"),
         ("care", ["network.embeddings_file=../a.json"], "no folder can be named by '../a.json'"),
         ("mtsca", ["sac.batch_per_task=4"], "did you mean 'mtsac'"),
+        ("d2r", ["start_from=lite.mt10-fixed.d2r"], "'start_from' needs 'adapt' beside it"),
+        ("d2r", ["adapt=all"], "'adapt' needs 'start_from' beside it"),
+        ("d2r", ["start_form=lite.mt10-fixed.d2r", "adapt=all"], "did you mean 'start_from'"),
+        ("d2r", ["start_from=lite.mt10-fixed.d2r", "adapt=rooter"], "'new-task', not 'rooter'"),
+        ("d2r", ["start_from=lite.d2r", "adapt=all"], "must be SCALE.BENCHMARK.METHOD, such as"),
+        ("d2r", ["start_from=7", "adapt=all"], "must be SCALE.BENCHMARK.METHOD, such as"),
+        ("d2r", ["start_from=lit.mt10-fixed.d2r", "adapt=all"], "unknown scale 'lit'; did you mean 'lite'"),
+        ("d2r", ["start_from=lite.mt10-fix.d2r", "adapt=all"], "did you mean 'mt10-fixed'"),
+        ("d2r", ["start_from=lite.mt10-fixed.d2", "adapt=all"], "unknown method 'd2'; did you mean"),
         (
             "d2r",
             [f"sac.{key}=0.123456789" for key in ("discount", "target_tau", "lr_actor", "lr_critic")],
@@ -175,6 +186,53 @@ def with_variants(project: Path, variants: dict[str, Any], methods: Any) -> Path
 SMALL = {"of": "d2r", "set": {"sac.batch_per_task": 8}}
 
 
+LATER = {
+    "of": "d2r",
+    "start_from": {"scale": "lite", "benchmark": "mt10-fixed", "method": "d2r"},
+    "adapt": "router",
+}
+
+
+def test_a_variant_that_starts_from_another_run_is_the_method_that_set_makes(project: Path) -> None:
+    with_variants(project, {"later": LATER}, ["later"])
+    scale = load_scale("smoke")
+    name = method_id(scale, "later")
+    values = {"adapt": "router", "start_from": "lite.mt10-fixed.d2r"}
+    assert name == changed_method("d2r", values, "--set") == "d2r+adapt-router+start_from-lite.mt10-fixed.d2r"
+    run = resolve_run(scale, "mt10-rand", name, 1)
+    assert run.adapt == "router"
+    assert run.start_from.word == "lite.mt10-fixed.d2r"
+    assert run.start_from.tasks == load_benchmark("mt10-fixed").tasks
+    assert load_method(name).title == "D2R (adapt router, from mt10-fixed)"
+    assert identity(run) != identity(resolve_run(scale, "mt10-rand", "d2r", 1))
+
+
+def test_a_methods_file_may_say_it_too(project: Path) -> None:
+    path = project / "config/methods/later.yaml"
+    about = {"id": "later", "extends": "d2r", "title": "Later", "source": "Ours.", "summary": "Later."}
+    path.write_text(yaml.safe_dump(about | {name: LATER[name] for name in ("start_from", "adapt")}))
+    run = resolve_run(load_scale("smoke"), "mt10-rand", "later", 1)
+    assert (run.adapt, run.start_from.word) == ("router", "lite.mt10-fixed.d2r")
+    chained = LATER["start_from"] | {"method": "later"}
+    path.with_name("last.yaml").write_text(
+        yaml.safe_dump(about | {"id": "last", "start_from": chained, "adapt": "all"})
+    )
+    with pytest.raises(UserError, match="'later' starts from another run itself; name one that does not"):
+        load_method("last")
+
+
+def test_a_matched_network_is_as_wide_as_the_one_that_it_starts_from() -> None:
+    scale = load_scale("lite")
+    values = {"adapt": "all", "start_from": "lite.mt10-fixed.mtsac-matched"}
+    later = resolve_run(scale, "transfer-near-fixed", changed_method("mtsac-matched", values, "--set"), 1)
+    before = resolve_run(scale, "mt10-fixed", "mtsac-matched", 1)
+    shared = [
+        [tuple(layer.weight.shape) for layer in shape_actor(run.network, run.num_tasks).hidden]
+        for run in (later, before)
+    ]
+    assert shared[0] == shared[1]
+
+
 def test_a_variant_is_the_method_that_set_makes(project: Path) -> None:
     with_variants(project, {"small": SMALL}, ["mtsac", "small"])
     scale = load_scale("smoke")
@@ -206,6 +264,21 @@ def test_a_variant_is_the_method_that_set_makes(project: Path) -> None:
         ({"small": SMALL, "tiny": SMALL}, ["small"], "variants.tiny: is 'small' once more"),
         ({"small": SMALL}, ["smal"], "unknown method 'smal'; did you mean 'small'"),
         ({}, ["d2r+sac.batch_per_tsk-8"], "did you mean 'sac.batch_per_task'"),
+        ({"small": {"of": "d2r"}}, ["small"], "must have 'set' or 'start_from'"),
+        ({"later": LATER | {"adapt": "al"}}, ["later"], "'new-task', not 'al'"),
+        ({"later": {"of": "d2r", "adapt": "all"}}, ["later"], "go together, and 'start_from' is missing"),
+        ({"later": {"of": "d2r", "start_from": LATER["start_from"]}}, ["later"], "and 'adapt' is missing"),
+        ({"later": LATER | {"start_form": {}}}, ["later"], "did you mean 'start_from'"),
+        (
+            {"later": LATER | {"start_from": LATER["start_from"] | {"scale": "lit"}}},
+            ["later"],
+            "unknown scale 'lit'; did you mean 'lite'",
+        ),
+        (
+            {"later": LATER | {"start_from": LATER["start_from"] | {"scal": "lite"}}},
+            ["later"],
+            "unknown key 'variants.later.start_from.scal'; did you mean 'scale'",
+        ),
     ],
 )
 def test_a_bad_variant_gets_one_line(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from d2r.cli.main import main
 from d2r.config import (
@@ -230,3 +232,36 @@ def test_a_folder_that_cannot_be_written_gets_one_line(
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
     assert "results" in err
+
+
+def test_evaluations_after_numbers_of_episodes() -> None:
+    scale = load_scale("transfer")
+    run = resolve_run(scale, "transfer-near-fixed", "d2r", 1)
+    assert list(run.evaluation_steps) == [0, 1_000, 2_000, 4_000, 8_000, 16_000], "of 200 steps each"
+    few = {"evaluate_after": [0, 2], "steps": 1_000}
+    assert list(resolve_run(scale, "transfer-near-fixed", "d2r", 1, few).evaluation_steps) == [0, 400, 1_000]
+    for after, says in (
+        ([5, 0], "in ascending order, each once"),
+        ([5, 5], "in ascending order, each once"),
+        ([], "must not be empty"),
+        ([0, 90], "90 episodes of 200 steps are more than steps"),
+    ):
+        with pytest.raises(UserError, match=says) as caught:
+            resolve_run(scale, "transfer-near-fixed", "d2r", 1, {"evaluate_after": after})
+        assert "\n" not in str(caught.value)
+
+
+@given(st.integers(1, 500), st.integers(1, 500), st.integers(1, 600))
+def test_evaluations_at_equal_distances_are_at_every_multiple_and_the_end(
+    steps: int, every: int, at: int
+) -> None:
+    run = resolve_run(
+        load_scale("lite"), "mt10-rand", "d2r", 1,
+        {"steps": steps, "evaluate_every": every, "warmup_steps": 0, "late_evaluation_episodes": 7},
+    )  # fmt: skip
+    assert list(run.evaluation_steps) == [s for s in range(1, steps + 1) if s % every == 0 or s == steps]
+    assert [s for s in range(steps + 1) if run.is_evaluated_at(s)] == list(run.evaluation_steps)
+    assert run.evaluations_from(0) == len(list(run.evaluation_steps))
+    if at <= steps:
+        late = -(-at // every) > -(-steps // every) - 8
+        assert run.evaluation_episodes_at(at) == (7 if late else 5)

@@ -7,6 +7,7 @@ import torch
 
 from d2r.config.networks import network_classes
 from d2r.networks.maker import Maker
+from d2r.networks.parts import OfTasks, tensors_by_task
 from d2r.networks.registry import CRITIC, architecture_of, build_actor, shape_actor
 
 from .references import FORMS, SMALL, find_references, module_of_test
@@ -102,6 +103,39 @@ def test_task_axis_is_declared_exactly_where_nothing_is_shared(config):
     assert actor.task_axis == (1 if config.type == "independent" else None)
     if actor.task_axis is not None:
         assert all(p.shape[actor.task_axis] == TASKS for p in actor.parameters())
+
+
+@EVERY_ARCHITECTURE
+def test_what_is_of_single_tasks_is_declared_exactly(config):
+    """It is what grows with the number of tasks, at the end of the axis that does."""
+    for_more = config
+    if getattr(config, "task_embeddings", None) is not None:
+        embeddings = config.task_embeddings
+        for_more = config.model_copy(update={"task_embeddings": (*embeddings, embeddings[0])})
+    few, more = shape_actor(config, TASKS).state_dict(), shape_actor(for_more, TASKS + 1).state_dict()
+    grown = {}
+    for name in few:
+        sizes = enumerate(zip(few[name].shape, more[name].shape, strict=True))
+        axes = [axis for axis, (size, size_of_more) in sizes if size != size_of_more]
+        if axes:
+            grown[name] = OfTasks(axes[0], few[name].shape[axes[0]] - TASKS)
+            assert len(axes) == 1
+    assert tensors_by_task(shape_actor(config, TASKS)) == grown, (
+        f"network type '{config.type}' must say by `by_task` which of its own tensors have entries for single tasks"
+    )
+
+
+@EVERY_ARCHITECTURE
+def test_its_output_comes_from_what_it_says_puts_out(config):
+    """Without these layers there is no output, and what they hold routes nothing."""
+    actor = spread(small_actor(config))
+    with torch.no_grad():
+        for layer in actor.output_layers:
+            for parameter in layer.parameters():
+                parameter.zero_()
+    assert not actor(observations()).value.any()
+    of_router = {id(p) for layer in actor.routing_layers for p in layer.parameters()}
+    assert not of_router & {id(p) for layer in actor.output_layers for p in layer.parameters()}
 
 
 @EVERY_ARCHITECTURE

@@ -61,6 +61,8 @@ class Plan:
     without: Sequence[str] = ()
     """Quantities that the runs do not record."""
     two_tasks: bool = False
+    from_the_start: bool = False
+    """Whether there is an evaluation before the first step."""
 
 
 def write_project(root: Path, plan: Plan) -> Path:
@@ -106,9 +108,9 @@ def task_names(benchmark: str) -> list[str]:
 def _write_run(results: Path, plan: Plan, benchmark: str, method: str, level: float, seed: int) -> None:
     rng = np.random.default_rng([seed, *method.encode(), *benchmark.encode()])
     tasks = task_names(benchmark)[: 2 if plan.two_tasks else None]
-    routed = METHODS[method]["network"]["type"] == "routed"
+    routed = METHODS[method.partition("+")[0]]["network"]["type"] == "routed"
     episodes = 1 if benchmark.endswith("fixed") else 4
-    steps = np.linspace(0, plan.steps, plan.evaluations + 1).astype(int)[1:]
+    steps = np.linspace(0, plan.steps, plan.evaluations + 1).astype(int)[0 if plan.from_the_start else 1 :]
     difficulty = np.linspace(-0.5, 3.0, len(tasks)) - 3 * level + 0.4 * rng.standard_normal()
     failed = (benchmark, method, seed) in plan.failed
 
@@ -140,7 +142,7 @@ def _write_run(results: Path, plan: Plan, benchmark: str, method: str, level: fl
             ]
             if routed:
                 routes += _route(rng, step, task)
-        metrics += [(step, "", "q_loss", 1 / step)]
+        metrics += [(step, "", "q_loss", 1 / (step or 1))]
         if routed:
             overall = {"route_jaccard": 0.4, "gradient_cosine": 0.05, "gradient_cosine_no_resrouting": -0.02}
             overall |= {"alpha_success_rho": 0.3}

@@ -13,7 +13,9 @@ import torch
 
 from d2r.cli.main import main
 from d2r.errors import UserError
+from d2r.training.learner_file import Learner, start_from
 from d2r.verify.golden import INPUTS, TOLERANCE, verify_file
+from d2r.verify.reproduce import Reproduction
 from tests.verify import slow_update
 from tests.verify.slow_update import record
 
@@ -48,6 +50,35 @@ def test_official_updates_are_reproduced(path: Path) -> None:
     assert len(comparisons) > 400
     worst = max(comparisons, key=lambda c: c.error)
     assert worst.error <= TOLERANCE, worst
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_a_learner_that_started_from_another_makes_the_official_update(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file's parameters reach the learner as those of another run would, and the update is the same."""
+    rewind = Reproduction._rewind
+    started = []
+
+    def start(reproduction: Reproduction) -> None:
+        rewind(reproduction)
+        learner = reproduction.learner
+        state = learner.state_dict()
+        networks = {name: state[name] for name in ("actor", "critics", "targets")}
+        tensors = {f"{of}.{name}": t for of, values in networks.items() for name, t in values.items()}
+        with torch.no_grad():
+            for network in (learner.actor, learner.critics, learner.targets):
+                for parameter in network.parameters():
+                    parameter.fill_(0.5)
+            learner.log_alpha.fill_(-1.0)
+        names = [f"task {number}" for number in range(learner.actor.num_tasks)]
+        source = Learner(tensors | {"log_alpha": state["log_alpha"]}, "", path)
+        start_from(learner, 0, source, names, names)
+        started.append(learner)
+
+    monkeypatch.setattr(Reproduction, "_rewind", start)
+    assert max(comparison.error for comparison in verify_file(path)) <= TOLERANCE
+    assert started
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ import pytest
 from d2r.config import load_scale, plan_runs, resolve_run
 from d2r.errors import UserError
 from d2r.release.publish import release_scale, released_scales
+from d2r.runs.layout import learner_path
 from d2r.runs.manifest import check_manifest, read_manifest, write_manifest
 from d2r.runs.record import record_bytes
+from d2r.runs.starts import is_finished, source_folder
 from tests.support.projects import forget_configuration
 
 from .conftest import RUNS, SCALE, SOURCE, Project
@@ -305,3 +307,43 @@ def test_dvc_finds_d2r_of_its_environment_where_that_is_not_on_the_path(project:
     editors = project.root / "config/methods/.#film.yaml"
     editors.symlink_to("someone@somewhere.1234")
     assert "up to date" in project.call(str(project.programs / "dvc"), "status", **bare).stdout
+
+
+def test_a_learner_is_released_beside_its_policy_at_once_or_later(folder: Path) -> None:
+    run = "mt10-rand/d2r/seed1"
+    learner = folder / "tiny/runs" / run / "learner.safetensors"
+    released = folder / "released/tiny"
+    release(folder)
+    without = read_manifest(released)
+    learner.write_bytes(b"learner")
+    assert [str(place) for place in release(folder).moved] == [run]
+    place = released / "policies" / f"{run}.learner.safetensors"
+    assert place.read_bytes() == b"learner"
+    assert learner.is_symlink()
+    assert learner_path(released / "runs" / run) == place
+    entries = read_manifest(released)
+    assert entries.keys() - without.keys() == {f"policies/{run}.learner.safetensors"}
+    check_manifest(released)
+    assert not release(folder).moved
+    learner.unlink()
+    assert not release(folder).moved, "a learner that is released stays so"
+    assert read_manifest(released) == entries
+    shutil.rmtree(folder / "tiny/runs" / run)
+    other = folder / "tiny/runs/mt10-rand/d2r/seed2/run.json"
+    assert other.exists()
+    assert not release(folder).dropped
+
+
+def test_a_run_is_started_from_where_it_was_released_if_it_is_not_here(folder: Path) -> None:
+    source = resolve_run(load_scale("tiny"), "mt10-rand", "d2r", 1)
+    results = folder / "transfer"
+    here = folder / "tiny/runs/mt10-rand/d2r/seed1"
+    (here / "learner.safetensors").write_bytes(b"learner")
+    assert source_folder(source, results) == here
+    release(folder)
+    shutil.rmtree(folder / "tiny")
+    there = folder / "released/tiny/runs/mt10-rand/d2r/seed1"
+    assert source_folder(source, results) == there
+    assert is_finished(source, results)
+    learner_path(there).unlink()
+    assert source_folder(source, results) == here, "where it is trained"

@@ -5,7 +5,14 @@ from pathlib import Path
 from d2r.config import SEED, RunKey, load_scale, plan_runs
 from d2r.config.seeds import write_seeds
 from d2r.errors import UserError
-from d2r.runs.layout import COLLECTED_TABLES, RUN_FILES, collected_path, files_of_runs
+from d2r.runs.layout import (
+    COLLECTED_TABLES,
+    LEARNER,
+    RUN_FILES,
+    RUN_RECORD,
+    collected_path,
+    files_of_runs,
+)
 from d2r.planning.cohorts import (
     assign,
     cohorts_of,
@@ -19,6 +26,7 @@ from d2r.planning.workflow import (
     choose_scale,
     find_own_commands_first,
     image_of_jobs,
+    learners_to_start_from,
     options_of_device,
     refuse_to_repeat,
     run_settings,
@@ -116,6 +124,11 @@ def runs_together(wildcards, output):
 
 def identity_of_run(wildcards):
     return run_settings(wildcards).identity
+
+
+def learner_to_start_from(wildcards):
+    run = (wildcards.scale, wildcards.benchmark, wildcards.method, int(wildcards.seed))
+    return learners_to_start_from([RunKey(*run)])
 
 
 def memory_of_run(wildcards):

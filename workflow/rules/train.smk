@@ -4,6 +4,8 @@
 # A Snakemake that is killed takes its runs along (they save a checkpoint first), so that none trains on unseen.
 # A run whose numbers go wrong is published as failed, and tables mark it; any other failure fails the job.
 rule train:
+    input:
+        learner_to_start_from,
     output:
         expand(f"{RUN_FOLDER}/{{name}}", name=RUN_FILES, allow_missing=True),
     log:
@@ -25,6 +27,21 @@ rule train:
         " >> {log} 2>&1"
 
 
+# The learner of a finished run, from its last checkpoint, for a run that starts from it. It lies beside what the run
+# published and is made only where another run asks for it.
+rule learner:
+    input:
+        f"{RUN_FOLDER}/{RUN_RECORD}",
+    output:
+        f"{RUN_FOLDER}/{LEARNER}",
+    log:
+        "results/{scale}/logs/learner/{benchmark}/{method}/seed{seed}.log",
+    benchmark:
+        "results/{scale}/benchmarks/learner/{benchmark}/{method}/seed{seed}.tsv"
+    shell:
+        "d2r export learner $(dirname {output}) > {log} 2>&1"
+
+
 # Seeds of one method side by side in one process, where the profile says so (`cohort` in the configuration). A command
 # is put together when its job runs, so what tells these rules apart is in their parameters; those that follow from the
 # output are no reason to train anew.
@@ -33,6 +50,8 @@ for TOGETHER in TRAINED_TOGETHER.values():
     rule:
         name:
             TOGETHER.name
+        input:
+            learners_to_start_from(TOGETHER.keys),
         output:
             files_of_runs(TOGETHER.keys, RUN_FILES),
         log:

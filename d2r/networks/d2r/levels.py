@@ -36,6 +36,7 @@ from d2r.networks.d2r.stack import run_modules
 from d2r.networks.d2r.whole import Wiring
 from d2r.networks.layers import HIDDEN_BIAS, run_chain, weights_and_biases, widths
 from d2r.networks.maker import Maker
+from d2r.networks.parts import OfTasks
 from d2r.networks.routing import Deterministic, Replayed, RouteRule
 
 
@@ -72,6 +73,11 @@ class D2RNetwork(RoutedNetwork):
         self.register_buffer("fixed_route", fixed)
         if config.initialisation == "fan-in":
             self._bound_by_inputs()
+
+    @property
+    def by_task(self) -> Mapping[str, OfTasks]:
+        """Of a random router, the fixed routes."""
+        return {} if self.fixed_route is None else {"fixed_route": OfTasks(3)}
 
     def _bound_by_inputs(self) -> None:
         """Rescale hidden weights from one over the root of their outputs to that of their inputs."""

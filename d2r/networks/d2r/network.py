@@ -82,6 +82,16 @@ class RoutedNetwork(Network):
         return self.config.route_shape
 
     @property
+    def routing_layers(self) -> Sequence[nn.Module]:
+        """The router; empty where none is learned."""
+        return () if self.router is None else tuple(self.router)
+
+    @property
+    def output_layers(self) -> Sequence[nn.Module]:
+        """The last layer, which reads the mix of modules."""
+        return (self.head,)
+
+    @property
     def restricts(self) -> bool:
         """Whether ResRouting blocks gradients in training."""
         return self.choice.restricts

@@ -20,7 +20,7 @@ from d2r.report.figures.comparisons import (
     differences,
     performance_profiles,
 )
-from d2r.report.figures.curves import learning_curves, task_curves, variant_curves
+from d2r.report.figures.curves import learning_curves, task_curves, transfer_curves, variant_curves
 from d2r.report.figures.instruments import (
     difficulty_over_training,
     instrument_curves,
@@ -89,6 +89,12 @@ FIGURES: tuple[FigureSpec, ...] = (
         "module_gradients",
         "D2R: gradient norm of each module, relative to the median module.",
         module_gradients,
+    ),
+    FigureSpec(
+        "transfer",
+        "Success on new tasks after few episodes of each, means over runs: what of a learner trained before learns on, "
+        "and the same method from scratch.",
+        transfer_curves,
     ),
     FigureSpec("routes_methods", "Final routes of every routed method for two tasks.", method_routes),
 )

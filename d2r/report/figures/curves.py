@@ -9,10 +9,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from d2r.findings.difficulty import tasks_by_difficulty
-from d2r.findings.results import REFERENCE, MethodInfo, Results
-from d2r.report.figures.style import Look, NothingToDraw, panels, percent_axis, shared_legend, shared_panels
+from d2r.findings.results import REFERENCE, MethodInfo, Results, method_info
+from d2r.findings.transfer import episodes_shown, transfers
+from d2r.report.colors import method_color
+from d2r.report.figures.style import (
+    Dashes,
+    Look,
+    NothingToDraw,
+    panels,
+    percent_axis,
+    shared_legend,
+    shared_panels,
+)
 from d2r.report.text import steps as steps_text
 
+ADAPTING: dict[str, Dashes] = {"all": "-", "router": (0, (4, 1.5)), "new-task": (0, (1, 1)), "": (0, (1, 4))}
+"""Lines of what learns on, and of runs from scratch."""
 NO_CURVES = "no finished run recorded success over training"
 
 
@@ -98,6 +110,36 @@ def variant_curves(results: Results) -> Figure:
         percent_axis(axes)
         steps_axis(axes, label=False)
     figure.suptitle(f"{benchmark}: success in % against steps per task, beside full D2R", fontsize=7)
+    return figure
+
+
+def transfer_curves(results: Results) -> Figure:
+    """Success after few episodes: each method that starts from another run, and dotted the same from scratch."""
+    rows = [row for row in transfers(results) if len(row.after("success", 0))]
+    if not rows:
+        raise NothingToDraw("no finished run starts from another")
+    benchmarks = list(dict.fromkeys(row.benchmark for row in rows))
+    episodes = episodes_shown(results)
+    names = dict.fromkeys((row.scratch, row.adapt) for row in rows)
+    figure, grid = panels(len(benchmarks), columns=2, height=2.1, legend_entries=len(names))
+    for axes, benchmark in zip(grid, benchmarks, strict=True):
+        for row in rows:
+            if row.benchmark != benchmark:
+                continue
+            means = [row.after("success", after).mean() for after in episodes]
+            axes.plot(
+                range(len(episodes)),
+                means,
+                color=method_color(row.scratch),
+                linestyle=ADAPTING[row.adapt],
+                label=f"{method_info(row.scratch).title}, {row.adapt or 'from scratch'}",
+            )
+        axes.set_title(benchmark)
+        axes.set_xticks(range(len(episodes)), [str(after) for after in episodes])
+        axes.set_xlabel("episodes per task")
+        axes.set_ylabel("success, %")
+        percent_axis(axes)
+    shared_legend(figure, grid)
     return figure
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from d2r.findings.results import Results
+from d2r.findings.transfer import transfers
 from d2r.report.tables.aggregates import aggregates_table, efficiency_table
 from d2r.report.tables.comparisons import ablation_table, baselines_table
 from d2r.report.tables.compute import compute_table
@@ -17,6 +18,7 @@ from d2r.report.tables.published import published_table
 from d2r.report.tables.runs import runs_table
 from d2r.report.tables.table import Cell, Table
 from d2r.report.tables.tasks import tasks_table
+from d2r.report.tables.transfer import transfer_table
 
 BUILDERS: tuple[Callable[[Results], Table], ...] = (
     main_table,
@@ -38,8 +40,9 @@ __all__ = ["BUILDERS", "Cell", "Table", "build_tables", "write_tables"]
 
 
 def build_tables(results: Results) -> list[Table]:
-    """All tables, in the order in which the page shows them."""
-    return [build(results) for build in BUILDERS]
+    """All tables, in the order in which the page shows them; that of transfer where some run starts from another."""
+    of_transfer = [transfer_table(results)] if transfers(results) else []
+    return [*(build(results) for build in BUILDERS), *of_transfer]
 
 
 def write_tables(results: Results) -> list[Path]:
