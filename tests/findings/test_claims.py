@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 
 from d2r.cli import analyze, compare
+from d2r.config import load_scale, plan_runs
+from d2r.config.changes import split_id
 from d2r.errors import UserError
-from d2r.findings.claims import Judgement, claims_file, judge, load_claims
+from d2r.findings.claims import Judgement, claims_file, judge, load_claims, of_other_scales
 from d2r.findings.measures import measure
 from d2r.findings.results import load_results
 from d2r.report.claims_text import claims_markdown, command, evidence_markdown, found_text, verdict_text
@@ -133,8 +135,15 @@ def test_the_evidence_gives_every_number_found(make_results: Make) -> None:
 def test_the_claims_map_has_every_claim_with_its_verdict_and_command(make_results: Make) -> None:
     results = load_results(make_results(Plan(scale="lite", levels=STRONG, evaluations=8)))
     sections = claims_markdown(results).split("\n## ")[1:]
-    for section, judgement in zip(sections, judge(results), strict=True):
-        assert judgement.claim.claim in section
+    judged, others = judge(results), of_other_scales(results)
+    assert {judgement.claim.id for judgement in judged} | {claim.id for claim in others} == {
+        claim.id for claim in load_claims()
+    }
+    for section, claim in zip(sections, [*(j.claim for j in judged), *others], strict=True):
+        assert claim.claim in section
+    for section in sections[len(judged) :]:
+        assert "**Verdict**: not run" in section
+    for section, judgement in zip(sections, judged, strict=False):
         assert f"**Verdict**: {verdict_text(judgement)}" in section
         assert re.search("`(runs|snakemake) .*`", section)
 
@@ -166,7 +175,16 @@ def test_claims_name_methods_that_exist() -> None:
     for claim in load_claims():
         named = {name for test in claim.tests if isinstance(test.than, tuple) for name in test.than}
         named |= set(claim.methods) if isinstance(claim.methods, tuple) else set()
-        assert named <= methods, claim.id
+        assert {split_id(name)[0] for name in named} <= methods, claim.id
+
+
+def test_a_claim_of_one_scale_names_what_that_scale_runs() -> None:
+    for claim in load_claims():
+        if claim.scale is not None:
+            planned = {(run.benchmark, run.method) for run in plan_runs(load_scale(claim.scale))}
+            for test in claim.tests:
+                for benchmark in test.benchmarks:
+                    assert {(benchmark, name) for name in (test.of, *test.than)} <= planned
 
 
 def test_commands_name_only_benchmarks_that_the_scale_has_a_budget_for() -> None:
