@@ -149,7 +149,9 @@ class Instruments:
         routes: list[Row] = []
         actor = learner.actor
         if isinstance(actor, RoutedNetwork):
-            survey = survey_routes(actor, evaluation.states, self._frequency, step)
+            survey = survey_routes(
+                actor, evaluation.states, evaluation.success.shape[1], self._frequency, step
+            )
             self._frequency = survey.frequency
             rows += survey.metrics
             if (

@@ -63,6 +63,7 @@ def test_instruments_are_on_in_every_run(finished: Path) -> None:
     assert overall >= {
         "route_jaccard", "gradient_cosine", "gradient_cosine_no_resrouting", "critic_gradient_cosine",
         "multiply_adds_dense", "module_grad_norm.1", "module_grad_norm.16", "grad_norm_actor",
+        "route_state_information", "route_phase_information",
     }  # fmt: skip
     used = last[last.quantity == "modules_used"].value.astype(float)
     assert used.between(1, 16).all()
