@@ -132,7 +132,7 @@ class Instruments:
         self.config = config
         self.growth: Growth | None = None
         if isinstance(config.network, RoutedConfig) and config.network.initial_modules is not None:
-            self.growth = Growth(config.network.growth_patience)
+            self.growth = Growth(config.network.growth_patience, config.network.growth)
         self._frequency: Tensor | None = None
         self._last_step = 0
 

@@ -65,7 +65,7 @@ def survey_routes(
         "multiply_adds": actor.multiply_adds(edge).float().mean(0),
     }
     if actor.num_logits:
-        entropy, top1 = route_graph.entropy(route)
+        entropy, top1 = route_graph.entropy(route_graph.of_modules_in_use(route, actor.in_use))
         per_task |= {"route_entropy": entropy[0].mean(0), "top1_share": top1[0].mean(0)}
     if previous is not None:
         per_task["route_change"] = 1 - route_graph.similarity(frequency, previous.to(frequency))
@@ -123,7 +123,7 @@ def survey_replay(learner: MultiTaskSAC, batch: Batch, step: int, generator: tor
 
     ``gradient_cosine`` is the mean cosine over pairs of tasks of their gradients on the modules'
     parameters, of the policy loss for the actor and of the TD losses for the critics, on one batch, with
-    ResRouting as configured and without it; one task alone has none.
+    ResRouting as configured and without it; one task alone has none. Modules that are not there yet count nowhere.
     """
     actor, critics = learner.actor, learner.critics
     assert isinstance(actor, RoutedNetwork)
@@ -137,7 +137,9 @@ def survey_replay(learner: MultiTaskSAC, batch: Batch, step: int, generator: tor
             )
         assert isinstance(current, Route)
         assert isinstance(stored, Route)
-        per_task = {"agreement": route_graph.agreement(batch.sources[0], current).mean(0)}
+        current, stored = (route_graph.of_modules_in_use(r, actor.in_use) for r in (current, stored))
+        behaviour = route_graph.readers_in_use(batch.sources[0], actor.in_use)
+        per_task = {"agreement": route_graph.agreement(behaviour, current).mean(0)}
         if actor.restricts:
             per_task["blocked_share"] = route_graph.blocked_share(stored)[0].mean(0)
         rows += of_tasks(step, per_task)
@@ -152,7 +154,7 @@ def survey_replay(learner: MultiTaskSAC, batch: Batch, step: int, generator: tor
             rows.append((step, "", f"gradient_cosine{suffix}", mean_cosine(of_actor)))
             rows.append((step, "", f"critic_gradient_cosine{suffix}", mean_cosine(of_critics)))
         if training:
-            norms = of_actor.sum(0).norm(dim=-1).tolist()
+            norms = of_actor.sum(0).norm(dim=-1)[: actor.in_use].tolist()
             rows += [(step, "", f"module_grad_norm.{module + 1}", norm) for module, norm in enumerate(norms)]
     actor.train()
     critics.train()

@@ -18,6 +18,7 @@ from d2r.networks.d2r.levels import D2RNetwork
 from d2r.networks.registry import build_critics
 from d2r.report.tables.modules import diagnostics_table
 from d2r.runs.tidy import Row
+from d2r.training.growth import grow
 from d2r.training.routing_instruments import survey_replay, survey_routes
 from tests.support.synthetic import Plan
 from tests.support.variants import TASKS, batch, network, states
@@ -90,6 +91,22 @@ def test_a_router_that_tells_tasks_apart_is_neither(results: Results) -> None:
     healthy = with_rows(results, surveyed(network("d2r")))
     assert not is_flagged(healthy, "one-route")
     assert not is_flagged(healthy, "uniform-routing")
+
+
+def test_a_module_that_opens_late_is_not_starved_for_what_was_before(results: Results) -> None:
+    actor = network("d2r", num_modules=16, initial_modules=4)
+    learner = MultiTaskSAC(
+        actor, build_critics(actor.config, TASKS, torch.Generator().manual_seed(2)), SacConfig()
+    )
+    rows: list[Row] = []
+    for step in STEPS:
+        rows += survey_replay(learner, batch(stored=False), step, torch.Generator().manual_seed(step))
+        assert grow(learner, 0)
+    names = {row[2] for row in rows}
+    assert {"module_grad_norm.4", "module_grad_norm.7"} <= names
+    assert "module_grad_norm.8" not in names
+    old = results.metrics["quantity"].str.startswith("module_grad_norm")
+    assert not is_flagged(with_rows(replace(results, metrics=results.metrics[~old]), rows), "starved-module")
 
 
 @pytest.mark.parametrize("router_moves", [True, False])

@@ -174,3 +174,17 @@ def test_growth_waits_for_success_to_stop_rising() -> None:
     resumed = Growth(patience=2)
     resumed.load_state_dict(growth.state_dict())
     assert resumed.is_due(0.3), "the second evaluation without a rise was counted before the restart"
+
+
+def test_growth_on_schedule_does_not_look_at_success() -> None:
+    growth = Growth(2, "schedule")
+    assert [growth.is_due(success) for success in (0.1, 0.2, 0.3, 0.3, 0.1)] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
+    resumed = Growth(2, "schedule")
+    resumed.load_state_dict(growth.state_dict())
+    assert resumed.is_due(0.9)

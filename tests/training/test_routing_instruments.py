@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from d2r.algorithms.sac import MultiTaskSAC
+from d2r.config import SacConfig
 from d2r.config.networks import RoutedConfig
-from d2r.networks.registry import build_actor
-from d2r.training.routing_instruments import of_states_and_phases, survey_routes
+from d2r.networks.registry import build_actor, build_critics
+from d2r.runs.tidy import Row
+from d2r.training.routing_instruments import of_states_and_phases, survey_replay, survey_routes
+from tests.support.variants import TASKS, batch, network, states
 
-EPISODES, LENGTH, TASKS = 5, 20, 3
+EPISODES, LENGTH = 5, 20
 
 
 def read_by(state: torch.Tensor, sources: int = 20) -> torch.Tensor:
@@ -52,3 +56,21 @@ def test_without_a_router_nothing_is_measured_of_choices() -> None:
     actor = build_actor(config, TASKS, torch.Generator().manual_seed(0))
     rows = survey_routes(actor, np.zeros((LENGTH, TASKS, 39)), 1, None, 1).metrics
     assert not {"route_state_information", "route_phase_information"} & {row[2] for row in rows}
+
+
+def test_modules_that_are_not_there_yet_count_nowhere() -> None:
+    def measured(of_hidden: float) -> list[Row]:
+        actor = network("d2r-growing", num_modules=16)
+        assert actor.router is not None
+        hidden = slice(1 + 2 + 3, 16 * 15 // 2)  # logits of the readers that feed modules 5 to 16
+        with torch.no_grad():
+            actor.router[-1].weight[..., hidden, :].mul_(of_hidden)
+        critics = build_critics(actor.config, TASKS, torch.Generator().manual_seed(2))
+        learner = MultiTaskSAC(actor, critics, SacConfig())
+        seen = survey_routes(actor, states()[0].double().numpy(), 1, None, 1).metrics
+        return seen + survey_replay(learner, batch(stored=True), 1, torch.Generator().manual_seed(3))
+
+    once, again = ({row[1:3]: row[3] for row in measured(factor)} for factor in (1.0, 9.0))
+    assert once == again
+    norms = {name for _, name in once if name.startswith("module_grad_norm")}
+    assert norms == {f"module_grad_norm.{module}" for module in (1, 2, 3, 4)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from d2r.findings.growth import benchmarks_of_growth
 from d2r.findings.results import Results
 from d2r.findings.router_inputs import benchmarks_of_router_inputs
 from d2r.findings.transfer import transfers
@@ -12,6 +13,7 @@ from d2r.report.tables.aggregates import aggregates_table, efficiency_table
 from d2r.report.tables.comparisons import ablation_table, baselines_table
 from d2r.report.tables.compute import compute_table
 from d2r.report.tables.difficulty import difficulty_table
+from d2r.report.tables.growth import growth_table
 from d2r.report.tables.learning import learning_table
 from d2r.report.tables.main import main_table
 from d2r.report.tables.modules import diagnostics_table, modules_table
@@ -44,6 +46,7 @@ __all__ = ["BUILDERS", "Cell", "Table", "build_tables", "write_tables"]
 def build_tables(results: Results) -> list[Table]:
     """All tables, in the order in which the page shows them; those of open questions where runs for them are due."""
     asked = {
+        growth_table: benchmarks_of_growth(results),
         router_inputs_table: benchmarks_of_router_inputs(results),
         transfer_table: transfers(results),
     }
