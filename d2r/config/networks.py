@@ -154,9 +154,11 @@ class RoutedConfig(NetworkBase):
     """``random``: uniform routes in training, one fixed uniform route per task in evaluation.
     ``none``: all modules in sequence, and the task enters through the input of the first."""
     initial_modules: Count | None = None
-    """Modules at the start; one is added, up to ``num_modules``, whenever success has stopped rising. None: all."""
+    """Modules at the start; others are added, up to ``num_modules``, by ``growth``. None: all from the start."""
     growth_patience: Size = 5
-    """Evaluations without a rise of mean success after which a module is added."""
+    """Evaluations after which a module is added, counted as ``growth`` says."""
+    growth: Literal["plateau", "schedule"] = "plateau"
+    """``plateau``: counted are evaluations without a rise of mean success. ``schedule``: all are."""
 
     @model_validator(mode="after")
     def _enough_to_choose_from(self) -> RoutedConfig:

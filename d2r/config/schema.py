@@ -17,6 +17,8 @@ from d2r.config.networks import NetworkConfig, Size
 
 LATE_EVALUATIONS = 8
 """The last so many evaluations of a run, whose mean is the primary measure (docs/registered.md)."""
+OBSERVED_EVERY = 10
+"""Of the states of an evaluation, the instruments look at every tenth."""
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]

@@ -14,11 +14,9 @@ import numpy.typing as npt
 import torch
 
 from d2r.algorithms.policy import mean_action
+from d2r.config.schema import OBSERVED_EVERY
 from d2r.envs.vector import MetaWorldVectorEnv
 from d2r.networks.base import Network
-
-OBSERVED_EVERY = 10
-"""Of the evaluation states, the instruments look at every tenth."""
 
 
 class Evaluation(NamedTuple):

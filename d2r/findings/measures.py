@@ -19,7 +19,7 @@ SHARES = frozenset(
 )
 NOT_NEGATIVE = frozenset(
     {"modules_used", "depth", "multiply_adds", "multiply_adds_dense", "alpha", "route_temperature", "q_loss"}
-    | {"update_seconds", "hours"}
+    | {"update_seconds", "hours", "route_state_information"}
 )
 
 

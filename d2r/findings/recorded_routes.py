@@ -30,7 +30,10 @@ def used_modules(edges: pd.DataFrame) -> set[str]:
 
 
 def num_modules(results: Results, benchmark: str, method: str) -> int:
-    """Number of modules of a routed method; the routes themselves mention only those in use."""
+    """Number of modules of a routed method, in the end; the routes themselves mention only those that are read."""
+    grown = results.last_values("modules_in_use", benchmark, method)
+    if len(grown):
+        return int(grown.max())
     runs = results.finished
     stated = runs.loc[(runs["benchmark"] == benchmark) & (runs["method"] == method), "modules"].dropna()
     rows = results.routes

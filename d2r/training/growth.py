@@ -1,28 +1,36 @@
-"""When a growing network gets another module: whenever mean success has not risen for some evaluations."""
+"""When a growing network gets another module: when mean success stops rising, or at even intervals.
+
+What others do, and why neither rule is theirs, is in docs/appendix/growth.md.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.networks.d2r.levels import D2RNetwork
 
 
 class Growth:
-    """Watches mean success.
+    """Counts evaluations.
 
     Args:
-        patience: evaluations without a rise after which a module is due; the count then starts again.
+        patience: evaluations after which a module is due; the count then starts again.
+        rule: whether those count that bring no rise of mean success, or all.
     """
 
-    def __init__(self, patience: int):
-        self._patience = patience
+    def __init__(self, patience: int, rule: Literal["plateau", "schedule"] = "plateau"):
+        self._patience, self._rule = patience, rule
         self._best = float("-inf")
         self._waited = 0
 
     def is_due(self, success: float) -> bool:
         """Take note of an evaluation's mean success, and say whether it is time for another module."""
         if success > self._best:
-            self._best, self._waited = success, 0
-            return False
+            self._best = success
+            if self._rule == "plateau":
+                self._waited = 0
+                return False
         self._waited += 1
         if self._waited < self._patience:
             return False

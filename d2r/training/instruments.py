@@ -132,7 +132,7 @@ class Instruments:
         self.config = config
         self.growth: Growth | None = None
         if isinstance(config.network, RoutedConfig) and config.network.initial_modules is not None:
-            self.growth = Growth(config.network.growth_patience)
+            self.growth = Growth(config.network.growth_patience, config.network.growth)
         self._frequency: Tensor | None = None
         self._last_step = 0
 
@@ -149,7 +149,9 @@ class Instruments:
         routes: list[Row] = []
         actor = learner.actor
         if isinstance(actor, RoutedNetwork):
-            survey = survey_routes(actor, evaluation.states, self._frequency, step)
+            survey = survey_routes(
+                actor, evaluation.states, evaluation.success.shape[1], self._frequency, step
+            )
             self._frequency = survey.frequency
             rows += survey.metrics
             if (

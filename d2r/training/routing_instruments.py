@@ -23,6 +23,9 @@ from d2r.networks.d2r.network import RoutedNetwork
 from d2r.networks.routing import Replayed, Route
 from d2r.runs.tidy import Row
 
+PHASES = 4
+"""Equal parts of an episode, whose routes are told apart."""
+
 
 class RouteSurvey(NamedTuple):
     """Rows for ``metrics.csv`` and ``routes.csv``, and how often each edge is used, [task, group, module]."""
@@ -33,12 +36,17 @@ class RouteSurvey(NamedTuple):
 
 
 def survey_routes(
-    actor: RoutedNetwork, states: npt.NDArray[np.float64], previous: Tensor | None, step: int
+    actor: RoutedNetwork,
+    states: npt.NDArray[np.float64],
+    episodes: int,
+    previous: Tensor | None,
+    step: int,
 ) -> RouteSurvey:
     """Look at the deterministic routes of the evaluation's states.
 
     Args:
-        states: [state, task, 39].
+        states: [state, task, 39], one episode after another.
+        episodes: of each task, all of the same length.
         previous: edge frequencies at the evaluation before, for ``route_change``; none at the first.
     """
     parameter = next(actor.parameters())
@@ -57,7 +65,7 @@ def survey_routes(
         "multiply_adds": actor.multiply_adds(edge).float().mean(0),
     }
     if actor.num_logits:
-        entropy, top1 = route_graph.entropy(route)
+        entropy, top1 = route_graph.entropy(route_graph.of_modules_in_use(route, actor.in_use))
         per_task |= {"route_entropy": entropy[0].mean(0), "top1_share": top1[0].mean(0)}
     if previous is not None:
         per_task["route_change"] = 1 - route_graph.similarity(frequency, previous.to(frequency))
@@ -67,6 +75,10 @@ def survey_routes(
         first, second = torch.triu_indices(tasks, tasks, offset=1)
         similar = route_graph.similarity(frequency[first], frequency[second]).mean().item()
         rows.append((step, "", "route_jaccard", similar))
+    if actor.num_logits:
+        has_choice = torch.isfinite(route.logits[0, 0, 0]).sum(-1) > 1
+        known = of_states_and_phases((edge * in_use)[:, :, has_choice], episodes)
+        rows += [(step, "", f"route_{name}_information", value) for name, value in known.items()]
     rows.append((step, "", "multiply_adds_dense", dense_multiply_adds(actor, OBSERVATION_DIM)))
     weight = (edge * in_use).mean(0)
     routes: list[Row] = [
@@ -82,12 +94,36 @@ def survey_routes(
     return RouteSurvey(rows, routes, frequency)
 
 
+def of_states_and_phases(read: Tensor, episodes: int) -> dict[str, float]:
+    """What the source that a reader in use takes says, within a task, of the state and of the phase of the episode.
+
+    Mutual information in bits, the source drawn by its weight. A state is known exactly, so that this is how much
+    routes differ between states; a phase is many states, and what chance alone gives is taken off.
+
+    Args:
+        read: [state, task, reader, source], weight with which a reader takes a source; 0 where it is not in use.
+        episodes: that the states come from, one after another.
+    """
+    from d2r.statistics.information import (  # noqa: PLC0415 - loads SciPy's statistics, which are slow to import
+        conditional_information,
+        information_above_chance,
+    )
+
+    length = len(read) // episodes
+    phases = np.tile(np.arange(length) * min(PHASES, length) // length, episodes)
+    weights = read.permute(1, 2, 0, 3).flatten(0, 1).double().cpu().numpy()
+    return {
+        "state": conditional_information(weights),
+        "phase": information_above_chance(weights, phases, np.random.default_rng(0)),
+    }
+
+
 def survey_replay(learner: MultiTaskSAC, batch: Batch, step: int, generator: torch.Generator) -> list[Row]:
     """Look at replayed transitions of a seed alone: agreement of routes, blocked sources, gradients that pull apart.
 
     ``gradient_cosine`` is the mean cosine over pairs of tasks of their gradients on the modules'
     parameters, of the policy loss for the actor and of the TD losses for the critics, on one batch, with
-    ResRouting as configured and without it; one task alone has none.
+    ResRouting as configured and without it; one task alone has none. Modules that are not there yet count nowhere.
     """
     actor, critics = learner.actor, learner.critics
     assert isinstance(actor, RoutedNetwork)
@@ -101,7 +137,9 @@ def survey_replay(learner: MultiTaskSAC, batch: Batch, step: int, generator: tor
             )
         assert isinstance(current, Route)
         assert isinstance(stored, Route)
-        per_task = {"agreement": route_graph.agreement(batch.sources[0], current).mean(0)}
+        current, stored = (route_graph.of_modules_in_use(r, actor.in_use) for r in (current, stored))
+        behaviour = route_graph.readers_in_use(batch.sources[0], actor.in_use)
+        per_task = {"agreement": route_graph.agreement(behaviour, current).mean(0)}
         if actor.restricts:
             per_task["blocked_share"] = route_graph.blocked_share(stored)[0].mean(0)
         rows += of_tasks(step, per_task)
@@ -116,7 +154,7 @@ def survey_replay(learner: MultiTaskSAC, batch: Batch, step: int, generator: tor
             rows.append((step, "", f"gradient_cosine{suffix}", mean_cosine(of_actor)))
             rows.append((step, "", f"critic_gradient_cosine{suffix}", mean_cosine(of_critics)))
         if training:
-            norms = of_actor.sum(0).norm(dim=-1).tolist()
+            norms = of_actor.sum(0).norm(dim=-1)[: actor.in_use].tolist()
             rows += [(step, "", f"module_grad_norm.{module + 1}", norm) for module, norm in enumerate(norms)]
     actor.train()
     critics.train()

@@ -148,7 +148,7 @@ def routes_of_policy(folder: Path) -> RunRoutes:
         raise UserError(f"{folder}: '{config.method}' does not route; give a run of a routed method")
     evaluation = _evaluate(actor, config, 0)
     names = config.tasks
-    survey = survey_routes(actor, evaluation.states, None, record.steps)
+    survey = survey_routes(actor, evaluation.states, config.evaluation_episodes, None, record.steps)
     routes = pd.DataFrame(survey.routes, columns=list(COLUMNS[ROUTES]))
     routes["task"] = [names[int(task)] for task in routes["task"]]
     used = {names[int(row[1])]: float(row[3]) for row in survey.metrics if row[2] == "modules_used"}

@@ -10,8 +10,9 @@ import torch
 
 from d2r.config import load_protocol
 from d2r.config.networks import RoutedConfig
+from d2r.config.schema import OBSERVED_EVERY
 from d2r.envs.vector import MetaWorldVectorEnv
-from d2r.evaluation.success import OBSERVED_EVERY, evaluate
+from d2r.evaluation.success import evaluate
 from d2r.networks.registry import build_actor
 
 PROTOCOL = load_protocol("d2r-official").model_copy(update={"horizon": 40})

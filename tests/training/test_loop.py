@@ -63,6 +63,7 @@ def test_instruments_are_on_in_every_run(finished: Path) -> None:
     assert overall >= {
         "route_jaccard", "gradient_cosine", "gradient_cosine_no_resrouting", "critic_gradient_cosine",
         "multiply_adds_dense", "module_grad_norm.1", "module_grad_norm.16", "grad_norm_actor",
+        "route_state_information", "route_phase_information",
     }  # fmt: skip
     used = last[last.quantity == "modules_used"].value.astype(float)
     assert used.between(1, 16).all()
@@ -173,3 +174,17 @@ def test_growth_waits_for_success_to_stop_rising() -> None:
     resumed = Growth(patience=2)
     resumed.load_state_dict(growth.state_dict())
     assert resumed.is_due(0.3), "the second evaluation without a rise was counted before the restart"
+
+
+def test_growth_on_schedule_does_not_look_at_success() -> None:
+    growth = Growth(2, "schedule")
+    assert [growth.is_due(success) for success in (0.1, 0.2, 0.3, 0.3, 0.1)] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
+    resumed = Growth(2, "schedule")
+    resumed.load_state_dict(growth.state_dict())
+    assert resumed.is_due(0.9)

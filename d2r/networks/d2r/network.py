@@ -82,6 +82,11 @@ class RoutedNetwork(Network):
         return self.config.route_shape
 
     @property
+    def in_use(self) -> int:
+        """Modules that routes may use."""
+        return self.config.num_modules
+
+    @property
     def routing_layers(self) -> Sequence[nn.Module]:
         """The router; empty where none is learned."""
         return () if self.router is None else tuple(self.router)

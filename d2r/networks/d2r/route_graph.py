@@ -13,6 +13,16 @@ from torch import Tensor
 from d2r.networks.routing import Route
 
 
+def of_modules_in_use(route: Route, in_use: int) -> Route:
+    """What of a route belongs to readers that there are."""
+    return Route(*(readers_in_use(part, in_use) for part in route))
+
+
+def readers_in_use(part: Tensor, in_use: int) -> Tensor:
+    """Of [..., reader, source], the readers that there are: those that feed the first modules, and the output."""
+    return torch.cat([part[..., : in_use - 1, :], part[..., -1:, :]], -2)
+
+
 def edges(route: Route) -> Tensor:
     """Weight of each source in each group, [..., group, module]; 0 where it is not read."""
     dense = torch.zeros(route.logits.shape, dtype=route.weights.dtype, device=route.weights.device)

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from d2r.findings.growth import benchmarks_of_growth
 from d2r.findings.results import Results
+from d2r.findings.router_inputs import benchmarks_of_router_inputs
 from d2r.findings.transfer import transfers
 from d2r.report.tables.aggregates import aggregates_table, efficiency_table
 from d2r.report.tables.comparisons import ablation_table, baselines_table
 from d2r.report.tables.compute import compute_table
 from d2r.report.tables.difficulty import difficulty_table
+from d2r.report.tables.growth import growth_table
 from d2r.report.tables.learning import learning_table
 from d2r.report.tables.main import main_table
 from d2r.report.tables.modules import diagnostics_table, modules_table
 from d2r.report.tables.published import published_table
+from d2r.report.tables.router_inputs import router_inputs_table
 from d2r.report.tables.runs import runs_table
 from d2r.report.tables.table import Cell, Table
 from d2r.report.tables.tasks import tasks_table
@@ -40,9 +44,13 @@ __all__ = ["BUILDERS", "Cell", "Table", "build_tables", "write_tables"]
 
 
 def build_tables(results: Results) -> list[Table]:
-    """All tables, in the order in which the page shows them; that of transfer where some run starts from another."""
-    of_transfer = [transfer_table(results)] if transfers(results) else []
-    return [*(build(results) for build in BUILDERS), *of_transfer]
+    """All tables, in the order in which the page shows them; those of open questions where runs for them are due."""
+    asked = {
+        growth_table: benchmarks_of_growth(results),
+        router_inputs_table: benchmarks_of_router_inputs(results),
+        transfer_table: transfers(results),
+    }
+    return [build(results) for build in (*BUILDERS, *(build for build, rows in asked.items() if rows))]
 
 
 def write_tables(results: Results) -> list[Path]:

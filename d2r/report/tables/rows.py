@@ -44,6 +44,11 @@ def entries(results: Results) -> list[Entry]:
     ]
 
 
+def runs_or_none(counts: dict[str, int]) -> Cell:
+    """Numbers of runs by status in words, where some may never have been asked for."""
+    return Cell(run_count(counts) if counts["finished"] else "not run")
+
+
 SCALE: Column[Entry] = only_in_csv("scale", lambda row: row.results.scale)
 BENCHMARK: Column[Entry] = word("benchmark", "benchmark", lambda row: row.benchmark)
 METHOD: Column[Entry] = word("method", "method", lambda row: row.id, lambda row: row.method.title)

@@ -6,8 +6,9 @@ from d2r.findings.results import Results, method_info
 from d2r.findings.transfer import Transfer, episodes_shown, transfers
 from d2r.report.tables.columns import Column, amount, estimate, only_in_csv, tabulate, word
 from d2r.report.tables.notes import INTERVAL, LOST
-from d2r.report.tables.table import Cell, Table
-from d2r.report.text import number, percent_interval, points_interval, run_count
+from d2r.report.tables.rows import runs_or_none
+from d2r.report.tables.table import Table
+from d2r.report.text import number, percent_interval, points_interval
 from d2r.statistics import mean_interval
 
 
@@ -57,16 +58,12 @@ def _source(row: Transfer) -> str:
     return "" if source is None else f"{source.scale}/{source.benchmark}/{source.method}"
 
 
-def _runs(row: Transfer) -> Cell:
-    return Cell(run_count(row.counts) if row.counts["finished"] else "not run")
-
-
 COLUMNS: tuple[Column[Transfer], ...] = (
     only_in_csv("scale", lambda row: row.results.scale),
     word("benchmark", "benchmark", lambda row: row.benchmark),
     word("method", "method", lambda row: row.method.id, lambda row: method_info(row.scratch).title),
     word("starts from", "start_from", _source, lambda row: _source(row) or "scratch"),
     word("learns", "adapt", lambda row: row.adapt, lambda row: row.adapt or "all"),
-    Column("runs", ("runs",), lambda row: (row.counts["finished"],), _runs),
+    Column("runs", ("runs",), lambda row: (row.counts["finished"],), lambda row: runs_or_none(row.counts)),
     estimate("jump at the start, points", "jump", lambda row: row.jump(), points_interval),
 )
