@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from d2r.config.files import NAME
-from d2r.config.networks import NetworkConfig
-from d2r.config.parse import FILLED_IN, parse
+from d2r.config.networks import FILLED_IN, NetworkConfig
+from d2r.config.parse import parse
 from d2r.config.reader import read_scalar
 from d2r.config.schema import Adapt, Method, SacConfig, Source
 from d2r.errors import UserError, nearest

@@ -9,8 +9,7 @@ from pydantic import BaseModel
 
 from d2r.config.benchmarks import BenchmarkFile
 from d2r.config.load import WORDS
-from d2r.config.networks import network_classes
-from d2r.config.parse import FILLED_IN
+from d2r.config.networks import FILLED_IN, network_classes
 from d2r.config.schema import Method, Protocol, Scale
 
 Schema = dict[str, Any]

@@ -15,8 +15,8 @@ from d2r.config.changes import Values, changed_id, check_keys, read_source, spli
 from d2r.config.embeddings import read_task_embeddings
 from d2r.config.files import NAME, ids_of, read_named
 from d2r.config.identity import identity
-from d2r.config.networks import MatchableConfig, NetworkConfig, network_classes, size_names
-from d2r.config.parse import FILLED_IN, parse
+from d2r.config.networks import FILLED_IN, MatchableConfig, NetworkConfig, network_classes, size_names
+from d2r.config.parse import parse
 from d2r.config.paths import project_root
 from d2r.config.schema import (
     MAX_SEED,

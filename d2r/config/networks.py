@@ -85,6 +85,14 @@ def network_module(network: type[NetworkBase]) -> str:
     return f"{PACKAGE}.{name}"
 
 
+FILLED_IN = {
+    "task_embeddings": "embeddings_file",
+    "matched": "match_parameters_of",
+    "matched_tasks": "match_parameters_of",
+}
+"""Keys of a network that only resolving a run sets, unchecked, and the key of a method's file that leads to each."""
+
+
 def size_names(*networks: type[NetworkBase]) -> list[str]:
     """Names of the sizes of these types of network: what MT50 or a scale may change."""
     return sorted(
@@ -92,7 +100,7 @@ def size_names(*networks: type[NetworkBase]) -> list[str]:
             name
             for network in networks
             for name, hint in get_type_hints(network).items()
-            if hint in (int, int | None)
+            if hint in (int, int | None) and name not in FILLED_IN
         }
     )
 

@@ -7,17 +7,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from d2r.config.networks import network_class, network_classes
+from d2r.config.networks import FILLED_IN, network_class, network_classes
 from d2r.errors import UserError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
-
-FILLED_IN = {
-    "task_embeddings": "embeddings_file",
-    "matched": "match_parameters_of",
-    "matched_tasks": "match_parameters_of",
-}
-"""Keys of a network that only resolving a run sets, unchecked, and the key of a method's file that leads to each."""
 
 
 def parse(model: type[Model], data: Mapping[str, Any], where: str) -> Model:

@@ -1,14 +1,18 @@
-"""One colour a method, the same in every plot and at every scale: that of its file, or one that follows from its id."""
+"""One colour a method, the same in every plot and at every scale: that of its file, or one that follows from its id.
+
+A scale's variants have no file; theirs are drawn one after the other, each apart from all before.
+"""
 
 from __future__ import annotations
 
 import colorsys
 import hashlib
 from collections.abc import Iterable
+from functools import cache
 
 import numpy as np
 
-from d2r.config import load_method, method_ids
+from d2r.config import load_method, load_scale, method_id, method_ids, scale_ids
 from d2r.statistics.intervals import Floats
 
 APART = 0.07
@@ -47,7 +51,27 @@ def method_color(method: str) -> str:
     """The colour of a method; one whose file is gone, or states none, has one by its id alone."""
     known = method_ids()
     declared = load_method(method).color if method in known else None
-    return declared or _color_of_id(method, [color for name in known if (color := load_method(name).color)])
+    return declared or _of_variants().get(method) or _color_of_id(method, _declared())
+
+
+def _declared() -> list[str]:
+    return [color for name in method_ids() if (color := load_method(name).color)]
+
+
+def _of_variants() -> dict[str, str]:
+    scales = [load_scale(name) for name in scale_ids()]
+    return _apart(
+        tuple(_declared()),
+        tuple(sorted({method_id(scale, name) for scale in scales for name in scale.variants})),
+    )
+
+
+@cache
+def _apart(taken: tuple[str, ...], methods: tuple[str, ...]) -> dict[str, str]:
+    colors: dict[str, str] = {}
+    for method in methods:
+        colors[method] = _color_of_id(method, (*taken, *colors.values()))
+    return colors
 
 
 def _color_of_id(method: str, taken: Iterable[str]) -> str:
