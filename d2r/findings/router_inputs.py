@@ -10,8 +10,8 @@ from d2r.config.schema import OBSERVED_EVERY
 from d2r.errors import UserError
 from d2r.findings.recorded_routes import routes_of
 from d2r.findings.results import REFERENCE, Results
+from d2r.information import conditional_information, plug_in_bias
 from d2r.statistics import Floats
-from d2r.statistics.information import conditional_information, plug_in_bias
 
 ROUTER_INPUTS = {
     REFERENCE: "task × state",

@@ -17,6 +17,7 @@ from torch import Tensor
 from d2r.algorithms.replay import Batch
 from d2r.algorithms.sac import MultiTaskSAC
 from d2r.config.benchmarks import OBSERVATION_DIM
+from d2r.information import conditional_information, information_above_chance
 from d2r.networks.compute import dense_multiply_adds
 from d2r.networks.d2r import route_graph
 from d2r.networks.d2r.network import RoutedNetwork
@@ -104,11 +105,6 @@ def of_states_and_phases(read: Tensor, episodes: int) -> dict[str, float]:
         read: [state, task, reader, source], weight with which a reader takes a source; 0 where it is not in use.
         episodes: that the states come from, one after another.
     """
-    from d2r.statistics.information import (  # noqa: PLC0415 - loads SciPy's statistics, which are slow to import
-        conditional_information,
-        information_above_chance,
-    )
-
     length = len(read) // episodes
     phases = np.tile(np.arange(length) * min(PHASES, length) // length, episodes)
     weights = read.permute(1, 2, 0, 3).flatten(0, 1).double().cpu().numpy()

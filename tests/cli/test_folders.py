@@ -37,7 +37,7 @@ def test_every_folder_of_results_is_named_by_the_same_option_and_every_run_by_it
         assert (action.option_strings, action.metavar, action.type) == (["--results"], "FOLDER", Path), prog
         assert str(action.help).startswith("results of one scale, such as results/smoke"), prog
     runs = {prog: action for prog, action in actions() if action.metavar == "RUN"}
-    assert set(runs) == {"evaluate", "routes", "watch"}
+    assert set(runs) == {"evaluate", "export learner", "routes", "watch"}
     assert all(not action.option_strings for action in runs.values())
     others = {action.dest for _, action in actions() if action.type is Path} - {"results", "run"}
     assert others == {"output", "update", "files", "folder"}

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from d2r.statistics.intervals import Floats
+Floats = npt.NDArray[np.float64]
 
 SHUFFLES = 20
 """Random orders over which the information that chance alone gives is averaged."""

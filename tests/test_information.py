@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from d2r.statistics.information import conditional_information, information_above_chance, plug_in_bias
+from d2r.information import conditional_information, information_above_chance, plug_in_bias
 
 
 def test_routes_that_differ_for_every_task_tell_the_whole_task() -> None:
