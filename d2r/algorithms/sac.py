@@ -101,9 +101,8 @@ class UpdateInfo(NamedTuple):
         losses = (self.losses.alpha, self.losses.policy, self.losses.critics)
         numbers = (*losses, self.actor_norm, self.critic_norm, self.alpha_norm)
         whole = torch.cat([number.reshape(len(number), -1) for number in numbers], 1).sum(1)
-        return torch.stack(
-            [whole - whole == 0, self.masked.any(1)]
-        )  # quicker than to ask whether it is finite
+        finite = whole - whole == 0  # quicker than to ask whether it is
+        return torch.stack([finite, self.masked.any(1)])
 
 
 def task_weights(log_alpha: Tensor) -> Tensor:
