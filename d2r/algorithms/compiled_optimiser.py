@@ -104,8 +104,10 @@ class Moved:
         if (places, len(state)) != self._known:
             of_all = [state.get(parameter, {}) for parameter in self._parameters]
             moments = [[of.get(name) for of in of_all] for name in ("exp_avg", "exp_avg_sq", "step")]
-            of_moments = [places_of(one) for one in moments]
-            self._pointers = tuple(as_pointers(of) for of in (places, *of_moments) if of is not None)
+            of_moments = [of for one in moments if (of := places_of(one)) is not None]
+            if len(of_moments) < len(moments):
+                return False
+            self._pointers = tuple(as_pointers(of) for of in (places, *of_moments))
             self._known = places, len(state)
         parameters, *of_state = self._pointers
         kernel["adam"](

@@ -4,9 +4,9 @@ The floor is 16 forward passes of one network's worth: actor 3 (forward and back
 action, targets 2, critics in the TD loss 6, critics in the policy loss 4 (no gradient of their weights), each with the
 multiply-adds of its matrix products and nothing else, over the best float32 rate of square products with as many
 threads. An update is one of every seed of a cohort, from drawing its batch to moving the targets. Updates and products
-are measured in turns, and the best of each counts, because whatever else the machine does only adds to either. A turn
-makes several updates one after the other, as training does; the first of them finds in the caches what the products
-left there, and its best time is given beside the others' (``update_first_ms``). On a
+are measured in turns, and the best of each counts, because whatever else the machine does only adds to either. What
+counts is the first update after a product, which finds in the caches what that left there; how long one takes that
+follows another, as in training, stands beside it (``update_in_a_row_ms``). On a
 machine shared with others the ratio of processor times (``times_floor_cpu``) says more than the ratio of times; it
 holds for one thread, where waiting threads do not add to it. ``peak_mb`` is the largest resident memory of the process
 after the first updates, interpreter and replay included (on a GPU that of the host). With ``--tf32`` the square
@@ -48,7 +48,7 @@ from d2r.training.memory import keep_freed_memory
 ACTOR_PASSES = 3 + 1
 CRITIC_PASSES = 2 + 6 + 4
 SQUARES = (1024, 2048, 4096)
-UPDATES_IN_A_TURN = 5
+UPDATES_IN_A_ROW = 4
 
 
 class Setting(NamedTuple):
@@ -206,21 +206,20 @@ def measure(
     for size in SQUARES[:-1]:
         products.gflops(size)
     updates: list[Seconds] = []
-    firsts: list[Seconds] = []
+    in_a_row: list[Seconds] = []
     samples: list[Seconds] = []
     rates: list[Seconds] = []
     for turn in range(rounds):
         began = Seconds.now()
         replay.sample(batch_per_task, streams)
         sampled = Seconds.now()
+        updating.update()
+        updates.append(Seconds.now().since(sampled))
         samples.append(sampled.since(began))
-        for place in range(UPDATES_IN_A_TURN):
+        for _ in range(UPDATES_IN_A_ROW):
             began = Seconds.now()
             updating.update()
-            spent = Seconds.now().since(began)
-            updates.append(spent)
-            if place == 0:
-                firsts.append(spent)
+            in_a_row.append(Seconds.now().since(began))
         rates.append(products.gflops(SQUARES[turn % len(SQUARES)]))
         rates.append(products.gflops(SQUARES[0]))
     floor = floor_flop(learner, batch_per_task)
@@ -243,7 +242,7 @@ def measure(
         "updates_per_second": round(1e3 / update_ms, 1),
         "update_ms": round(update_ms, 2),
         "update_ms_median": round(1e3 * statistics.median(update.wall for update in updates), 2),
-        "update_first_ms": round(1e3 * min(first.wall for first in firsts), 2),
+        "update_in_a_row_ms": round(1e3 * min(update.wall for update in in_a_row), 2),
         "floor_ms": round(floor_ms, 2),
         "floor_gflop": round(floor / 1e9, 3),
         "sgemm_gflops": round(gflops, 1),
