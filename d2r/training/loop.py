@@ -7,7 +7,7 @@ the last before a crash.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,13 +46,19 @@ class Cohort:
 
     Args:
         configs: of the runs, equal but for the seed; folders: of each.
+        ours: seeds whose newest checkpoint this process made, so that to go on from it is not to resume.
 
     Attributes:
         ended: seeds of the runs that were published; failures: what went wrong with those of them that failed.
     """
 
     def __init__(
-        self, configs: Sequence[RunConfig], folders: Sequence[RunFolders], machine: Machine, stop: StopRequest
+        self,
+        configs: Sequence[RunConfig],
+        folders: Sequence[RunFolders],
+        machine: Machine,
+        stop: StopRequest,
+        ours: Collection[int] = (),
     ):
         self.config, self.machine, self.stop = configs[0], machine, stop
         self.failures: dict[int, str] = {}
@@ -81,7 +87,7 @@ class Cohort:
         )
         process = describe_process(machine, len(configs))
         self.runs = [
-            Run(config, folder, machine, env, process)
+            Run(config, folder, machine, env, process, config.seed in ours)
             for config, folder, env in zip(configs, folders, self.envs, strict=True)
         ]
         self.stopwatch = Stopwatch()
@@ -127,9 +133,10 @@ class Cohort:
             self.replay.begin_episode(torch.from_numpy(observations))
         self.replay.note_filling()
         self.observations: npt.NDArray[np.float64] = observations
-        if any(run.resumes for run in self.runs):
-            self.saved = behind
-            for run in self.runs:
+        for run in self.runs:
+            if run.restored:
+                self.saved = behind
+            if run.restored and not run.ours:
                 print(f"{run.name}: resumed at step {behind.step}", flush=True)
         return behind
 

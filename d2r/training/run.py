@@ -81,7 +81,11 @@ def describe_process(machine: Machine, seeds: int) -> Process:
 
 
 class Run:
-    """The part of a run's state that no other shares: environments, random streams, files, and what is known of it."""
+    """The part of a run's state that no other shares: environments, random streams, files, and what is known of it.
+
+    Attributes:
+        ours: whether its newest checkpoint is this process's; restored: whether it goes on from one.
+    """
 
     def __init__(
         self,
@@ -90,8 +94,10 @@ class Run:
         machine: Machine,
         env: MetaWorldVectorEnv,
         process: Process,
+        ours: bool,
     ):
         self.config, self.folders, self.machine, self.env = config, folders, machine, env
+        self.ours, self.restored = ours, False
         self.name = name_of(config)
         self.acting = generator_for(config.seed, Stream.ACTING, machine.device)
         self.learning = generator_for(config.seed, Stream.LEARNING, machine.device)
@@ -174,9 +180,12 @@ class Run:
                 self.warn(f"{name} was damaged and restored from the checkpoint")
         progress = Reached(state["step"], state["updates"], state["evaluated"])
         self.success, self.started = state["success"], state["started"]
-        self.resumes, self.source = state["resumes"] + 1, state.get("source")
-        # older checkpoints do not say where they come from
-        before = [*state.get("earlier", []), {"until_step": progress.step, **state.get("process", {})}]
+        self.restored, self.source = True, state.get("source")
+        self.resumes, before = state["resumes"], state.get("earlier", [])
+        if not self.ours:
+            self.resumes += 1
+            # older checkpoints do not say where they come from
+            before = [*before, {"until_step": progress.step, **state.get("process", {})}]
         self.earlier = [Process.model_validate(process) for process in before]
         environment = json.loads(state["environment"])
         environment["actions"] = state["environment_actions"].numpy()

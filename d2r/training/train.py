@@ -86,8 +86,9 @@ def train_together(
                 print(f"{name_of(waiting[0][0])}: {remark}", file=sys.stderr)
             torch.set_num_threads(machine.threads)
             keep_freed_memory()
+        ours = set[int]()  # seeds whose newest checkpoint is this process's
         while waiting:
-            status, ended, failures = _go_on(waiting, machine, stop)
+            status, ended, failures = _go_on(waiting, machine, stop, ours)
             for config, _ in waiting:
                 if config.seed in failures and record_failure:
                     print(f"{name_of(config)}: failed: {failures[config.seed]}", file=sys.stderr)
@@ -102,9 +103,12 @@ def train_together(
 
 
 def _go_on(
-    waiting: Sequence[tuple[RunConfig, RunFolders]], machine: Machine, stop: StopRequest
+    waiting: Sequence[tuple[RunConfig, RunFolders]], machine: Machine, stop: StopRequest, ours: set[int]
 ) -> tuple[int, set[int], dict[int, str]]:
     """Train runs until those that have come furthest wait no more for the others, or to the end.
+
+    Args:
+        ours: seeds whose newest checkpoint is this process's; those that are trained now become so.
 
     Returns:
         Exit status, seeds of the runs that have ended, and what went wrong with those of them that failed.
@@ -112,7 +116,8 @@ def _go_on(
     configs, folders = [config for config, _ in waiting], [folder for _, folder in waiting]
     name = name_of(configs[0])
     try:
-        with closing(Cohort(configs, folders, machine, stop)) as cohort:
+        with closing(Cohort(configs, folders, machine, stop, ours)) as cohort:
+            ours |= {run.config.seed for run in cohort.runs}
             status = cohort.to_the_end()
             return status, cohort.ended, cohort.failures
     except WorkerDied as died:

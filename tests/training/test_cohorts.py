@@ -100,17 +100,24 @@ def test_seeds_that_stand_at_different_steps_between_evaluations(
     stands_at: dict[int, int],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What a seed reports at the next evaluation is the mean over its own updates."""
+    """What a seed reports at the next evaluation is the mean over its own updates; a fresh one is not resumed."""
     for config in configs():
         with monkeypatch.context() as patch:
             if config.seed in stands_at:
                 end_at(patch, stands_at[config.seed])
                 with pytest.raises(Interrupted):
                     train(config, tmp_path / "results/tiny", Machine())
+    capsys.readouterr()
     assert train_together(configs(), tmp_path / "results/tiny", Machine()) == 0
+    said = capsys.readouterr().out
     for config in configs():
         assert_equal(left(tmp_path / "results/tiny", config), alone[config.seed])
+        folders, resumed = RunFolders(tmp_path / "results/tiny", config), int(config.seed in stands_at)
+        record = json.loads((folders.published / "run.json").read_bytes())
+        assert (record["resumes"], len(record["earlier"])) == (resumed, resumed)
+        assert said.count(f"seed{config.seed}: resumed at step") == resumed
 
 
 @needs_library
