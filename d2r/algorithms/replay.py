@@ -20,8 +20,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from d2r.algorithms.compiled_replay import Quantity, transitions
 from d2r.algorithms.draws import Streams, per_seed
 from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
+from d2r.kernel.library import serving
+from d2r.networks.compiled import Functions
 
 
 class Batch(NamedTuple):
@@ -156,6 +159,9 @@ class Replay:
 
     def at(self, time: Tensor, seeds: slice = slice(None)) -> Batch:
         """Return every task's transitions at the given time indices [seed, batch], of all seeds or some."""
+        kernel = serving(self.obs)
+        if kernel is not None:
+            return self._copied(kernel, time, seeds)
         row = time + time // self.horizon
         reward = _at(self.reward[seeds], time)
         if self.time_limit_terminal:
@@ -171,6 +177,15 @@ class Replay:
             terminal,
             None if self.sources is None else _at(self.sources[seeds], time),
         )
+
+    def _copied(self, kernel: Functions, time: Tensor, seeds: slice) -> Batch:
+        """What :meth:`at` returns, by the library."""
+        once = [self.action, self.reward, *([] if self.sources is None else [self.sources])]
+        quantities = [Quantity(self.obs[seeds], 0), Quantity(self.obs[seeds], 1)]
+        quantities += [Quantity(rings[seeds], None) for rings in once]
+        found, terminal = transitions(kernel, quantities, time, self.horizon, self.time_limit_terminal)
+        obs, next_obs, action, reward, *sources = found
+        return Batch(obs, action, reward, next_obs, terminal, sources[0] if sources else None)
 
     def row(self, time: int) -> int:
         """Row of the observation before transition ``time``: each earlier slot holds one row more than transitions."""

@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr long CHAIN_ROWS = 192;  // go through all layers while they are in the cache; a multiple of TILE_ROWS
+constexpr long CHAIN_ROWS = 192;  // at most so many go through all layers while they are in the cache
 
 // Layers l = 1..L of each member, h_l = ReLU(W_l h_(l-1) + b_l), the last without the ReLU unless `relu_last`. What
 // goes in is h_0 = x, times a vector of the row's task if there is a `scale`, then its ReLU if `relu_first`. With
@@ -21,7 +21,12 @@ template <class T> struct Chain {
   const T *scale;                          // [member, task, inputs] or null; row r belongs to task r % tasks
 
   long wide(long l) const { return round_up(widths[l], PANEL<T>); }
-  long blocks() const { return (rows + CHAIN_ROWS - 1) / CHAIN_ROWS; }
+  // Blocks of rows are equal, and if there are several then as many as two and four threads can share.
+  long block_rows() const {
+    const long least = (rows + CHAIN_ROWS - 1) / CHAIN_ROWS, blocks = least > 1 ? round_up(least, 4) : 1;
+    return round_up((rows + blocks - 1) / blocks, 4);
+  }
+  long blocks() const { return rows ? (rows + block_rows() - 1) / block_rows() : 0; }
   long widest() const {
     long most = 0;
     for (long l = 0; l <= layers; l++) most = wide(l) > most ? wide(l) : most;
@@ -45,8 +50,8 @@ template <class T> struct Chain {
   }
   template <class Work> void in_blocks(long begin, long end, const Work &work) const {
     for (long b = begin; b < end; b++) {
-      const long first = b % blocks() * CHAIN_ROWS;
-      work(b / blocks(), first, rows - first < CHAIN_ROWS ? rows - first : CHAIN_ROWS);
+      const long first = b % blocks() * block_rows();
+      work(b / blocks(), first, rows - first < block_rows() ? rows - first : block_rows());
     }
   }
 
@@ -55,14 +60,15 @@ template <class T> struct Chain {
   long columns(long l) const { return widths[l - 1] + (of_tasks(l) ? tasks : 0); }
   const T *matrix(long l, long e) const { return weight[l - 1] + e * widths[l] * columns(l); }
 
-  // Whether x is h_0 as it lies there.
-  bool enters_as_it_is() const { return !scale && !relu_first && widths[0] == wide(0); }
+  // Whether x is h_0 as it lies there; the way back needs whole panels, too.
+  bool is_first() const { return !scale && !relu_first; }
+  bool is_first_in_panels() const { return is_first() && widths[0] == wide(0); }
 
   // h_0 of a block of rows, in `h` unless it is there already.
-  const T *enter(long e, long row, long size, const T *x, T *h) const {
+  const T *enter(long e, long row, long size, const T *x, bool there, T *h) const {
     const long inputs = widths[0], padded = wide(0);
     const T *from = x + e * x_member + row * inputs;
-    if (enters_as_it_is()) return from;
+    if (there) return from;
     for (long r = 0; r < size; r++, from += inputs) {
       const T *factor = scale ? scale + (e * tasks + (row + r) % tasks) * inputs : nullptr;
       for (long d = 0; d < padded; d += LANES<T>) {
@@ -72,6 +78,21 @@ template <class T> struct Chain {
       }
     }
     return h;
+  }
+
+  // Panels of the matrices of all members from a layer on: of the way forwards, or of the way back.
+  long panels_in(long l, bool forwards) const { return wide(forwards ? l : l - 1) / PANEL<T>; }
+  long panels_of_all(long from, bool forwards) const {
+    long all = 0;
+    for (long l = from; l <= layers; l++) all += ensemble * panels_in(l, forwards);
+    return all;
+  }
+  // Calls work(layer, member, first column) for those between two.
+  template <class Work> void each_panel(long from, bool forwards, long begin, long end, const Work &work) const {
+    for (long l = from, i = 0; l <= layers; l++)
+      for (long e = 0; e < ensemble; e++)
+        for (long n = 0; n < panels_in(l, forwards); n++, i++)
+          if (begin <= i && i < end) work(l, e, n * PANEL<T>);
   }
 
   // What the sums of layer l begin with: its bias, and of the first layer the columns of the tasks. Those of task t are
@@ -102,25 +123,28 @@ template <class T> struct Chain {
     const auto offsets_at = [&](long l, long e) {
       return offsets + place(l, of_offsets) + e * offset_rows(l) * wide(l);
     };
-    for (long l = 1; l <= layers; l++)
-      for (long e = 0; e < ensemble; e++) {
-        pack(widths[l - 1], widths[l], matrix(l, e), 1L, columns(l), matrix_at(l, e));
-        set_offsets(l, e, offsets_at(l, e));
-      }
+    in_threads(threads_of(threads), panels_of_all(1, true), 1, [&](long begin, long end) {
+      each_panel(1, true, begin, end, [&](long l, long e, long n) {
+        pack_panel<T>(widths[l - 1], widths[l] - n, matrix(l, e) + n * columns(l), columns(l), true,
+                      matrix_at(l, e) + n * widths[l - 1]);
+        if (n == 0) set_offsets(l, e, offsets_at(l, e));
+      });
+    });
     in_threads(threads_of(threads), ensemble * blocks(), 1, [&](long begin, long end) {
       const long most = widest();
-      const Buffer<T> entered(CHAIN_ROWS * wide(0)), passing(keep ? 0 : 2 * CHAIN_ROWS * most);
+      const Buffer<T> entered(is_first() ? 0 : block_rows() * wide(0)), passing(keep ? 0 : 2 * block_rows() * most);
       in_blocks(begin, end, [&](long e, long row, long size) {
-        const T *from = enter(e, row, size, x, entered);
+        const T *from = enter(e, row, size, x, is_first(), entered);
+        long from_row = is_first() ? widths[0] : wide(0);
         for (long l = 1; l <= layers; l++) {
           const bool last = l == layers;
           T *to = last   ? y + (e * rows + row) * widths[l]
                   : keep ? keep + hidden_at(l) + (e * rows + row) * wide(l)
-                         : passing + l % 2 * CHAIN_ROWS * most;
-          multiply<T>(size, last ? widths[l] : wide(l), widths[l - 1], from, wide(l - 1), 1,
+                         : passing + l % 2 * block_rows() * most;
+          multiply<T>(size, last ? widths[l] : wide(l), widths[l - 1], from, from_row, 1,
                       {matrix_at(l, e), PANEL<T>, PANEL<T> * widths[l - 1]}, start_of(l, row, offsets_at(l, e)), to,
                       last ? widths[l] : wide(l), {!last || relu_last});
-          from = to;
+          from = to, from_row = wide(l);
         }
       });
     });
@@ -134,9 +158,13 @@ template <class T> struct Chain {
     const auto of_matrix = [this](long l) { return ensemble * widths[l] * wide(l - 1); };
     const Buffer<T> matrices(place(layers + 1, of_matrix));
     const auto matrix_at = [&](long l, long e) { return matrices + place(l, of_matrix) + e * widths[l] * wide(l - 1); };
-    for (long l = of_input ? 1 : 2; l <= layers; l++)
-      for (long e = 0; e < ensemble; e++)
-        pack(widths[l], widths[l - 1], matrix(l, e), columns(l), 1L, matrix_at(l, e));
+    const long lowest = of_input ? 1 : 2;
+    in_threads(threads_of(threads), panels_of_all(lowest, false), 1, [&](long begin, long end) {
+      each_panel(lowest, false, begin, end, [&](long l, long e, long n) {
+        pack_panel<T>(widths[l], widths[l - 1] - n, matrix(l, e) + n, columns(l), false,
+                      matrix_at(l, e) + n * widths[l]);
+      });
+    });
     // each thread sums gradients of its own: layer by layer of matrices and biases, these by task where it has columns,
     // then of the scale
     const auto biases = [this](long l) { return of_tasks(l) ? tasks : 1; };
@@ -144,21 +172,20 @@ template <class T> struct Chain {
     const auto sum_of = [&](long l) { return ensemble * sum_of_member(l); };
     const long of_scale = grad_weight ? place(layers + 1, sum_of) : 0;
     const long sums = of_scale + (grad_scale ? ensemble * tasks * wide(0) : 0);
-    const long parts = threads_of(threads), all_blocks = ensemble * blocks();
-    const long step = all_blocks ? (all_blocks + parts - 1) / parts : 1;
-    const Buffer<T> sum_of_parts(parts * sums);
-    fill_zero(sum_of_parts.get(), parts * sums);
+    const Parts parts(threads_of(threads), ensemble * blocks(), 1);
+    const Buffer<T> sum_of_parts(parts.number * sums);
     const bool shared = grad_x && ensemble > 1 && !x_member;
-    const bool leaves_as_it_is = enters_as_it_is() && !grad_scale && !add;
+    const bool leaves_as_it_is = is_first_in_panels() && !grad_scale && !add;
     const Buffer<T> of_members(shared ? ensemble * rows * widths[0] : 0);
-    in_threads(parts, all_blocks, step, [&](long begin, long end) {
-      T *const sum = sum_of_parts + begin / step * sums;
+    parts.each([&](long begin, long end) {
+      T *const sum = sum_of_parts + begin / parts.step * sums;
+      fill_zero(sum, sums);
       const long most = widest();
-      const Buffer<T> entered(CHAIN_ROWS * wide(0)), gradients(2 * CHAIN_ROWS * most);
+      const Buffer<T> entered(is_first_in_panels() ? 0 : block_rows() * wide(0)), gradients(2 * block_rows() * most);
       in_blocks(begin, end, [&](long e, long row, long size) {
-        T *g = gradients, *next = gradients + CHAIN_ROWS * most;
+        T *g = gradients, *next = gradients + block_rows() * most;
         begin_gradient(e, row, size, y, grad_y, g);
-        const T *h_0 = enter(e, row, size, x, entered);
+        const T *h_0 = enter(e, row, size, x, is_first_in_panels(), entered);
         T *of_member = shared ? of_members + e * rows * widths[0] : grad_x ? grad_x + e * x_member : nullptr;
         for (long l = layers; l > 0; l--) {
           const long in = wide(l - 1), out = wide(l);
@@ -180,24 +207,26 @@ template <class T> struct Chain {
         if (of_input && !leaves_as_it_is) leave(e, row, size, x, g, of_member, add, grad_scale ? sum + of_scale : nullptr);
       });
     });
-    for (long l = 1; grad_weight && l <= layers; l++)
-      for (long e = 0; e < ensemble; e++) {
+    in_threads(threads_of(threads), grad_weight ? layers * ensemble : 0, 1, [&](long begin, long end) {
+      for (long i = begin; i < end; i++) {
+        const long l = i / ensemble + 1, e = i % ensemble;
         const T *from = sum_of_parts + place(l, sum_of) + e * sum_of_member(l), *offsets = from + widths[l] * wide(l - 1);
         T *to = grad_weight[l - 1] + e * widths[l] * columns(l), *of_bias = grad_bias[l - 1] + e * widths[l];
-        add_parts(parts, sums, widths[l], widths[l - 1], from, wide(l - 1), to, columns(l));
+        add_parts(parts.number, sums, widths[l], widths[l - 1], from, wide(l - 1), to, columns(l));
         if (of_tasks(l))
           for (long t = 0; t < tasks; t++)
             for (long d = 0; d < widths[l]; d++) {
               T total = 0;
-              for (long part = 0; part < parts; part++) total += offsets[part * sums + t * wide(l) + d];
+              for (long part = 0; part < parts.number; part++) total += offsets[part * sums + t * wide(l) + d];
               to[d * columns(l) + widths[0] + t] = total;
               of_bias[d] = t ? of_bias[d] + total : total;
             }
         else
-          add_parts(parts, sums, 1, widths[l], offsets, wide(l), of_bias, widths[l]);
+          add_parts(parts.number, sums, 1, widths[l], offsets, wide(l), of_bias, widths[l]);
       }
+    });
     if (grad_scale)
-      add_parts(parts, sums, ensemble * tasks, widths[0], sum_of_parts + of_scale, wide(0), grad_scale, widths[0]);
+      add_parts(parts.number, sums, ensemble * tasks, widths[0], sum_of_parts + of_scale, wide(0), grad_scale, widths[0]);
     const long one = rows * widths[0];
     if (shared) add_parts(ensemble, one, 1, one, of_members.get(), one, grad_x, one);
   }

@@ -1,6 +1,7 @@
 // Routing decisions: which modules a module reads, and with which weights.
 #pragma once
 
+#include "threads.h"
 #include "vectors.h"
 
 namespace {
@@ -99,46 +100,74 @@ template <class T> V<T> exponentials(long count, const V<T> *value, V<T> *share,
   return highest;
 }
 
-// `noise` is null for deterministic routes, `coldness` [task], those of members `coldness_member` apart; `given` is null
-// unless routes [row, group, K] are replayed, those of members `given_member` apart, `suitable` where nobody asks.
+constexpr double AS_MANY_MULTIPLY_ADDS = 50;  // what a logit of a row takes
+
+// `noise` is at null for deterministic routes, `coldness` [task], those of members `coldness_member` apart; `given` is
+// null unless routes [row, group, K] are replayed, those of members `given_member` apart, `suitable` where nobody asks.
 // Results are [member, group, K, row].
-template <class T>
-void decide(long ensemble, long rows, long tasks, Groups groups, Columns<T> logits, Columns<T> noise, const T *coldness,
-            long coldness_member, const uint8_t *given, long given_member, int64_t *sources, T *weights, uint8_t *suitable) {
-  const long top_k = groups.top_k, all = groups.first_logit(groups.count);
-  const Buffer<V<T>> value(all), noisy(noise.at ? all : 0), chosen(top_k), share(top_k);
-  const Buffer<I<T>> index(top_k);
-  for (long e = 0; e < ensemble; e++)
-    for (long first = 0; first < rows; first += LANES<T>) {
-      const long valid = rows - first < LANES<T> ? rows - first : LANES<T>;
-      V<T> cold{};
-      if (noise.at)
-        for (long lane = 0; lane < LANES<T>; lane++) cold[lane] = coldness[e * coldness_member + (first + lane) % tasks];
-      for (long c = 0; c < all; c++) {
-        value[c] = logits.rows_at(e, c, first, valid);
-        if (noise.at) noisy[c] = noise.rows_at(e, c, first, valid) + value[c] * cold;
-      }
-      for (long g = 0; g < groups.count; g++) {
-        const long count = groups.candidates(g), distinct = top_k < count ? top_k : count;
-        const V<T> *values = value + groups.first_logit(g), *scores = values;
-        if (noise.at) scores = noisy + groups.first_logit(g);
-        const uint8_t *of_rows = given ? given + e * given_member + (first * groups.count + g) * top_k : nullptr;
-        choose<T>(count, top_k, scores, values, of_rows, groups.count * top_k, valid, index, chosen);
-        V<T> of_chosen, of_all{}, highest{};
-        exponentials<T>(distinct, chosen, share, of_chosen);
-        if (suitable) highest = exponentials<T>(count, values, nullptr, of_all);
-        const T least = 1.0f / (count + 1);  // rounded as PyTorch rounds it
-        for (long k = 0; k < top_k; k++) {
-          const long at = ((e * groups.count + g) * top_k + k) * rows + first;
-          store(weights + at, k < distinct ? share[k] / of_chosen : V<T>{}, valid);
-          for (long lane = 0; lane < valid; lane++) sources[at + lane] = index[k][lane];
-          if (!suitable) continue;
-          const I<T> enough = exponential<T>(chosen[k] - highest) / of_all > least;
-          for (long lane = 0; lane < valid; lane++) suitable[at + lane] = enough[lane] != 0;
-        }
-      }
+template <class T> struct Deciding {
+  long ensemble, rows, tasks;
+  Groups groups;
+  Columns<T> logits, noise;
+  const T *coldness;
+  long coldness_member;
+  const uint8_t *given;
+  long given_member;
+  int64_t *sources;
+  T *weights;
+  uint8_t *suitable;
+
+  long all() const { return groups.first_logit(groups.count); }
+
+  struct Scratch {
+    Buffer<V<T>> value, noisy, chosen, share;
+    Buffer<I<T>> index;
+    explicit Scratch(const Deciding &d)
+        : value(d.all()), noisy(d.noise.at ? d.all() : 0), chosen(d.groups.top_k), share(d.groups.top_k),
+          index(d.groups.top_k) {}
+  };
+
+  void decide(int threads) const {
+    const long vectors = (rows + LANES<T> - 1) / LANES<T>;
+    const double work = double(ensemble) * rows * all() * AS_MANY_MULTIPLY_ADDS;
+    in_threads(threads_worth(threads, work), ensemble * vectors, 1, [&](long begin, long end) {
+      const Scratch scratch(*this);
+      for (long i = begin; i < end; i++) of_rows(i / vectors, i % vectors * LANES<T>, scratch);
+    });
+  }
+
+  void of_rows(long e, long first, const Scratch &scratch) const {
+    const long valid = rows - first < LANES<T> ? rows - first : LANES<T>;
+    V<T> cold{};
+    if (noise.at)
+      for (long lane = 0; lane < LANES<T>; lane++) cold[lane] = coldness[e * coldness_member + (first + lane) % tasks];
+    for (long c = 0; c < all(); c++) {
+      scratch.value[c] = logits.rows_at(e, c, first, valid);
+      if (noise.at) scratch.noisy[c] = noise.rows_at(e, c, first, valid) + scratch.value[c] * cold;
     }
-}
+    for (long g = 0; g < groups.count; g++) of_group(g, e, first, valid, scratch);
+  }
+
+  void of_group(long g, long e, long first, long valid, const Scratch &scratch) const {
+    const long top_k = groups.top_k, count = groups.candidates(g), distinct = top_k < count ? top_k : count;
+    const V<T> *values = scratch.value + groups.first_logit(g), *chosen = scratch.chosen;
+    const V<T> *scores = noise.at ? scratch.noisy + groups.first_logit(g) : values;
+    const uint8_t *of_rows = given ? given + e * given_member + (first * groups.count + g) * top_k : nullptr;
+    choose<T>(count, top_k, scores, values, of_rows, groups.count * top_k, valid, scratch.index, scratch.chosen);
+    V<T> of_chosen, of_all{}, highest{};
+    exponentials<T>(distinct, chosen, scratch.share, of_chosen);
+    if (suitable) highest = exponentials<T>(count, values, nullptr, of_all);
+    const T least = 1.0f / (count + 1);  // rounded as PyTorch rounds it
+    for (long k = 0; k < top_k; k++) {
+      const long at = ((e * groups.count + g) * top_k + k) * rows + first;
+      store(weights + at, k < distinct ? scratch.share[k] / of_chosen : V<T>{}, valid);
+      for (long lane = 0; lane < valid; lane++) sources[at + lane] = scratch.index[k][lane];
+      if (!suitable) continue;
+      const I<T> enough = exponential<T>(chosen[k] - highest) / of_all > least;
+      for (long lane = 0; lane < valid; lane++) suitable[at + lane] = enough[lane] != 0;
+    }
+  }
+};
 
 // Gradient of the logits [member, row, logit] from that of the weights [member, group, K, row].
 template <class T>

@@ -6,6 +6,7 @@
 //   stack, stack_backward       D2R's modules 2..N and the output's mix (networks/d2r/stack.py holds the formulas)
 //   sample, sample_backward     the policy's actions and their log-probabilities
 //   td_losses, policy_losses    losses of each task from what networks answered, and back to their answers (_backward)
+//   transitions                 a batch, copied out of the replay
 //   clip, adam, follow          gradients clipped, parameters moved along them, and targets towards the parameters
 //
 // PyTorch's operators compute the same (networks/layers.py, d2r/choice.py, d2r/stack.py) and are the reference: they
@@ -18,6 +19,7 @@
 #include "losses.h"
 #include "optimise.h"
 #include "policy.h"
+#include "transitions.h"
 #include "whole.h"
 
 namespace {
@@ -48,6 +50,14 @@ template <class T> Policy<T> policy_of(const long *n, const double *limits, cons
   return {n[0], n[1], T(limits[0]), T(limits[1]), T(limits[2]), output, noise};
 }
 
+std::vector<Quantity> quantities_of(const long *n, const void *const *rings, void *const *to) {
+  std::vector<Quantity> all;
+  for (long i = 0; i < n[5]; i++)
+    all.push_back({n[6 + 3 * i], n[7 + 3 * i], n[8 + 3 * i], static_cast<const char *>(rings[i]),
+                   static_cast<char *>(to[i])});
+  return all;
+}
+
 template <class T> TaskLosses<T> losses_of(const long *n) { return {n[0], n[1], n[2], n[3]}; }
 
 }  // namespace
@@ -65,9 +75,11 @@ template <class T> TaskLosses<T> losses_of(const long *n) { return {n[0], n[1], 
         .backward(x, y, keep, grad_y, grad_x, false, grad_scale, grad_weight, grad_bias, threads);                     \
   }                                                                                                                    \
   void d2r_decide_##NAME(const long *n, const T *logits, const T *noise, const T *coldness, const uint8_t *given,      \
-                         int64_t *sources, T *weights, uint8_t *suitable) {                                            \
-    decide<T>(n[0], n[1], n[2], {n[3], n[4], n[5]}, {logits, n[6], n[7], n[8]}, {noise, n[9], n[10], n[11]}, coldness, \
-              n[13], given, n[12], sources, weights, suitable);                                                               \
+                         int64_t *sources, T *weights, uint8_t *suitable, int threads) {                               \
+    const Columns<T> values{logits, n[6], n[7], n[8]}, noises{noise, n[9], n[10], n[11]};                              \
+    Deciding<T>{n[0], n[1], n[2], {n[3], n[4], n[5]}, values, noises, coldness, n[13], given, n[12], sources, weights, \
+                suitable}                                                                                              \
+        .decide(threads);                                                                                              \
   }                                                                                                                    \
   void d2r_decide_backward_##NAME(const long *n, const int64_t *sources, const T *weights, const T *grad_weights,      \
                                   T *grad_logits) {                                                                    \
@@ -129,6 +141,10 @@ template <class T> TaskLosses<T> losses_of(const long *n) { return {n[0], n[1], 
   void d2r_policy_losses_backward_##NAME(const long *n, const T *value, const T *alpha, const T *weight,               \
                                          const T *grad_loss, T *grad_value, T *grad_log_prob) {                        \
     losses_of<T>(n).of_policy_backward(value, alpha, weight, grad_loss, grad_value, grad_log_prob);                    \
+  }                                                                                                                    \
+  void d2r_transitions_##NAME(const long *n, const void *const *rings, const int64_t *time, void *const *to,           \
+                              T *terminal) {                                                                           \
+    copy_transitions<T>(n[0], n[1], n[2], n[3], n[4] != 0, quantities_of(n, rings, to), time, terminal);               \
   }                                                                                                                    \
   long d2r_clip_##NAME(const long *n, T *const *gradient, double bound, double epsilon, T *norm, int threads) {        \
     return clip_all<T>({n}, gradient, bound, epsilon, norm, threads);                                                  \

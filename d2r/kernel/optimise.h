@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "threads.h"
 #include "vectors.h"
 
 namespace {

@@ -3,6 +3,7 @@
 
 #include <type_traits>
 
+#include "threads.h"
 #include "vectors.h"
 
 namespace {
@@ -19,6 +20,8 @@ template <class T> struct Finish {
   bool relu = false;
   const T *open = nullptr;
 };
+
+constexpr long FETCHED_AHEAD = 8;  // rows of the right factor
 
 // M rows and VECTORS vectors of columns, at most a panel, of C = start + A B. A(m, k) lies at a[m * a_row + k * a_step],
 // rows of B are b_row apart; `valid` columns of start and C exist, all if WHOLE.
@@ -48,7 +51,14 @@ void tile(long depth, const T *a, long a_row, long a_step, const T *b, long b_ro
   for (long k = 0; k < depth; k++) {
     V<T> right[VECTORS];
 #pragma GCC unroll 2
-    for (int v = 0; v < VECTORS; v++) right[v] = vector_at(b + v * LANES<T>);
+    for (int v = 0; v < VECTORS; v++) {
+      right[v] = vector_at(b + v * LANES<T>);
+      fetch(b + FETCHED_AHEAD * b_row + v * LANES<T>, false);
+    }
+    if (a_step != 1) {  // rows of A lie side by side, and the processor does not guess where it goes on
+      fetch(rows[0] + FETCHED_AHEAD * a_step, false);
+      fetch(rows[0] + FETCHED_AHEAD * a_step + M - 1, false);
+    }
     b += b_row;
 #pragma GCC unroll 16
     for (int m = 0; m < M; m++) {
@@ -104,24 +114,55 @@ void multiply(long rows, long columns, long depth, const T *a, long a_row, long 
   }
 }
 
-// Copy B [depth, columns], B(k, n) at b[k * row + n * column], into panels filled up with zeros.
-template <class T> Panels<T> pack(long depth, long columns, const T *b, long row, long column, T *panels) {
-  for (long n = 0; n < columns; n += PANEL<T>) {
-    T *panel = panels + n * depth;
-    const long valid = columns - n < PANEL<T> ? columns - n : PANEL<T>;
-    if (column == 1) {
-      for (long k = 0; k < depth; k++) {
-        store(panel + k * PANEL<T>, load(b + k * row + n, valid), LANES<T>);
-        store(panel + k * PANEL<T> + LANES<T>, load(b + k * row + n + LANES<T>, valid - LANES<T>), LANES<T>);
-      }
-      continue;
-    }
-    for (long i = 0; i < PANEL<T>; i++)
-      for (long k = 0; k < depth; k++) panel[k * PANEL<T> + i] = i < valid ? b[k * row + (n + i) * column] : 0;
-  }
-  return {panels, PANEL<T>, PANEL<T> * depth};
+// Lanes of two vectors in turns of STEP: what the first step of a transposition by halves does, and each after it.
+template <class T, long STEP, bool HIGH, size_t... J> V<T> in_turns(V<T> a, V<T> b, std::index_sequence<J...>) {
+  constexpr auto from = [](long j) {
+    return HIGH ? (j & STEP ? LANES<T> + j : j + STEP) : (j & STEP ? LANES<T> + j - STEP : j);
+  };
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, from(J)...);
+#else
+  return __builtin_shuffle(a, b, I<T>{static_cast<typename Vectors<T>::Integer>(from(J))...});
+#endif
 }
 
+// Transpose as many vectors as one has lanes (Eklundh, IEEE Transactions on Computers C-21, 1972).
+template <class T, long STEP = 1> void transpose(V<T> *v) {
+  if constexpr (STEP < LANES<T>) {
+    constexpr std::make_index_sequence<LANES<T>> lanes;
+#pragma GCC unroll 16
+    for (long i = 0; i < LANES<T>; i++) {
+      if (i & STEP) continue;
+      const V<T> a = v[i], b = v[i + STEP];
+      v[i] = in_turns<T, STEP, false>(a, b, lanes);
+      v[i + STEP] = in_turns<T, STEP, true>(a, b, lanes);
+    }
+    transpose<T, 2 * STEP>(v);
+  }
+}
+
+// Copy a panel of B [depth, columns], filled up with zeros. B(k, n) lies at b[k * row + n], or `across` at b[k + n * row].
+template <class T> void pack_panel(long depth, long columns, const T *b, long row, bool across, T *panel) {
+  for (long n = 0; n < PANEL<T>; n += LANES<T>) {
+    for (long k = 0; !across && k < depth; k++)
+      vector_at(panel + k * PANEL<T> + n) = load(b + k * row + n, columns - n);
+    for (long k = 0; across && k < depth; k += LANES<T>) {
+      V<T> block[LANES<T>];
+#pragma GCC unroll 16
+      for (long i = 0; i < LANES<T>; i++) block[i] = n + i < columns ? load(b + (n + i) * row + k, depth - k) : V<T>{};
+      transpose<T>(block);
+#pragma GCC unroll 16
+      for (long i = 0; i < LANES<T>; i++)
+        if (k + i < depth) vector_at(panel + (k + i) * PANEL<T> + n) = block[i];
+    }
+  }
+}
+
+// Copy all of B, panel after panel.
+template <class T> void pack(long depth, long columns, const T *b, long row, bool across, T *panels) {
+  for (long n = 0; n < columns; n += PANEL<T>)
+    pack_panel<T>(depth, columns - n, b + (across ? n * row : n), row, across, panels + n * depth);
+}
 
 // Add every `step`th row of from [rows, columns], whole vectors, to `sum`.
 template <class T> void add_rows(long rows, long step, long columns, const T *from, T *sum) {

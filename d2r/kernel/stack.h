@@ -47,13 +47,15 @@ template <class T, long WIDE, long K> struct Stack {
   }
 
   // Panels of the matrix of each member and module: transposed for the way forwards, as it is for the way back.
-  Buffer<T> all_panels(bool forwards) const {
+  Buffer<T> all_panels(bool forwards, int threads) const {
     const long size = dim * width();
     Buffer<T> panels(ensemble * (count - 1) * size);
-    for (long e = 0; e < ensemble; e++)
-      for (long i = 0; i < count - 1; i++)
-        pack(dim, dim, weight + e * weight_member + i * dim * dim, forwards ? 1 : dim, forwards ? dim : 1,
-             panels + (e * (count - 1) + i) * size);
+    in_threads(threads, ensemble * (count - 1), 1, [=, at = panels.get()](long begin, long end) {
+      for (long i = begin; i < end; i++) {
+        const T *matrix = weight + i / (count - 1) * weight_member + i % (count - 1) * dim * dim;
+        pack<T>(dim, dim, matrix, dim, forwards, at + i * size);
+      }
+    });
     return panels;
   }
   Panels<T> panels_of(const T *panels, long e, long i) const {
@@ -86,7 +88,7 @@ template <class T, long WIDE, long K> struct Stack {
   // `own` [member, row, count - 1, width], what modules computed themselves, is kept for the way back, or null. With it
   // the way back finds all modules again by additions, which is faster than to write and read them.
   void forward(const T *first, T *out, T *own, int threads) const {
-    const Buffer<T> panels = all_panels(true);
+    const Buffer<T> panels = all_panels(true, threads_of(threads));
     in_threads(threads_of(threads), ensemble * blocks(), 1, [=, at = panels.get()](long begin, long end) {
       const long wide = width();
       const Buffer<T> modules(BLOCK_ROWS * count * wide), x(BLOCK_ROWS * wide), offset(wide);
@@ -138,28 +140,30 @@ template <class T, long WIDE, long K> struct Stack {
   void backward(const T *first, const T *own, const T *grad_out, T *grad_first, T *grad_weights, T *grad_weight,
                 T *grad_bias, int threads) const {
     const long wide = width(), matrices = ensemble * (count - 1);
-    const Buffer<T> panels = all_panels(false);
-    const long parts = threads_of(threads), all_blocks = ensemble * blocks();
-    const long step = all_blocks ? (all_blocks + parts - 1) / parts : 1;
+    const Buffer<T> panels = all_panels(false, threads_of(threads));
+    const Parts parts(threads_of(threads), ensemble * blocks(), 1);
     // each thread sums gradients of parameters of its own: of a matrix dim rows, and behind them one of the bias
     const long one = (dim + 1) * wide, sums = grad_weight ? matrices * one : 0;
-    const Buffer<T> of_parts(parts * sums);
-    fill_zero(of_parts.get(), parts * sums);
-    in_threads(parts, all_blocks, step, [=, at = panels.get(), all_sums = of_parts.get()](long begin, long end) {
+    const Buffer<T> of_parts(parts.number * sums);
+    parts.each([=, at = panels.get(), all_sums = of_parts.get()](long begin, long end) {
       const Scratch scratch(*this);
+      T *const sum_of_part = all_sums + begin / parts.step * sums;
+      fill_zero(sum_of_part, sums);
       in_blocks(begin, end, [&](long e, long row, long size) {
         const long place = e * rows + row;
         gather(e, row, size, scratch.routes);
-        T *sum = grad_weight ? all_sums + begin / step * sums + e * (count - 1) * one : nullptr;
+        T *sum = grad_weight ? sum_of_part + e * (count - 1) * one : nullptr;
         T *of_weights = grad_weights + e * count * top_k() * rows + row;
         backward_block(e, size, first + place * dim, own + place * (count - 1) * wide, grad_out + place * dim,
                        grad_first + place * dim, of_weights, sum, at, scratch);
       });
     });
-    for (long i = 0; grad_weight && i < matrices; i++) {
-      add_parts(parts, sums, dim, dim, of_parts + i * one, wide, grad_weight + i * dim * dim, dim);
-      add_parts(parts, sums, 1, dim, of_parts + i * one + dim * wide, wide, grad_bias + i * dim, dim);
-    }
+    in_threads(threads_of(threads), grad_weight ? matrices : 0, 1, [=, sum = of_parts.get()](long begin, long end) {
+      for (long i = begin; i < end; i++) {
+        add_parts(parts.number, sums, dim, dim, sum + i * one, wide, grad_weight + i * dim * dim, dim);
+        add_parts(parts.number, sums, 1, dim, sum + i * one + dim * wide, wide, grad_bias + i * dim, dim);
+      }
+    });
   }
 
   // What the way back of a block needs room for. A and G are those of the formulas; where all is suitable they are one.

@@ -1,12 +1,11 @@
-// Vectors of float or double as wide as the processor has them, memory for them, and threads.
+// Vectors of float or double as wide as the processor has them, and memory for them.
 #pragma once
 
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <thread>
-#include <vector>
+#include <utility>
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -22,8 +21,6 @@ constexpr int VECTOR_BYTES = 32, TILE_ROWS = 6;  // of 16
 #else
 constexpr int VECTOR_BYTES = 16, TILE_ROWS = 6;
 #endif
-
-constexpr double WORTH_A_THREAD = 2e7;  // multiply-adds below which starting a thread takes longer than it saves
 
 template <class T> struct Vectors;
 template <> struct Vectors<float> {
@@ -128,22 +125,5 @@ template <class T> struct Buffer {
   T *get() const { return memory.get(); }
   operator T *() const { return memory.get(); }
 };
-
-// Calls work(begin, end) for ranges of [0, count) that begin at multiples of `unit`, one a thread.
-template <class Work> void in_threads(int threads, long count, long unit, const Work &work) {
-  const long units = (count + unit - 1) / unit, parts = threads < units ? threads : units;
-  if (parts <= 1) return work(0, count);
-  const long step = (units + parts - 1) / parts * unit;
-  std::vector<std::thread> others;
-  for (long begin = step; begin < count; begin += step)
-    others.emplace_back(work, begin, begin + step < count ? begin + step : count);
-  work(0, step);
-  for (auto &other : others) other.join();
-}
-
-int threads_worth(int threads, double multiply_adds) {
-  const double worth = multiply_adds / WORTH_A_THREAD;
-  return worth < threads ? (worth < 1 ? 1 : static_cast<int>(worth)) : threads;
-}
 
 }  // namespace

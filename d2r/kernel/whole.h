@@ -110,9 +110,11 @@ template <class T> struct Whole {
     encoder().forward(x, in.state, keep ? in.of_encoder : nullptr, threads);
     set_task_vectors(in.task);
     router(in.task).forward(in.state, logits_out, keep ? in.of_router : nullptr, threads);
-    decide<T>(n.ensemble, n.rows, n.tasks, groups(), {logits_out, n.rows * logits(), 1, logits()}, question.noise,
-              question.coldness, question.coldness_member, question.given, question.given_member, decision.sources,
-              decision.weights, decision.suitable);
+    const Columns<T> logits_in{logits_out, n.rows * logits(), 1, logits()};
+    Deciding<T>{n.ensemble, n.rows, n.tasks, groups(), logits_in, question.noise, question.coldness,
+                question.coldness_member, question.given, question.given_member, decision.sources, decision.weights,
+                decision.suitable}
+        .decide(threads);
     first(of_first).forward(in.state, in.first, nullptr, threads);
     with_stack(decision, [&](const auto &stack) { stack.forward(in.first, in.mixed, keep ? in.own : nullptr, threads); });
     head(of_head).forward(in.mixed, value, nullptr, threads);

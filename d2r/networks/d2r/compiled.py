@@ -80,6 +80,7 @@ def _decide(kernel: Functions, logits: Tensor, question: Question) -> Decided:
         sources.data_ptr(),
         weights.data_ptr(),
         pointer(suitable),
+        torch.get_num_threads(),
     )
     return Decided(sources, weights, suitable)
 
