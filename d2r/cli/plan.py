@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from d2r.cli.folders import add_results, scale_folder
@@ -17,7 +16,7 @@ from d2r.config import RunConfig, Scale, load_scale
 from d2r.cores import available_cores
 from d2r.errors import UserError
 from d2r.planning.cost import Block, Rates, budgets_of_others, wall_seconds
-from d2r.runs.starts import is_finished, sources_of
+from d2r.runs.starts import count_sources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,11 +56,13 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.json:
         print(
-            json.dumps(_document(scale, blocks, args.cores) | {"sources": _sources(scale, results)}, indent=1)
+            json.dumps(
+                _document(scale, blocks, args.cores) | {"sources": count_sources(scale, results)}, indent=1
+            )
         )
     else:
         print(_describe(scale, blocks, args.cores))
-        for name, counts in _sources(scale, results).items():
+        for name, counts in count_sources(scale, results).items():
             print(
                 f"  They start from {counts['runs']} runs of '{name}', {counts['finished']} of them finished; "
                 f"Snakemake trains the others first, at that scale's cost."
@@ -95,16 +96,6 @@ def _document(scale: Scale, blocks: Sequence[Block], cores: int) -> dict[str, An
         "budget_of": budgets_of_others(scale),
         "blocks": [asdict(b) | {"core_hours": b.core_seconds / 3600} for b in blocks],
     }
-
-
-def _sources(scale: Scale, results: Path) -> dict[str, dict[str, int]]:
-    """By scale, how many runs are started from, and how many of them have finished."""
-    found: dict[str, dict[str, int]] = {}
-    for key, source in sources_of(scale).items():
-        counts = found.setdefault(key.scale, {"runs": 0, "finished": 0})
-        counts["runs"] += 1
-        counts["finished"] += is_finished(source, results)
-    return found
 
 
 def _peak_working_bytes(blocks: Sequence[Block], cores: int) -> int:

@@ -22,6 +22,7 @@ from d2r.runs.progress import (
     scales_in,
     unplanned_runs,
 )
+from d2r.runs.starts import count_sources
 
 LONGEST_PAUSE = 86_400
 """Seconds."""
@@ -56,12 +57,13 @@ def run(args: argparse.Namespace) -> int:
     while True:
         runs = [run_progress(key, results, scale) for key in plan_runs(scale)]
         others = [run_progress(key, results, scale) for key in unplanned_runs(results, scale)]
-        left = remaining_seconds(runs, args.cores)
+        left, sources = remaining_seconds(runs, args.cores), count_sources(scale, results)
         if args.json:
             document = {
                 "scale": scale.id,
                 "cores": args.cores,
                 "seconds_left": left,
+                "sources": sources,
                 "runs": [asdict(r) | {"planned": True} for r in runs]
                 + [asdict(r) | {"planned": False} for r in others],
             }
@@ -70,6 +72,11 @@ def run(args: argparse.Namespace) -> int:
             if args.watch:
                 print("\033[H\033[2J", end="")
             print(_describe(results, runs, others, left, args.cores, everything=args.all))
+            for name, counts in sources.items():
+                print(
+                    f"to start from: {counts['runs']} runs of '{name}', {counts['finished']} of them finished "
+                    f"(d2r status --scale {name})"
+                )
         if not args.watch or all(r.status in ("finished", "failed") for r in runs):
             return 0
         try:

@@ -61,6 +61,20 @@ def is_finished(source: RunConfig, results: Path) -> bool:
         return False
 
 
+def count_sources(scale: Scale, results: Path) -> dict[str, dict[str, int]]:
+    """By scale, how many runs are started from (``runs``), and how many of them have finished (``finished``).
+
+    Args:
+        results: as of :func:`source_folder`.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for key, source in sources_of(scale).items():
+        counts = found.setdefault(key.scale, {"runs": 0, "finished": 0})
+        counts["runs"] += 1
+        counts["finished"] += is_finished(source, results)
+    return found
+
+
 def read_source(folder: Path, source: RunConfig) -> RunRecord:
     """The record of the run to start from.
 

@@ -11,6 +11,7 @@ import pytest
 from d2r.cli.main import main
 from d2r.config import RunKey, load_scale, plan_runs
 from d2r.runs.layout import PROGRESS
+from d2r.runs.starts import sources_of
 
 PLAN = plan_runs(load_scale("smoke"))
 
@@ -59,3 +60,13 @@ def test_nothing_but_waiting_runs_is_two_lines(tmp_path: Path, capsys: pytest.Ca
     first, empty, folded = status(capsys, "--results", tmp_path / "smoke")
     assert f"{len(PLAN)} waiting" in first
     assert (empty, folded[:8]) == ("", "waiting:")
+
+
+def test_runs_that_others_start_from_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "transfer").mkdir()
+    runs = sources_of(load_scale("transfer"))
+    assert (len(runs), {key.scale for key in runs}) == (30, {"lite"})
+    last = status(capsys, "--results", tmp_path / "transfer")[-1]
+    assert last == "to start from: 30 runs of 'lite', 0 of them finished (d2r status --scale lite)"
+    document = json.loads("".join(status(capsys, "--results", tmp_path / "transfer", "--json")))
+    assert document["sources"] == {"lite": {"runs": 30, "finished": 0}}
