@@ -30,7 +30,6 @@ from d2r.algorithms.adam import Adam
 from d2r.algorithms.adapting import Adaptation, Kept
 from d2r.algorithms.draws import Draws, Streams, gumbel, normal
 from d2r.algorithms.gradients import frozen, operate
-from d2r.algorithms.losses import Continuation, policy_losses, td_losses
 from d2r.algorithms.members import alone, for_members, load_state_of, side_by_side, state_of
 from d2r.algorithms.policy import sample_action
 from d2r.algorithms.replay import Batch
@@ -78,10 +77,6 @@ class Losses(NamedTuple):
         """The summed loss of each task, [seed, task], which the mask looks at."""
         return self.alpha + self.policy + self.critics.sum(1)
 
-    def detached(self) -> Losses:
-        """The same numbers without their graph."""
-        return Losses(*(loss.detach() for loss in self))
-
 
 class UpdateInfo(NamedTuple):
     """What one update reports: losses, masked tasks [seed, task], and gradient norms before clipping.
@@ -95,6 +90,10 @@ class UpdateInfo(NamedTuple):
     actor_norm: Tensor
     critic_norm: Tensor
     alpha_norm: Tensor
+
+    def detached(self) -> UpdateInfo:
+        """The same numbers without their graph."""
+        return UpdateInfo(Losses(*(t.detach() for t in self.losses)), *(t.detach() for t in self[1:]))
 
     @torch.no_grad()
     def flags(self) -> Tensor:
@@ -178,13 +177,13 @@ class MultiTaskSAC:
     def compute(self, batch: Batch, draws: Draws) -> UpdateInfo:
         """First half of an update: losses, mask, and clipped gradients, which stay in the parameters."""
         losses = self.losses(batch, draws)
-        reported = losses.detached()
-        masked = self.mask(reported.of_task)
+        of_task = losses.of_task
+        masked = self.mask(of_task.detach())
         self.optimiser.zero_grad()
-        self.backward(losses, masked, draws.streams)
+        self.backward(of_task, masked, draws.streams)
         for kept in self._kept:
             kept.drop_gradients()
-        return UpdateInfo(reported, masked, *self.clip())
+        return UpdateInfo(losses, masked, *self.clip())
 
     def apply(self) -> None:
         """Move parameters along the gradients, and the targets towards the critics."""
@@ -216,9 +215,11 @@ class MultiTaskSAC:
                 self.value(self.actor, batch.next_obs), draws.next_noise
             )
             next_value = self.twins(self.targets, torch.cat([batch.next_obs, next_action], -1))
-        next_step = Continuation(batch.reward, batch.terminal, next_value, next_log_prob)
-        value = self.twins(self.critics, torch.cat([batch.obs, batch.action], -1), draws.critic_rule)
-        return td_losses(value, next_step, alpha, weight, self.config.discount)
+            soft_value = next_value.amin(1) - alpha.unsqueeze(1) * next_log_prob
+            target = batch.reward + self.config.discount * (1 - batch.terminal) * soft_value
+        taken = torch.cat([batch.obs, batch.action], -1)
+        value = self.twins(self.critics, taken, draws.critic_rule)
+        return weight.unsqueeze(1) * (value - target.unsqueeze(1)).square().mean(2)
 
     def policy_loss(self, batch: Batch, draws: Draws, alpha: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Policy loss weighted by ``weight``, and the mean log pi of its actions, detached; all [seed, task].
@@ -227,8 +228,9 @@ class MultiTaskSAC:
         """
         output = self.value(self.actor, batch.obs, draws.actor_rule)
         action, log_prob = sample_action(output, draws.actor_noise)
-        new_value = self.twins(self.critics, torch.cat([batch.obs, action], -1))
-        return policy_losses(new_value, log_prob, alpha, weight)
+        new_value = self.twins(self.critics, torch.cat([batch.obs, action], -1)).amin(1)
+        loss = weight * (alpha.unsqueeze(1) * log_prob - new_value).mean(1)
+        return loss, log_prob.detach().mean(1)
 
     def twins(self, critics: Network, x: Tensor, rule: RouteRule = DETERMINISTIC) -> Tensor:
         """What the critics of each seed answer to its [seed, batch, task, 43]: [seed, 2, batch, task]."""
@@ -295,22 +297,18 @@ class MultiTaskSAC:
             return torch.zeros_like(task_losses, dtype=torch.bool)
         return task_losses > self.config.task_loss_threshold
 
-    def backward(self, losses: Losses, masked: Tensor, streams: Streams) -> None:
+    def backward(self, task_losses: Tensor, masked: Tensor, streams: Streams) -> None:
         """Put gradients of each seed's mean unmasked task loss into its parameters.
 
         Independent agents (``clip_per: task``) have nothing to average: each gets the gradient of its own
         loss.
         """
-        share = 1.0 / masked.shape[-1] if self.config.clip_per == "network" else 1.0
-        of_task = torch.full_like(self.log_alpha, share, requires_grad=False).masked_fill_(masked, 0.0)
+        kept = torch.where(masked, 0.0, task_losses)
+        if self.config.clip_per == "network":
+            kept = kept / kept.shape[-1]
         if self.config.gradient_surgery == "none":
-            # from each loss, not from their sum, whose graph takes a small network a noticeable part of an update
-            of_twins = of_task.unsqueeze(1).expand_as(losses.critics)
-            torch.autograd.backward(
-                [losses.alpha, losses.policy, losses.critics], [of_task, of_task, of_twins]
-            )
+            kept.sum().backward()  # type: ignore[no-untyped-call]
             return
-        kept = torch.where(masked, 0.0, losses.of_task) * share
         kept.sum().backward(retain_graph=True, inputs=[self.log_alpha])  # type: ignore[no-untyped-call]
         for parameters in (self._of_actor, self._of_critics):
             operate(parameters, kept, streams)
@@ -373,7 +371,7 @@ class MultiTaskSAC:
 
 def not_finite(info: UpdateInfo, place: int) -> NotFinite | None:
     """What of a seed's losses and gradient norms is not finite; none if only their sum was too large."""
-    per_task = info.losses.of_task[place]
+    per_task = info.losses.of_task.detach()[place]
     norms = torch.cat(
         [norm[place].flatten() for norm in (info.actor_norm, info.critic_norm, info.alpha_norm)]
     )

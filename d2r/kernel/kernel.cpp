@@ -5,7 +5,6 @@
 //   whole, whole_backward       D2R's whole network, of these parts
 //   stack, stack_backward       D2R's modules 2..N and the output's mix (networks/d2r/stack.py holds the formulas)
 //   sample, sample_backward     the policy's actions and their log-probabilities
-//   td_losses, policy_losses    losses of each task from what networks answered, and back to their answers (_backward)
 //   transitions                 a batch, copied out of the replay
 //   clip, adam, follow          gradients clipped, parameters moved along them, and targets towards the parameters
 //
@@ -16,7 +15,6 @@
 // The vector types are the compiler's own (GCC, Clang), so that one source serves every processor; the build compiles
 // it once for each width (build.py). networks/ and algorithms/ call it in modules named compiled.
 
-#include "losses.h"
 #include "optimise.h"
 #include "policy.h"
 #include "transitions.h"
@@ -57,8 +55,6 @@ std::vector<Quantity> quantities_of(const long *n, const void *const *rings, voi
                    static_cast<char *>(to[i])});
   return all;
 }
-
-template <class T> TaskLosses<T> losses_of(const long *n) { return {n[0], n[1], n[2], n[3]}; }
 
 }  // namespace
 
@@ -124,23 +120,6 @@ template <class T> TaskLosses<T> losses_of(const long *n) { return {n[0], n[1], 
   void d2r_sample_backward_##NAME(const long *n, const double *limits, const T *output, const T *noise,                \
                                   const T *action, const T *grad_action, const T *grad_log_prob, T *grad_output) {     \
     policy_of<T>(n, limits, output, noise).backward(action, grad_action, grad_log_prob, grad_output);                  \
-  }                                                                                                                    \
-  void d2r_td_losses_##NAME(const long *n, double discount, const T *value, const T *next_value,                       \
-                            const T *next_log_prob, const T *reward, const T *terminal, const T *alpha,                \
-                            const T *weight, T *error, T *loss) {                                                      \
-    losses_of<T>(n).of_critics(discount, value, next_value, next_log_prob, reward, terminal, alpha, weight, error, loss);\
-  }                                                                                                                    \
-  void d2r_td_losses_backward_##NAME(const long *n, const T *error, const T *weight, const T *grad_loss,               \
-                                     T *grad_value) {                                                                  \
-    losses_of<T>(n).of_critics_backward(error, weight, grad_loss, grad_value);                                         \
-  }                                                                                                                    \
-  void d2r_policy_losses_##NAME(const long *n, const T *value, const T *log_prob, const T *alpha, const T *weight,     \
-                                T *loss, T *mean_log_prob) {                                                           \
-    losses_of<T>(n).of_policy(value, log_prob, alpha, weight, loss, mean_log_prob);                                    \
-  }                                                                                                                    \
-  void d2r_policy_losses_backward_##NAME(const long *n, const T *value, const T *alpha, const T *weight,               \
-                                         const T *grad_loss, T *grad_value, T *grad_log_prob) {                        \
-    losses_of<T>(n).of_policy_backward(value, alpha, weight, grad_loss, grad_value, grad_log_prob);                    \
   }                                                                                                                    \
   void d2r_transitions_##NAME(const long *n, const void *const *rings, const int64_t *time, void *const *to,           \
                               T *terminal) {                                                                           \

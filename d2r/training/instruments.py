@@ -54,11 +54,11 @@ class Averages:
                 info.masked.to(losses.alpha),
             ],
             1,
-        )
+        ).detach()
         seeds = len(info.masked)
         of_twins = info.critic_norm.reshape(seeds, 2, -1).mean(2)
         of_others = [norm.reshape(seeds, -1).mean(1) for norm in (info.actor_norm, info.alpha_norm)]
-        self.norms += torch.stack([of_others[0], *of_twins.unbind(1), of_others[1]], 1)
+        self.norms += torch.stack([of_others[0], *of_twins.unbind(1), of_others[1]], 1).detach()
 
     def rows(self, place: int, step: int) -> list[Row]:
         """A seed's means since the last call of :meth:`clear`; nothing if there was no update."""

@@ -203,7 +203,7 @@ def test_a_learner_gives_every_member_of_its_networks_the_algorithms_gradient():
                 rows.append(torch.zeros_like(row) if masked[0, task] else row)
             gradients.append(torch.stack(rows))
 
-    sac.backward(losses, masked, [torch.Generator().manual_seed(2)])
+    sac.backward(losses.of_task, masked, [torch.Generator().manual_seed(2)])
 
     source = torch.Generator().manual_seed(2)
     networks = [(sac.actor, 0), (sac.critics, 0), (sac.critics, 1)]

@@ -64,7 +64,7 @@ class Updates:
 
     def _first_half(self) -> tuple[UpdateInfo, Tensor]:
         info = self._learner.compute(*self._inputs())
-        return info, info.flags()
+        return info.detached(), info.flags()
 
     def _second_half(self) -> bool:
         self._learner.apply()
