@@ -41,18 +41,19 @@ def export_runs(results: Path, output: Path) -> list[Path]:
             f"{results}: no finished run below it (runs/BENCHMARK/METHOD/seedK/run.json); train first"
         )
     records = [read_run(folder) for folder in folders]
+    tables = []
     for folder, record in zip(folders, records, strict=True):
         check_place(folder, record)
-        check_output(folder, record, METRICS)
+        tables.append(check_output(folder, record, METRICS))
     written = []
     try:
         output.mkdir(parents=True, exist_ok=True)
         if any(output.iterdir()):
             raise UserError(f"{output}: is not empty; give a new folder")
-        for folder, record in zip(folders, records, strict=True):
+        for table, record in zip(tables, records, strict=True):
             path = output / record.place / FILE_NAME
             path.parent.mkdir(parents=True)
-            write_bytes(path, event_file(_started(record), scalars(read_table(folder / METRICS))))
+            write_bytes(path, event_file(_started(record), scalars(read_table(table))))
             written.append(path)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror}); give another folder") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,8 +16,8 @@ from d2r.config import RUNS, RunKey, is_run, plan_runs, resolve_run
 from d2r.config.reader import read_yaml
 from d2r.config.schema import Scale
 from d2r.errors import UserError
-from d2r.files import remove_temporaries, replacing, sha256
-from d2r.runs.layout import LEARNER, POLICIES, RELEASED_SUFFIX, RUN_FILES, RUN_RECORD
+from d2r.files import read_bytes, remove_temporaries, sha256, write_bytes
+from d2r.runs.layout import LEARNER, POLICIES, RELEASED_PACKED, RELEASED_SUFFIX, RUN_FILES, RUN_RECORD
 from d2r.runs.manifest import (
     MANIFEST,
     Entry,
@@ -222,11 +224,19 @@ def _by_place(entries: Mapping[str, Entry]) -> dict[PurePosixPath, dict[str, Ent
 
 
 def _entries(candidate: Candidate) -> dict[str, Entry]:
-    files = {name: candidate.folder / name for name in _files_of(candidate)}
+    files = {name: _as_released(candidate.folder / name) for name in _files_of(candidate)}
     return {
-        released_path(candidate.place, name).as_posix(): Entry(sha256=sha256(path), bytes=path.stat().st_size)
-        for name, path in files.items()
+        released_path(candidate.place, name).as_posix(): Entry(
+            sha256=hashlib.sha256(content).hexdigest(), bytes=len(content)
+        )
+        for name, content in files.items()
     }
+
+
+def _as_released(path: Path) -> bytes:
+    """What a release holds of one of a run's files."""
+    content = read_bytes(path)
+    return bz2.compress(content) if path.name in RELEASED_PACKED else content
 
 
 def _files_of(candidate: Candidate) -> Sequence[str]:
@@ -262,9 +272,10 @@ def _copy_run(candidate: Candidate, released: Path) -> None:
             shutil.rmtree(partial)
         for name, path in places.items():
             if name not in in_place:
-                at = path if in_place or name in RELEASED_SUFFIX else partial / name
+                at = path if in_place or name in RELEASED_SUFFIX else partial / path.name
                 at.parent.mkdir(parents=True, exist_ok=True)
-                _copy_file(candidate.folder / name, at)
+                remove_temporaries(at)
+                write_bytes(at, _as_released(candidate.folder / name))
         if not in_place:
             if target.exists():
                 shutil.rmtree(target)
@@ -303,17 +314,14 @@ def _aside(target: Path) -> Path:
     return target.with_name(f".{target.name}.partial")
 
 
-def _copy_file(source: Path, target: Path) -> None:
-    remove_temporaries(target)
-    with source.open("rb") as reader, replacing(target) as writer:
-        shutil.copyfileobj(reader, writer)
-
-
 def _leave_links(candidate: Candidate, released: Path) -> None:
-    """Replace a released run's files by links, so that Snakemake, whose folder it is, sees it as done."""
+    """Replace a released run's files by links, so that Snakemake, whose folder it is, sees it as done.
+
+    A table that the release holds packed stays, since a link would name it as what it is not.
+    """
     for name in _files_of(candidate):
         here = candidate.folder / name
-        if here.is_symlink():
+        if here.is_symlink() or name in RELEASED_PACKED:
             continue
         target = os.path.relpath(released / released_path(candidate.place, name), candidate.folder)
         link = here.with_name(f".{name}.link")

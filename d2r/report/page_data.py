@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from d2r.config import RUNS
 from d2r.findings.difficulty import tasks_by_difficulty
 from d2r.findings.measures import bounds
 from d2r.findings.recorded_routes import num_modules
 from d2r.findings.results import REFERENCE, Results
 from d2r.report.colors import method_color
 from d2r.report.figures.instruments import INSTRUMENTS
-from d2r.runs.layout import EVALUATION, METRICS, ROUTES, RUN_RECORD, TIMING
+from d2r.runs.layout import EVALUATION, METRICS, ROUTES, RUN_RECORD, TIMING, output_path
 from d2r.statistics.intervals import Floats
 
 QUANTITIES = (
@@ -75,7 +77,7 @@ def page_data(results: Results) -> dict[str, Any]:
         "routes": _routes(results, tasks, grids),
         "grids": grids.known,
         "runs": _runs(results),
-        "files": list(RUN_FILES),
+        "files": _run_files(results.folder),
     }
 
 
@@ -275,6 +277,12 @@ def _runs(results: Results) -> dict[str, list[dict[str, Any]]]:
             }
         )
     return found
+
+
+def _run_files(folder: Path) -> list[str]:
+    """What the files that the page links to are called in a run's folder."""
+    a_run = next((record.parent for record in folder.glob(f"{RUNS}/*/*/seed*/{RUN_RECORD}")), folder)
+    return [output_path(a_run, name).name for name in RUN_FILES]
 
 
 def spread(steps: list[Any], most: int) -> list[Any]:

@@ -53,6 +53,25 @@ CONFIG = "config.json"
 """What the checkpoints beside it are of, as a run's record states it; it is there before any progress is."""
 
 
+PACKED_SUFFIX = ".bz2"
+RELEASED_PACKED = (METRICS,)
+"""Tables that a released run holds packed, which makes the largest an eighth; records state the sha256 of what is
+packed, so that it is the same before and after."""
+
+
+def output_path(run_folder: Path, name: str) -> Path:
+    """Where one of a run's files lies: in its folder, of a released run perhaps packed, or where DVC keeps it.
+
+    Example:
+        >>> output_path(Path("/p/results/lite/runs/mt10-rand/d2r/seed1"), METRICS).name
+        'metrics.csv'
+    """
+    if name == POLICY:
+        return policy_path(run_folder)
+    beside, packed = run_folder / name, run_folder / f"{name}{PACKED_SUFFIX}"
+    return packed if name in RELEASED_PACKED and packed.exists() and not beside.exists() else beside
+
+
 def policy_path(run_folder: Path) -> Path:
     """Where a run's policy lies: in its folder, or for a released run, or a copy of one, in the tree that DVC keeps.
 

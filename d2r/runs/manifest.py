@@ -12,11 +12,25 @@ from pydantic import Field, ValidationError
 from d2r.config import RUNS
 from d2r.errors import UserError
 from d2r.files import read_bytes, remove_temporaries, sha256, write_bytes
-from d2r.runs.layout import POLICIES, RELEASED_SUFFIX, RUN_FILES, SEED_FOLDER
+from d2r.runs.layout import (
+    PACKED_SUFFIX,
+    POLICIES,
+    RELEASED_PACKED,
+    RELEASED_SUFFIX,
+    RUN_FILES,
+    SEED_FOLDER,
+)
 from d2r.runs.record import Count, Written, json_object
 
 MANIFEST = "MANIFEST.json"
 SCHEMA = 1
+
+IN_GIT = {
+    f"{name}{PACKED_SUFFIX}" if name in RELEASED_PACKED else name
+    for name in RUN_FILES
+    if name not in RELEASED_SUFFIX
+}
+"""What a released run's folder holds."""
 
 
 class Entry(Written):
@@ -48,7 +62,8 @@ def released_path(run_folder: PurePosixPath, name: str) -> PurePosixPath:
     """
     if name in RELEASED_SUFFIX:
         return PurePosixPath(POLICIES) / f"{run_folder}{RELEASED_SUFFIX[name]}"
-    return PurePosixPath(RUNS) / run_folder / name
+    packed = PACKED_SUFFIX if name in RELEASED_PACKED else ""
+    return PurePosixPath(RUNS) / run_folder / f"{name}{packed}"
 
 
 def place_of(name: str) -> PurePosixPath | None:
@@ -56,7 +71,7 @@ def place_of(name: str) -> PurePosixPath | None:
     path = PurePosixPath(name)
     if path.parts[0] == POLICIES and path.suffix == ".safetensors":
         place = PurePosixPath(*path.parts[1:-1], path.name.removesuffix(path.suffix).removesuffix(".learner"))
-    elif path.parts[0] == RUNS and path.name in RUN_FILES:
+    elif path.parts[0] == RUNS and path.name in IN_GIT:
         place = PurePosixPath(*path.parts[1:-1])
     else:
         return None

@@ -26,9 +26,9 @@ from d2r.config import RunConfig, RunKey, Stated
 from d2r.config.benchmarks import meant_by_name
 from d2r.config.execution import PLAIN, Execution
 from d2r.errors import UserError
-from d2r.files import read_bytes, sha256
+from d2r.files import is_packed, read_bytes, read_unpacked, sha256
 from d2r.limits import refuse_shortage
-from d2r.runs.layout import OUTPUTS, POLICY, RUN_RECORD, policy_path
+from d2r.runs.layout import OUTPUTS, POLICY, RUN_RECORD, output_path
 from d2r.text import NAME
 
 SCHEMA = 2
@@ -291,14 +291,14 @@ def read_config(folder: Path, record: RunRecord) -> RunConfig:
 
 
 def check_output(folder: Path, record: RunRecord, name: str) -> Path:
-    """Return the path of one of a run's files, whose sha256 is the recorded one.
+    """Return the path of one of a run's files whose sha256, of what is packed if it is, is the recorded one.
 
     Raises:
         Damaged: if it is missing or has been changed.
     """
-    path = policy_path(folder) if name == POLICY else folder / name
+    path = output_path(folder, name)
     try:
-        digest = sha256(path)
+        digest = hashlib.sha256(read_unpacked(path)).hexdigest() if is_packed(path) else sha256(path)
     except FileNotFoundError:
         hint = (
             "'dvc pull' brings released policies" if name == POLICY else "restore it, or train the run again"

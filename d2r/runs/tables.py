@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from d2r.files import read_bytes
+from d2r.files import read_unpacked
 from d2r.limits import refuse_shortage
+from d2r.runs.layout import PACKED_SUFFIX
 from d2r.runs.record import Damaged
 from d2r.runs.tidy import COLUMNS, LARGEST
 from d2r.text import NAME
@@ -20,14 +21,14 @@ RANGES = {"step": (0, 1e12), "episode": (0, 1e6), "success": (0, 1), "weight": (
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read one of a run's tables.
+    """Read one of a run's tables, packed or not.
 
     Raises:
         Damaged: if it cannot be read, has other columns, or holds what is no name or number of ours.
     """
-    columns = COLUMNS[path.name]
+    columns = COLUMNS[path.name.removesuffix(PACKED_SUFFIX)]
     try:
-        content = read_bytes(path)
+        content = read_unpacked(path)
     except OSError as error:
         refuse_shortage(error)
         raise Damaged(path, f"cannot be read ({error.strerror})") from None

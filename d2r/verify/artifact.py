@@ -26,7 +26,7 @@ from d2r.report.metrics import METRICS_FOLDER, write_metrics
 from d2r.report.page import write_report
 from d2r.report.tables import write_tables
 from d2r.runs.layout import EVALUATION, FILMS, LEARNER, POLICY, RELEASED, RUN_FILES, RUN_RECORD, policy_path
-from d2r.runs.manifest import MANIFEST, check_manifest
+from d2r.runs.manifest import IN_GIT, MANIFEST, check_manifest
 from d2r.runs.record import RunRecord, check_output, check_place, read_config, read_run
 from d2r.runs.tables import read_table
 from d2r.text import printable
@@ -226,7 +226,7 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 
 def _check_run(artifact: Artifact, run: Run) -> None:
     check_place(run.folder, run.record)
-    stray = sorted({path.name for path in run.folder.iterdir()} - {*RUN_FILES, LEARNER})
+    stray = sorted({path.name for path in run.folder.iterdir()} - {*RUN_FILES, *IN_GIT, LEARNER})
     if stray:
         raise UserError(f"{run.folder / stray[0]}: not a file of a run; remove it")
     for name in run.record.outputs:

@@ -138,7 +138,7 @@ def test_a_table_that_cannot_be_read_is_not_called_missing(
     def fail(path: Path) -> bytes:
         raise error
 
-    monkeypatch.setattr("d2r.runs.tables.read_bytes", fail)
+    monkeypatch.setattr("d2r.runs.tables.read_unpacked", fail)
     with pytest.raises(UserError, match=says):
         read_table(Path("metrics.csv"))
 
@@ -147,7 +147,7 @@ def test_a_table_that_does_not_fit_into_memory_is_not_called_damaged(monkeypatch
     def fail(*_: object, **__: object) -> None:
         raise ValueError("Error tokenizing data. C error: out of memory")
 
-    monkeypatch.setattr("d2r.runs.tables.read_bytes", lambda path: b"step\n1\n")
+    monkeypatch.setattr("d2r.runs.tables.read_unpacked", lambda path: b"step\n1\n")
     monkeypatch.setattr("pandas.read_csv", fail)
     with pytest.raises(Shortage, match="not enough memory"):
         read_table(Path("metrics.csv"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import json
 import os
 import shutil
@@ -195,8 +196,8 @@ def change_what_dvc_shows(released: Path) -> None:
 
 
 def change_metrics(released: Path) -> None:
-    (path,) = released.glob("runs/*/*/*/metrics.csv")
-    path.write_bytes(path.read_bytes().replace(b"success,0", b"success,1"))
+    (path,) = released.glob("runs/*/*/*/metrics.csv.bz2")
+    path.write_bytes(bz2.compress(bz2.decompress(path.read_bytes()).replace(b"success,0", b"success,1")))
 
 
 def add_a_pickle(released: Path) -> None:
@@ -205,7 +206,7 @@ def add_a_pickle(released: Path) -> None:
 
 
 def add_a_link(released: Path) -> None:
-    (path,) = released.glob("runs/*/*/*/metrics.csv")
+    (path,) = released.glob("runs/*/*/*/metrics.csv.bz2")
     target = released.parent / "elsewhere.csv"
     path.rename(target)
     path.symlink_to(target)
@@ -234,7 +235,7 @@ def make_the_record_a_folder(released: Path) -> None:
         (change_a_table, "tables", "not what the runs give"),
         (add_a_table, "tables", "best.csv"),
         (change_what_dvc_shows, "tables", "not what the runs give"),
-        (change_metrics, "manifest", "metrics.csv: differs"),
+        (change_metrics, "manifest", "metrics.csv.bz2: differs"),
         (change_metrics, "runs", "does not have the sha256 that run.json states"),
         (add_a_pickle, "runs", "model.pkl: not a file of a run"),
         (add_a_link, "manifest", "links"),

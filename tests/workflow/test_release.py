@@ -1,5 +1,6 @@
 """What ``d2r release`` accepts, what it refuses, and what a fresh clone can do with the result."""
 
+import bz2
 import json
 import os
 import re
@@ -48,9 +49,13 @@ def test_release_moves_every_file_once_and_hashes_it(folder: Path) -> None:
     assert check_manifest(released) == (len(before), 0)
     for relative, content in before.items():
         source = folder / "tiny" / "runs" / relative
-        assert source.is_symlink(), "the bytes are in one place"
-        assert source.read_bytes() == content, "and the run can still be read where it was trained"
-        assert source.resolve().is_relative_to(released)
+        assert source.read_bytes() == content, "the run can still be read where it was trained"
+        if relative.name == "metrics.csv":
+            (packed,) = released.glob(f"runs/{relative}*")
+            assert bz2.decompress(packed.read_bytes()) == content, "the largest table is packed"
+        else:
+            assert source.is_symlink(), "and the bytes are in one place"
+            assert source.resolve().is_relative_to(released)
     assert not list((released / "runs").rglob("*.safetensors")), "git holds no policy"
     assert released_scales(folder / "released" / "scales.yaml") == ["tiny"]
 
@@ -85,7 +90,8 @@ def test_a_released_run_that_was_lost_is_released_again_before_links_replace_its
     if lost == "the folder":
         shutil.rmtree(released)
     else:
-        (released / "metrics.csv").write_bytes(before["metrics.csv"][:-1])
+        packed = released / "metrics.csv.bz2"
+        packed.write_bytes(packed.read_bytes()[:-1])
     assert len(release(folder).moved) == 1
     assert {path.name: path.read_bytes() for path in source.iterdir()} == before
     check_manifest(folder / "released/tiny")
@@ -176,7 +182,7 @@ def test_a_release_is_never_emptied(folder: Path) -> None:
 def test_a_damaged_released_run_is_not_dropped(folder: Path) -> None:
     release(folder)
     train_one(folder)
-    victim = folder / "released/tiny/runs/mt10-rand/mtsac/seed2/metrics.csv"
+    victim = folder / "released/tiny/runs/mt10-rand/mtsac/seed2/metrics.csv.bz2"
     victim.unlink()
     before = contents(folder / "released")
     with pytest.raises(UserError, match=r"mtsac/seed2: differs from MANIFEST\.json; restore it from git"):
