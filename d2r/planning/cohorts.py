@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from d2r.config import RunKey
+from d2r.config import SEED, RunKey
 from d2r.config.seeds import parse_seeds, write_seeds
 from d2r.errors import UserError
 from d2r.files import read_bytes, write_bytes
 from d2r.runs.layout import RUN_RECORD
 from d2r.runs.record import json_object
+from d2r.text import NAME
 
 COHORTS = "cohorts.json"
 
@@ -99,12 +100,17 @@ def read_assignment(scale: str, results: Path) -> Assignment:
     if written is None:
         raise wrong
     found: Assignment = {}
-    for name, seeds in written.items():
-        parts = name.split("/")
-        if len(parts) != 3 or not isinstance(seeds, str):
+    for name, together in written.items():
+        place = re.fullmatch(f"({NAME})/({NAME})/seed({SEED})", name)
+        if place is None or not isinstance(together, str):
             raise wrong
-        (seed,) = parse_seeds(parts[2].removeprefix("seed"))
-        found[RunKey(scale, parts[0], parts[1], seed)] = parse_seeds(seeds)
+        try:
+            seeds = parse_seeds(together)
+        except UserError:
+            raise wrong from None
+        if int(place[3]) not in seeds:
+            raise wrong
+        found[RunKey(scale, place[1], place[2], int(place[3]))] = seeds
     return found
 
 

@@ -219,6 +219,20 @@ def learners_to_start_from(keys: Iterable[RunKey]) -> list[str]:
     return found
 
 
+def is_known(cohort: TrainedTogether) -> bool:
+    """Whether ``config/`` has the runs of a cohort; what was decided of runs that it no longer has waits for them."""
+    try:
+        settings_together(cohort)
+    except UserError:
+        return False
+    return True
+
+
+def gpus_of_job(config: Mapping[str, Any]) -> int:
+    """How many cards a training job takes, of those that Snakemake or a cluster shares out."""
+    return int(config.get("device") == "cuda")
+
+
 def settings_together(cohort: TrainedTogether) -> RunSettings:
     """Settings of a job for several runs: the identities of all that were given to it, there or not."""
     runs = [resolved_run(cohort.scale, cohort.benchmark, cohort.method, seed) for seed in cohort.seeds]

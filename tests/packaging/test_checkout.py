@@ -17,7 +17,18 @@ def git(*arguments: str, given: str | None = None) -> list[str]:
     return [entry for entry in done.stdout.replace("\n", "\0").split("\0") if entry]
 
 
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the checkout, which an image does not hold")
+needs_checkout = pytest.mark.skipif(
+    not (ROOT / ".git").exists(), reason="needs the checkout, which an image does not hold"
+)
+
+
+@needs_checkout
+def test_tracked_files_are_small_enough_to_be_carried() -> None:
+    paths = [ROOT / name for name in git("ls-files", "-z")]
+    assert sum(path.stat().st_size for path in paths if path.is_file()) < 25_000_000
+
+
+@needs_checkout
 @pytest.mark.parametrize("setting", ["core.autocrlf=true", "core.autocrlf=input", "core.eol=crlf"])
 def test_line_ends_stay_as_committed(setting: str, tmp_path: Path) -> None:
     entries = [entry.split("\t") for entry in git("ls-files", "-z", "--stage")]

@@ -3,13 +3,16 @@
 import json
 import shutil
 import signal
+from pathlib import Path
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from d2r.config import RunKey
-from d2r.planning.cohorts import assign, cohorts_of
+from d2r.errors import UserError
+from d2r.planning.cohorts import assign, cohorts_of, read_assignment
 from d2r.runs.layout import RUN_RECORD
 
 from .conftest import RUNS, Project
@@ -84,6 +87,32 @@ def test_a_profile_says_how_jobs_train(project: Project) -> None:
         refused = project.snakemake("-n", "--config", wrong)
         assert refused.returncode == 2
         assert f"d2r: error: --config {wrong}" in refused.stdout
+
+
+def test_what_was_decided_of_a_method_that_is_gone_stops_nothing_and_stays(project: Project) -> None:
+    path = project.root / "results/smoke/cohorts.json"
+    path.parent.mkdir(parents=True)
+    decided = {f"mt10-rand/gone/seed{seed}": "1-2" for seed in (1, 2)}
+    path.write_text(json.dumps(decided))
+    done = project.snakemake("-n", "runs", *TOGETHER)
+    assert done.returncode == 0, done.stdout
+    assert decided.items() <= json.loads(path.read_text()).items()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mt10-rand/d2r/seed1-2": "1-2"},
+        {"mt10-rand/d2r/seed1": "9-7"},
+        {"mt10-rand/d2r/seed1": "2-3"},
+        {"mt10-rand/../seed1": "1-2"},
+    ],
+    ids=str,
+)
+def test_a_decision_that_says_nothing_is_one_line(tmp_path: Path, wrong: dict[str, str]) -> None:
+    (tmp_path / "cohorts.json").write_text(json.dumps(wrong))
+    with pytest.raises(UserError, match=r"cohorts\.json: does not say which runs were trained side by side"):
+        read_assignment("smoke", tmp_path)
 
 
 @given(

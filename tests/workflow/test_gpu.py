@@ -23,9 +23,14 @@ echo "$*" >>"$OUT/calls"
 case "$*" in
   *"$FAILS"*) echo "asked to fail"; exit 3 ;;
   train*) mkdir -p "$CHECKPOINTS" && touch "$CHECKPOINTS/checkpoint-1.json"; exit 143 ;;
-  bench*) sleep "$SLEEPS"; echo '{"method": "d2r", "benchmark": "mt10-rand", "cohort": 2, "updates_per_second": 7}' ;;
+  bench*) sleep "$SLEEPS"
+    echo '{"method": "d2r", "benchmark": "mt10-rand", "cohort": 2, "device": "cpu", "updates_per_second": 7}' ;;
 esac
 """
+
+
+OTHERS = ({"device": "cuda"}, {"policy_lag": 1})
+"""What tells nothing about how fast this device trains as it is to."""
 
 
 def called(script: str, folder: Path, fails: str = "nothing", **settings: str) -> tuple[int, list[str], str]:
@@ -66,19 +71,21 @@ def test_the_most_telling_is_measured_first(tmp_path: Path) -> None:
         told[1:5], [("learner", 1), ("train", 1), ("learner", 2), ("train", 2)], strict=True
     ):
         assert call.startswith(f"bench {kind} --method d2r --benchmark mt10-rand --cohort {seeds}")
-    assert "float32" in told[5]
-    assert len([call for call in told if "bench" in call]) == 2 * 2 * 2 * 2, (
+    assert "--cohort 2" in told[5]
+    assert "--policy-lag 1" in told[5]
+    assert "float32" in told[6]
+    assert len([call for call in told if "bench" in call and "--policy-lag" not in call]) == 2 * 2 * 2 * 2, (
         "methods, benchmarks, seeds, kinds"
     )
     lines = (tmp_path / "out/measure.jsonl").read_text().splitlines()
     assert [json.loads(line)["bench"] for line in lines[:2]] == ["learner", "train"]
-    assert "| learner | d2r | mt10-rand | 2 | 7 |" in said
+    assert "| learner | d2r | mt10-rand | 2 | cpu | 7 |" in said
 
 
 def test_a_step_that_fails_is_named_at_the_end_and_the_others_go_on(tmp_path: Path) -> None:
     status, calls, said = called("measure", tmp_path, fails="golden")
     assert status == 1
-    assert len([call for call in calls if "bench" in call]) == 16
+    assert len([call for call in calls if "bench" in call]) == 17
     assert "asked to fail" in said
     assert said.splitlines()[-1] == "FAILED: golden float64, golden float32"
 
@@ -93,7 +100,12 @@ def test_when_the_time_is_up_what_was_measured_is_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("script", "setting", "value"),
-    [("measure", "LIMIT_S", "abc"), ("train", "MINUTES", "0"), ("train", "TAKE_MB", "many")],
+    [
+        ("measure", "LIMIT_S", "abc"),
+        ("measure", "COHORTS", "1 x"),
+        ("train", "MINUTES", "0"),
+        ("train", "TAKE_MB", "many"),
+    ],
 )
 def test_a_setting_that_is_no_number_is_one_line(
     script: str, setting: str, value: str, tmp_path: Path
@@ -106,11 +118,22 @@ def test_a_setting_that_is_no_number_is_one_line(
     assert done.stderr == f"{setting}={value}: must be a whole number above 0\n"
 
 
+@pytest.mark.parametrize("script", ["measure", "train"])
+def test_no_method_is_one_line(script: str, tmp_path: Path) -> None:
+    environment = os.environ | {"OUT": str(tmp_path), "DEVICE": "cpu", "METHODS": " "}
+    done = subprocess.run(
+        [PROJECT / "workflow/gpu" / script], env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "METHODS= : names nothing\n")
+
+
 def note_speeds(out: Path, *lines: tuple[str, int, float]) -> None:
     """Write what ``measure`` would have found of training: method, seeds side by side, steps a second."""
     out.mkdir()
     names = ("method", "cohort", "steps_per_second")
-    found = [dict(zip(names, line, strict=True)) | {"benchmark": "mt10-rand"} for line in lines]
+    about = {"benchmark": "mt10-rand", "device": "cpu"}
+    found = [about | dict(zip(names, line, strict=True)) for line in lines]
+    found += [about | {"method": "d2r", "cohort": 9, "steps_per_second": 999.0} | other for other in OTHERS]
     text = "".join(f"{json.dumps({'bench': 'train', 'found': {'official': one}})}\n" for one in found)
     (out / "measure.jsonl").write_text(text)
 

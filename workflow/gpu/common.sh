@@ -8,10 +8,20 @@ WHEELS=${WHEELS:-build/wheels}        # of `make wheelhouse TRAIN_ONLY=1`
 if [ "$DEVICE" = cuda ]; then EXECUTION=${EXECUTION---graph}; else EXECUTION=${EXECUTION-}; fi # how updates are executed
 read -ra execution <<<"$EXECUTION"
 
-whole() { # NAME...: settings that must be whole numbers above 0
+whole() { # NAME...: settings whose every word must be a whole number above 0
+  local name word
+  several "$@"
+  for name; do
+    for word in ${!name}; do
+      [[ $word =~ ^[1-9][0-9]*$ ]] || { echo "$name=${!name}: must be a whole number above 0" >&2; exit 2; }
+    done
+  done
+}
+
+several() { # NAME...: settings that must have a word at least
   local name
   for name; do
-    [[ ${!name} =~ ^[1-9][0-9]*$ ]] || { echo "$name=${!name}: must be a whole number above 0" >&2; exit 2; }
+    [[ ${!name} =~ [^[:space:]] ]] || { echo "$name=${!name}: names nothing" >&2; exit 2; }
   done
 }
 

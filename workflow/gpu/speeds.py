@@ -1,7 +1,7 @@
 """What ``workflow/gpu/measure`` found: a table of its lines, or how many seeds side by side were fastest.
 
-speeds.py FILE                                 the table
-speeds.py FILE --fastest METHOD BENCHMARK      the number of seeds; exit status 1 if it was not measured
+speeds.py FILE                                     the table
+speeds.py FILE --fastest METHOD BENCHMARK DEVICE   the number of seeds; exit status 1 if it was not measured
 """
 
 from __future__ import annotations
@@ -20,21 +20,34 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def table(found: list[dict[str, Any]]) -> str:
     """Updates of each seed, or environment steps of all seeds together, a second."""
-    rows = ["| bench | method | benchmark | seeds | updates/s of each seed | environment steps/s of all |"]
-    rows.append("|---|---|---|---|---|---|")
+    rows = [
+        "| bench | method | benchmark | seeds | executed | updates/s of each seed | environment steps/s of all |"
+    ]
+    rows.append("|---|---|---|---|---|---|---|")
     for one in found:
         speeds = (one.get("updates_per_second", ""), one.get("steps_per_second", ""))
-        cells = (one["bench"], one["method"], one["benchmark"], one["cohort"], *speeds)
+        cells = (one["bench"], one["method"], one["benchmark"], one["cohort"], executed(one), *speeds)
         rows.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(rows)
 
 
-def fastest(found: list[dict[str, Any]], method: str, benchmark: str) -> int | None:
-    """Seeds side by side with which most environment steps were made in a second, none if none was measured."""
+def executed(one: dict[str, Any]) -> str:
+    """What was chosen beside the device, such as ``cuda graph``."""
+    chosen = [name for name, value in one.get("execution", {}).items() if value not in (False, "none")]
+    lag = ["policy_lag 1"] if one.get("policy_lag") else []
+    return " ".join([one["device"], *chosen, *lag])
+
+
+def fastest(found: list[dict[str, Any]], method: str, benchmark: str, device: str) -> int | None:
+    """Seeds side by side with which most environment steps were made in a second, none if none was measured.
+
+    What trains keeps the protocol's order of acting and updates, so that no other is looked at.
+    """
     speeds = {
         one["cohort"]: one["steps_per_second"]
         for one in found
-        if (one["bench"], one["method"], one["benchmark"]) == ("train", method, benchmark)
+        if (one["bench"], one["method"], one["benchmark"], one["device"], one.get("policy_lag", 0))
+        == ("train", method, benchmark, device, 0)
     }
     return max(speeds, key=lambda seeds: speeds[seeds], default=None)
 

@@ -25,7 +25,9 @@ from d2r.planning.workflow import (
     check_targets,
     choose_scale,
     find_own_commands_first,
+    gpus_of_job,
     image_of_jobs,
+    is_known,
     learners_to_start_from,
     options_of_device,
     refuse_to_repeat,
@@ -68,7 +70,9 @@ if workflow.is_main_process:
         workflow.storage_settings.default_storage_provider is None,
     )
     ASSIGNED = assign(plan_runs(SCALE), RESULTS, size, ASSIGNED)
-TRAINED_TOGETHER = {cohort.name: cohort for cohort in cohorts_of(ASSIGNED)}
+TRAINED_TOGETHER = {
+    cohort.name: cohort for cohort in filter(is_known, cohorts_of(ASSIGNED))
+}
 
 if workflow.is_main_process:
     in_one_line(check_targets, sys.argv[1:])

@@ -15,6 +15,7 @@ rule train:
     threads: 1
     resources:
         mem_mb=memory_of_run,
+        gpu=gpus_of_job(config),
     params:
         identity=identity_of_run,
         results=results_folder,
@@ -61,6 +62,7 @@ for TOGETHER in TRAINED_TOGETHER.values():
         threads: 1
         resources:
             mem_mb=settings_together(TOGETHER).memory_mb,
+            gpu=gpus_of_job(config),
         params:
             identity=settings_together(TOGETHER).identity,
             results=results_together,
