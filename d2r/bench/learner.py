@@ -35,6 +35,7 @@ from d2r.bench.about import about
 from d2r.config import RunConfig
 from d2r.config.benchmarks import ACTION_DIM, OBSERVATION_DIM
 from d2r.config.execution import PLAIN, Execution
+from d2r.config.schema import MOST_BATCH
 from d2r.errors import UserError
 from d2r.networks.base import Network
 from d2r.networks.compute import dense_multiply_adds
@@ -69,12 +70,12 @@ def with_batch(config: RunConfig, batch_per_task: int | None) -> RunConfig:
     """``config`` with another batch size.
 
     Raises:
-        UserError: if it is not positive.
+        UserError: if no run can have it.
     """
     if batch_per_task is None:
         return config
-    if batch_per_task <= 0:
-        raise UserError(f"batch per task is {batch_per_task}: must be positive")
+    if not 1 <= batch_per_task <= MOST_BATCH:
+        raise UserError(f"batch per task is {batch_per_task}: must be from 1 to {MOST_BATCH}")
     return config.model_copy(update={"sac": config.sac.model_copy(update={"batch_per_task": batch_per_task})})
 
 

@@ -26,6 +26,8 @@ Episodes = Annotated[int, Field(gt=0, le=10_000)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 MAX_SEED = 999_999_999
+MOST_BATCH = 1_000_000
+"""Transitions of each task in a batch: more than any memory holds the activations of."""
 SEED = "(?:0|[1-9][0-9]{0,8})"
 """How a seed from 0 to ``MAX_SEED`` is written, on the command line and in the names of folders: in one way each."""
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
@@ -87,7 +89,7 @@ class SacConfig(Frozen):
     """A task whose summed loss exceeds this contributes nothing to that update."""
     task_weights: Literal["softmax", "softmax-alpha", "uniform"] = "softmax"
     """Weight of a task's actor and critic losses: n * softmax(-log alpha), n * softmax(-alpha) or 1."""
-    batch_per_task: Positive = 128
+    batch_per_task: Annotated[int, Field(gt=0, le=MOST_BATCH)] = 128
     policy_route: Literal["stored", "current"] = "stored"
     """Route of the actor in the policy loss: the behaviour route from the replay, or drawn anew."""
     critic_route: Literal["sampled", "deterministic"] = "sampled"

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from d2r.errors import UserError
-from d2r.kernel.build import PROCESSORS, library
+from d2r.kernel.build import BUILT, PROCESSORS, is_whole, library
 
 SWITCH = "D2R_KERNEL"
+BUILDER = Path(__file__).with_name("build.py")
 NAMES = {torch.float32: "f32", torch.float64: "f64"}
 
 SIZE, POINTER, NUMBER = ctypes.c_long, ctypes.c_void_p, ctypes.c_double
@@ -61,14 +62,15 @@ def functions(dtype: torch.dtype) -> dict[str, Function] | None:
     if wanted not in ("on", "off"):
         raise UserError(f"{SWITCH}={wanted}: must be on or off")
     capability = torch.backends.cpu.get_cpu_capability()
-    path = library(capability if capability in PROCESSORS else "DEFAULT")
-    if wanted == "off" or dtype not in NAMES or not path.is_file():
+    if wanted == "off" or dtype not in NAMES:
         return None
+    path = BUILT
     try:
-        return load(path, dtype)
-    except OSError as error:
+        path = library(capability if capability in PROCESSORS else "DEFAULT")
+        return load(path, dtype) if path.is_file() else None
+    except (OSError, AttributeError) as error:
         raise UserError(
-            f"{path}: cannot be loaded ({error}); build it again with make .venv, or set {SWITCH}=off"
+            f"{path}: cannot be loaded ({error}); build it again with python {BUILDER}, or set {SWITCH}=off"
         ) from None
 
 
@@ -76,8 +78,11 @@ def load(path: Path, dtype: torch.dtype) -> dict[str, Function]:
     """The functions of a library for a type.
 
     Raises:
-        OSError: if it cannot be loaded.
+        OSError: if it cannot be loaded, or is not as it was built.
+        AttributeError: if it lacks a function.
     """
+    if not is_whole(path.read_bytes()):  # half a library can kill the process that loads it
+        raise OSError("it is damaged")
     loaded, found = ctypes.CDLL(str(path)), {}
     for name, arguments in ARGUMENTS.items():
         function = getattr(loaded, f"d2r_{name}_{NAMES[dtype]}")

@@ -97,7 +97,7 @@ def test_skipping_unused_modules_changes_no_decision(method):
         (("learner", "--threads", "0"), "--threads 0"),
         (("learner", "--rounds", "-1"), "rounds is -1"),
         (("train", "--threads", "100000"), "from 1 to 256"),
-        (("learner", "--scale", "smoke", "--batch-per-task", "9" * 16), "not enough memory"),
+        (("learner", "--scale", "smoke", "--batch-per-task", "9" * 19), "must be from 1 to 1000000"),
         (("learner", "--batch-per-task", "0"), "batch per task is 0"),
         (("replay", "--rounds", "0"), "rounds is 0"),
         (("train", "--steps", "0"), "steps is 0"),
