@@ -43,7 +43,7 @@ wheelhouse:  ## gather every wheel of the lock in WHEELS (default build/wheels),
 
 $(KERNEL): $(INSTALLED) $(wildcard d2r/kernel/*.cpp d2r/kernel/*.h) d2r/kernel/build.py
 	$(VENV)/bin/python d2r/kernel/build.py
-	[ -z "$$(ls d2r/kernel/built/*.so 2>/dev/null)" ] || touch $@
+	@[ -z "$$(ls d2r/kernel/built/*.so 2>/dev/null)" ] || touch $@
 
 all: $(VENV)  ## train, evaluate and report everything at SCALE (default smoke) on CORES (default all)
 	snakemake --cores $(if $(filter all,$(CORES)),$$(python -P -m d2r.cores),$(CORES)) all --config scale=$(SCALE)

@@ -59,6 +59,16 @@ RELEASED_PACKED = (METRICS,)
 packed, so that it is the same before and after."""
 
 
+def released_name(name: str) -> str:
+    """What a release calls one of the files in a run's folder.
+
+    Example:
+        >>> released_name(METRICS), released_name(ROUTES)
+        ('metrics.csv.bz2', 'routes.csv')
+    """
+    return f"{name}{PACKED_SUFFIX}" if name in RELEASED_PACKED else name
+
+
 def output_path(run_folder: Path, name: str) -> Path:
     """Where one of a run's files lies: in its folder, of a released run perhaps packed, or where DVC keeps it.
 
@@ -68,8 +78,8 @@ def output_path(run_folder: Path, name: str) -> Path:
     """
     if name == POLICY:
         return policy_path(run_folder)
-    beside, packed = run_folder / name, run_folder / f"{name}{PACKED_SUFFIX}"
-    return packed if name in RELEASED_PACKED and packed.exists() and not beside.exists() else beside
+    beside, released = run_folder / name, run_folder / released_name(name)
+    return released if released.exists() and not beside.exists() else beside
 
 
 def policy_path(run_folder: Path) -> Path:

@@ -12,24 +12,13 @@ from pydantic import Field, ValidationError
 from d2r.config import RUNS
 from d2r.errors import UserError
 from d2r.files import read_bytes, remove_temporaries, sha256, write_bytes
-from d2r.runs.layout import (
-    PACKED_SUFFIX,
-    POLICIES,
-    RELEASED_PACKED,
-    RELEASED_SUFFIX,
-    RUN_FILES,
-    SEED_FOLDER,
-)
+from d2r.runs.layout import POLICIES, RELEASED_SUFFIX, RUN_FILES, SEED_FOLDER, released_name
 from d2r.runs.record import Count, Written, json_object
 
 MANIFEST = "MANIFEST.json"
 SCHEMA = 1
 
-IN_GIT = {
-    f"{name}{PACKED_SUFFIX}" if name in RELEASED_PACKED else name
-    for name in RUN_FILES
-    if name not in RELEASED_SUFFIX
-}
+IN_GIT = {released_name(name) for name in RUN_FILES if name not in RELEASED_SUFFIX}
 """What a released run's folder holds."""
 
 
@@ -62,8 +51,7 @@ def released_path(run_folder: PurePosixPath, name: str) -> PurePosixPath:
     """
     if name in RELEASED_SUFFIX:
         return PurePosixPath(POLICIES) / f"{run_folder}{RELEASED_SUFFIX[name]}"
-    packed = PACKED_SUFFIX if name in RELEASED_PACKED else ""
-    return PurePosixPath(RUNS) / run_folder / f"{name}{packed}"
+    return PurePosixPath(RUNS) / run_folder / released_name(name)
 
 
 def place_of(name: str) -> PurePosixPath | None:

@@ -104,6 +104,7 @@ def test_when_the_time_is_up_what_was_measured_is_there(tmp_path: Path) -> None:
         ("measure", "LIMIT_S", "abc"),
         ("measure", "COHORTS", "1 x"),
         ("train", "MINUTES", "0"),
+        ("train", "MINUTES", "abc"),
         ("train", "TAKE_MB", "many"),
     ],
 )
